@@ -1,0 +1,1 @@
+"""The consumers: everything behind the queue."""

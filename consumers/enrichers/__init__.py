@@ -1,0 +1,1 @@
+"""Enrichers: one kind of metadata each."""

@@ -1,0 +1,68 @@
+"""The contracts behind the queue."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import NamedTuple, Protocol
+
+from harvester.errors import InvalidEventError, TransientError
+from harvester.event import Event
+
+
+class Cache(Protocol):
+    """Bytes by key, for a while. Never a place of truth: a cache that is away answers None and forgets."""
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]: ...
+
+    async def set_many(self, items: Mapping[str, bytes], ttl: timedelta) -> None: ...
+
+
+class Enricher(Protocol):
+    """Adds one key to the context of events."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def enrich(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The same events in the same order, as many; those it does not concern come back as they are.
+
+        `context[name]` is null when there is nothing to find. An event whose look-up could not be made comes back
+        without the key: it is *pending*. Never raises for a service that is away.
+        """
+        ...
+
+    def concerns(self, event: Event) -> bool:
+        """Whether this enricher adds to such an event: then a missing key means pending."""
+        ...
+
+
+class Rejection(NamedTuple):
+    """An event that the sink did not take: broken for ever, or to be tried again."""
+
+    event: Event
+    error: InvalidEventError | TransientError
+
+
+class Sink(Protocol):
+    """A destination."""
+
+    @property
+    def name(self) -> str:
+        """Also the name of its consumer group."""
+        ...
+
+    async def write(self, events: Sequence[Event]) -> Sequence[Rejection]:
+        """Returns: all durable but the rejected ones. TransientError: the whole batch may be written again.
+
+        InvalidEventError: the batch was refused whole and not written; the caller bisects it. PermanentError: stop.
+        """
+        ...
+
+
+def rank(event: Event, *, complete: bool) -> int:
+    """The number a sink compares, overwriting only on ≥: a richer state of the same version wins over a poorer."""
+    return 2 * event.version + (1 if complete else 0)
+
+
+def found_everything(event: Event) -> bool:
+    """Whether every enricher that answered found data: null is "nothing to find", an absent key is not seen here."""
+    return all(bytes(value) != b"null" for value in event.context.values())

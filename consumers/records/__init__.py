@@ -1,0 +1,1 @@
+"""Records: what events look like to a reader."""

@@ -1,0 +1,1 @@
+"""Commands: one sub-command of `harvest` each. Only these reach both sides of the queue."""

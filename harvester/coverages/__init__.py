@@ -1,0 +1,1 @@
+"""Coverage stores: one driver each."""

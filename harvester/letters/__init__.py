@@ -1,0 +1,1 @@
+"""Letters: stores of what could not be finished."""

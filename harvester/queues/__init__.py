@@ -1,0 +1,1 @@
+"""Queues: one driver each."""

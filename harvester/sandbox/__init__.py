@@ -1,0 +1,1 @@
+"""The sandbox: vendor APIs simulated with their paging, limits, lateness and faults."""

@@ -1,0 +1,1 @@
+"""Sources: one vendor API each."""
