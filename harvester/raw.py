@@ -9,7 +9,8 @@ import msgspec
 from harvester.errors import InvalidEventError, TransientError
 
 MAX_DEPTH = 100
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]', re.DOTALL)
+# A string that is not closed is one token to the end: trying again at each of its escaped quotes would take quadratic time.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
 _any_value = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -82,23 +83,28 @@ def split(page: bytes, *path: str) -> Split:
 
 
 def _value(page: bytes, path: tuple[str, ...]) -> tuple[int, int]:
-    """Where the value at `path` begins and ends."""
-    level = matched = 0
-    last, start = b"", -1
+    """Where the object or array at `path` begins and ends, in a page that closes what it opens."""
+    level = matched = inside = 0
+    begin = end = -1
+    last = b""
     for token in _TOKEN.finditer(page):
         char = token[0]
-        if char == b":":
-            if start < 0 and level == matched + 1 and last == b'"%s"' % path[matched].encode():
+        if begin < 0 and matched == len(path):
+            if char not in (b"{", b"["):
+                break
+            begin, inside = token.start(), level
+        if char == b":" and begin < 0 < level:
+            matched = min(matched, level - 1)  # a key beside one of the path: that one's value is over
+            if level == matched + 1 and last == b'"%s"' % path[matched].encode():
                 matched += 1
-                if matched == len(path):
-                    start, level = token.end(), 0
         elif char in (b"{", b"["):
             level += 1
         elif char in (b"}", b"]"):
             level -= 1
-            if start >= 0 and level == 0:
-                begin = start + len(page[start:]) - len(page[start:].lstrip())
-                return begin, token.end()
+            if end < 0 <= begin and level == inside:
+                end = token.end()
+            if level == 0 and end > 0 and not page[token.end() :].strip():
+                return begin, end
         last = char
     raise TransientError(f"the answer is no whole JSON with {'.'.join(path)} in it ({len(page)} bytes)")
 
