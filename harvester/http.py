@@ -1,0 +1,227 @@
+"""HTTP as every source uses it: one origin, one login, whole answers or an error that names the next action."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import aiohttp
+from aiohttp import hdrs
+from yarl import URL
+
+from harvester.answers import (
+    Answer,
+    Body,
+    RefusedRequestError,
+    StatusError,
+    TooLargeError,
+    VendorClock,
+    checked_json,
+    refusal,
+)
+from harvester.errors import PermanentError, TransientError
+from harvester.limits import Limit, Pages
+from harvester.origin import Basic, Digest, HttpSettings, base_url, guard_plain_http, tls_context
+from harvester.retry import ONE_SHOT, OutageError, Retry, UnusableError, Wait, retrying
+
+__all__ = [
+    "Answer",
+    "Basic",
+    "Digest",
+    "HttpClient",
+    "HttpSettings",
+    "Pages",
+    "StatusError",
+    "TooLargeError",
+    "VendorClock",
+    "base_url",
+    "checked_json",
+    "open_http",
+]
+
+MAX_REDIRECTS = 5
+MAX_URL = 8000  # Jetty and nginx take 8 KiB for the whole request head by default
+MAX_HEADER = 32 * 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+Check = Callable[[Answer, str], object]
+OnRequest = Callable[[str, str, float], None]
+
+
+class HttpClient:
+    """One vendor. Credentials never leave its origin: redirects and links elsewhere are refused before anything is sent."""
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        session: aiohttp.ClientSession,
+        *,
+        retry: Retry = ONE_SHOT,
+        limits: Sequence[Limit] = (),
+        on_request: OnRequest | None = None,
+        on_wait: Callable[[Wait], None] | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._retry = retry
+        self._limits = limits
+        self._on_request = on_request
+        self._on_wait = on_wait
+        self._sleep = sleep
+        self.clock = VendorClock(settings.name)
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        return self._settings.name
+
+    async def get(
+        self,
+        path_or_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        check: Check | None = checked_json,
+        endpoint: str | None = None,
+        **query: str | int | None,
+    ) -> Answer:
+        """One whole answer, 2xx or 304. A path is taken below the base URL, a URL must be of its origin; None is left out.
+
+        `check` looks at a 200 with the retries still to come (checked_json; None: take anything). `endpoint` is what the
+        request is counted as, the path if not given. Raises TransientError when patience ends (a daemon's never does for
+        outages and rate limits), StatusError for what the server refuses, TooLargeError, PermanentError for another origin.
+        """
+        url = self._url(path_or_url, query)
+        label = endpoint or path_or_url.partition("?")[0]
+
+        async def attempt() -> Answer:
+            return await self._attempt(url, headers or {}, check, label)
+
+        try:
+            return await retrying(attempt, self._retry, sleep=self._sleep, on_wait=self._on_wait)
+        except RefusedRequestError as error:
+            raise StatusError(str(error), status=error.status) from error
+
+    def _url(self, path_or_url: str, query: Mapping[str, str | int | None]) -> URL:
+        base = self._settings.url
+        try:
+            found = URL(path_or_url)
+            if found.absolute:
+                url = base.join(found)
+            else:
+                path = f"{base.raw_path.rstrip('/')}/{found.raw_path.lstrip('/')}"
+                url = base.with_path(path, encoded=True).with_query(found.raw_query_string or None)
+            url = url.update_query({k: v for k, v in query.items() if v is not None})
+        except ValueError as error:
+            raise PermanentError(f"{self.name}: no usable address ({error})") from error
+        return self._own(url)
+
+    def _own(self, url: URL) -> URL:
+        """`url`, when it is of our origin and not too long."""
+        mine = self._settings.url.origin()
+        if url.scheme not in ("http", "https") or not url.host or url.origin() != mine:
+            theirs = url.origin() if url.host and url.scheme else url.scheme
+            raise PermanentError(f"{self.name}: refused to go from {mine} to {theirs}: the login is for {mine} alone")
+        if len(str(url)) > MAX_URL:
+            raise PermanentError(f"{self.name}: an address of {len(str(url))} bytes, over the {MAX_URL} that servers take")
+        return url.with_user(None).with_fragment(None)
+
+    async def _attempt(self, url: URL, headers: Mapping[str, str], check: Check | None, label: str) -> Answer:
+        started, outcome = time.monotonic(), "error"
+        try:
+            answer = await self._follow(url, headers)
+            outcome = f"{answer.status // 100}xx"
+        except TimeoutError as error:
+            outcome = "timeout"
+            raise OutageError(f"{self.name}: no whole answer in {self._settings.timeout}, {url.path}") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise PermanentError(f"{self.name}: the certificate is not trusted, name its CA file ({error})") from error
+        except aiohttp.ClientResponseError as error:
+            raise UnusableError(f"{self.name}: not HTTP as we take it: {error.message[:200]}") from error
+        except aiohttp.ClientPayloadError as error:
+            raise OutageError(f"{self.name}: the answer broke off, {url.path}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise OutageError(f"{self.name}: {type(error).__name__}: {error}") from error
+        finally:
+            if self._on_request is not None:
+                self._on_request(label, outcome, time.monotonic() - started)
+        refused = refusal(answer, self.name, self._settings.login_hint, self._now())
+        if refused is not None:
+            raise refused
+        if check is not None and answer.status == 200:
+            check(answer, self.name)
+        return answer
+
+    def _now(self) -> datetime:
+        try:
+            return self.clock.now()
+        except TransientError:
+            return datetime.now(UTC)
+
+    async def _follow(self, url: URL, headers: Mapping[str, str]) -> Answer:
+        sent = time.monotonic()
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._one(url, headers)
+            target = answer.headers.get(hdrs.LOCATION, "")
+            if answer.status not in _REDIRECTS or not target:
+                return answer._replace(sent=sent)
+            try:
+                url = self._own(url.join(URL(target)))
+            except ValueError as error:
+                raise UnusableError(f"{self.name}: redirected to no address from {url.path}") from error
+        raise PermanentError(f"{self.name}: more than {MAX_REDIRECTS} redirects, last to {url.path}")
+
+    async def _one(self, url: URL, headers: Mapping[str, str]) -> Answer:
+        for limit in self._limits:
+            await limit.turn()
+        settings, sent = self._settings, time.monotonic()
+        async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+            received = time.monotonic()
+            if response.status < 500:  # a gateway that answers for a dead vendor has a clock of its own
+                self.clock.learn(response.headers.get(hdrs.DATE, ""), received)
+            encoding = response.headers.get(hdrs.CONTENT_ENCODING, "")
+            body = Body(self.name, encoding, max_size=settings.max_body, max_ratio=settings.max_ratio)
+            async for chunk in response.content.iter_any():
+                body.feed(chunk)
+            return Answer(response.status, body.whole(), response.headers, url, sent, received)
+
+
+@asynccontextmanager
+async def open_http(
+    settings: HttpSettings,
+    *,
+    retry: Retry = ONE_SHOT,
+    limits: Sequence[Limit] = (),
+    on_request: OnRequest | None = None,
+    on_wait: Callable[[Wait], None] | None = None,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> AsyncIterator[HttpClient]:
+    """A client for one vendor. ConfigError: a login over plain http to another machine, or a CA file that is none.
+
+    `on_request(endpoint, outcome, seconds)` hears of every request ("2xx", "5xx", "timeout", "error"), `on_wait` of
+    every wait before another try.
+    """
+    guard_plain_http(settings)
+    middlewares: list[aiohttp.ClientMiddlewareType] = []
+    headers = {hdrs.USER_AGENT: settings.user_agent, hdrs.ACCEPT: "application/json", **settings.headers}
+    headers[hdrs.ACCEPT_ENCODING] = "gzip, deflate"
+    match settings.login:
+        case Basic(user, password):
+            headers[hdrs.AUTHORIZATION] = aiohttp.encode_basic_auth(user, password)
+        case Digest(user, password):
+            headers["X-Requested-Auth"] = "Digest"
+            middlewares.append(aiohttp.DigestAuthMiddleware(user, password))
+    connector = aiohttp.TCPConnector(ssl=await asyncio.to_thread(tls_context, settings))
+    timeout = aiohttp.ClientTimeout(total=settings.timeout.total_seconds(), ceil_threshold=float("inf"))
+    async with aiohttp.ClientSession(
+        connector=connector,
+        headers=headers,
+        timeout=timeout,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=middlewares,
+        proxy=settings.proxy,
+        auto_decompress=False,
+        max_field_size=MAX_HEADER,
+    ) as session:
+        yield HttpClient(settings, session, retry=retry, limits=limits, on_request=on_request, on_wait=on_wait, sleep=sleep)

@@ -1,0 +1,106 @@
+"""Origin: where a vendor is, who we are there, and how far the way is to be trusted."""
+
+import ssl
+from collections.abc import Mapping
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import structlog
+from yarl import URL
+
+from harvester.errors import ConfigError
+
+_log = structlog.get_logger(__name__)
+
+
+class Basic(NamedTuple):
+    """HTTP basic login."""
+
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Basic(user={self.user!r})"
+
+
+class Digest(NamedTuple):
+    """HTTP digest login, asked for with `X-Requested-Auth: Digest` as Opencast wants it."""
+
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Digest(user={self.user!r})"
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How one vendor is reached. `url` comes from `base_url`; `login_hint` says after a 401 which settings to look at."""
+
+    name: str
+    url: URL
+    login: Basic | Digest | None = None
+    login_hint: str = "check user and password"
+    headers: Mapping[str, str] = {}
+    timeout: timedelta = timedelta(seconds=30)
+    max_body: int = 64 * 1024 * 1024
+    max_ratio: int = 200
+    user_agent: str = "event-harvester"
+    ca_file: Path | None = None
+    insecure: bool = False
+    proxy: URL | None = None
+    allow_plain_http: bool = False
+
+
+def base_url(text: str) -> URL:
+    """An address as people write it: without scheme it is https, on loopback http. ConfigError for what is no address."""
+    text = text.strip()
+    try:
+        url = URL(text if "://" in text else f"https://{text}")
+        if "://" not in text and is_loopback(url.host or ""):
+            url = url.with_scheme("http")
+        wrong = url.scheme not in ("http", "https") or not url.host or url.port is None
+    except ValueError:
+        wrong = True
+    if wrong:
+        raise ConfigError("no address of a server: write https://host, https://host:port or https://host/path")
+    if url.user is not None or url.password is not None:
+        raise ConfigError(f"the address of {url.host} has a login in it: use the settings for user and password")
+    if url.raw_query_string or url.raw_fragment:
+        raise ConfigError(f"the address of {url.host} ends in a query or fragment: leave it out")
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or address alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def guard_plain_http(settings: HttpSettings) -> None:
+    """ConfigError for a login over plain http to another machine, unless it is allowed: then a warning."""
+    host = settings.url.host or ""
+    if settings.url.scheme != "http" or settings.login is None or is_loopback(host):
+        return
+    if not settings.allow_plain_http:
+        raise ConfigError(
+            f"{settings.name}: http://{host} would send the login in the clear: use https, or allow it for this host"
+        )
+    _log.warning("login goes over plain http", source=settings.name, host=host)
+
+
+def tls_context(settings: HttpSettings) -> ssl.SSLContext:
+    """Reads the CA file, so call it off the event loop. ConfigError: it is none."""
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{settings.name}: {settings.ca_file} is no file of CA certificates ({error})") from error
+    if settings.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        _log.warning("TLS certificates are not checked", source=settings.name, host=settings.url.host)
+    return context
