@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from hashlib import blake2b
+from typing import Annotated
 
 import msgspec
 
@@ -21,9 +22,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="format", tag=F
     source: str
     type: str
     subject: str
-    version: int
-    time: datetime
-    read_at: datetime
+    version: Annotated[int, msgspec.Meta(ge=0)]
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    read_at: Annotated[datetime, msgspec.Meta(tz=True)]
     data: msgspec.Raw
     context: dict[str, msgspec.Raw] = {}
 
@@ -34,7 +35,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="format", tag=F
 
 
 def event_id(source: str, type_: str, subject: str, data: bytes | msgspec.Raw) -> str:
-    """The id of one state of one thing: 32 hex digits, the same at every reading and in every release."""
+    """The id of one state of one thing: 32 hex digits, the same at every reading and in every release.
+
+    BLAKE2b-128 of data, NUL, then length:source length:type subject; lengths in characters, nothing between the parts.
+    """
     digest = blake2b(data, digest_size=16)
     digest.update(f"\0{len(source)}:{source}{len(type_)}:{type_}{subject}".encode())
     return digest.hexdigest()
@@ -56,6 +60,8 @@ def encode_event(event: Event) -> bytes:
 def decode_event(body: bytes) -> Event:
     """Raises InvalidEventError when the body is no envelope, ConfigError when a newer version of ours wrote it."""
     try:
+        if not body.isascii():
+            body.decode()  # the decoder takes `data` as it is
         return _decoder.decode(body)
     except (ValueError, RecursionError) as error:
         _refuse_newer(body)
