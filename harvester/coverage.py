@@ -80,7 +80,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     def __or__(self, other: "Coverage") -> "Coverage":
         """The union: starts by minimum, notes by the newer live edge."""
         starts = [c.start for c in (self, other) if c.start]
-        noted = max(self, other, key=lambda c: (c.notes_at or EPOCH, c.notes))
+        noted = max(self, other, key=lambda c: (c.notes_at is not None, c.notes_at or EPOCH, c.notes))
         settled = self.settled | other.settled
         return Coverage(
             start=min(starts) if starts else None,
