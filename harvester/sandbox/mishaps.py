@@ -1,0 +1,127 @@
+"""What goes wrong between a vendor and its clients."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from email.utils import format_datetime
+from http import HTTPStatus
+
+from aiohttp import web
+
+from harvester.sandbox.clock import SandboxClock
+from harvester.sandbox.faults import Faults
+from harvester.sandbox.settings import SandboxSettings
+from harvester.sandbox.stats import Stats
+
+Endpoint = Callable[[web.Request], Awaitable[web.Response]]
+
+_HTML = "<!DOCTYPE html><html><head><title>Maintenance</title></head><body><h1>We will be back soon</h1></body></html>"
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+
+class Mishaps:
+    """Answers in the place of an endpoint, or spoils its answer, as often as the faults' rates say."""
+
+    def __init__(self, settings: SandboxSettings, clock: SandboxClock, faults: Faults, stats: Stats) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._faults = faults
+        self._stats = stats
+
+    async def met(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
+        kind = self._faults.of_request(request.path_qs)
+        if kind is not None:
+            self._stats.fault(kind)
+        match kind:
+            case None:
+                return await endpoint(request)
+            case "slow":
+                await asyncio.sleep(self._settings.slow)
+                return await endpoint(request)
+            case "truncated":
+                return await _truncated(request, await endpoint(request))
+            case "half-json":
+                return _half(await endpoint(request))
+            case _:
+                return self._instead(request, kind)
+
+    def _instead(self, request: web.Request, kind: str) -> web.Response:
+        """The answer that takes the endpoint's place."""
+        match kind:
+            case "500" | "503":
+                return web.Response(status=int(kind), text=f"<h1>HTTP Status {kind}</h1>", content_type="text/html")
+            case "html":
+                return web.Response(text=_HTML, content_type="text/html")
+            case "reset":
+                return _reset(request)
+            case _:
+                return web.Response(
+                    status=HTTPStatus.TOO_MANY_REQUESTS, text="Too Many Requests", headers=self._retry_after(kind)
+                )
+
+    def _retry_after(self, kind: str) -> dict[str, str]:
+        """In each form that vendors use; a moment is one of the sandbox's clock and never earlier than asked for."""
+        wait = self._settings.retry_after
+        at = self._clock.now() + timedelta(seconds=wait)
+        whole = at if not at.microsecond else at.replace(microsecond=0) + timedelta(seconds=1)
+        match kind:
+            case "429-seconds":
+                return {"Retry-After": f"{wait:g}"}
+            case "429-date":
+                return {"Retry-After": format_datetime(whole, usegmt=True)}
+            case "429-iso":
+                return {"Retry-After": whole.isoformat().replace("+00:00", "Z")}
+            case _:
+                return {}
+
+
+def was_reset(response: web.StreamResponse) -> bool:
+    return isinstance(response, _Gone)
+
+
+class _Gone(web.Response):
+    """No answer: the connection is down."""
+
+    async def prepare(self, _: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, _: bytes = b"") -> None:
+        return None
+
+
+def _reset(request: web.Request) -> web.Response:
+    """Abort the connection, so that the client sees a reset and no orderly end."""
+    transport = request.transport
+    if transport is not None:
+        connection: socket.socket = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        transport.abort()
+    return _Gone()
+
+
+async def _truncated(request: web.Request, whole: web.Response) -> web.StreamResponse:
+    body = _bytes(whole)
+    response = web.StreamResponse(status=whole.status, headers={"Content-Type": whole.headers["Content-Type"]})
+    response.content_length = len(body)
+    response.force_close()
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+def _half(whole: web.Response) -> web.Response:
+    body = _bytes(whole)
+    response = web.Response(
+        status=whole.status, body=body[: len(body) // 2], headers={"Content-Type": whole.headers["Content-Type"]}
+    )
+    response.enable_chunked_encoding()
+    return response
+
+
+def _bytes(response: web.Response) -> bytes:
+    assert isinstance(response.body, bytes)
+    return response.body

@@ -1,0 +1,196 @@
+"""A simulated Opencast: the endpoints that the harvester reads, from opencast/opencast as its source code has them.
+
+`/usertracking/actions.json`, `/search/episode.json` and `/search/series.json` behave like the vendor's, logins and faults
+included; `/sandbox/…` and `/truth` are ours, open and never faulty.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+import msgspec
+from aiohttp import web
+
+from harvester.sandbox.auth import Guard
+from harvester.sandbox.clock import SandboxClock, local_instant, milliseconds, moment_of
+from harvester.sandbox.controls import Controls, http_date
+from harvester.sandbox.episodes import Hit, Lecture, lectures, pre16_answer, pre16_hit, series_hits, v16_answer, v16_hit
+from harvester.sandbox.faults import Faults
+from harvester.sandbox.mishaps import Endpoint, Mishaps, was_reset
+from harvester.sandbox.rows import Rows
+from harvester.sandbox.settings import HOUR, REST, SandboxSettings
+from harvester.sandbox.stats import Stats
+from harvester.sandbox.table import FOREVER, Query, Table, View
+from harvester.sandbox.truth import Oracle, Truth
+
+ACTIONS = "/usertracking/actions.json"
+EPISODES = "/search/episode.json"
+SERIES = "/search/series.json"
+
+_MINUTE = 60_000
+
+
+class OpencastSandbox:
+    """One simulated server. `app()` is its aiohttp application; the attributes are for tests in the same process."""
+
+    def __init__(self, settings: SandboxSettings) -> None:
+        start = settings.now or datetime.now(UTC)
+        self.settings = settings
+        self.clock = SandboxClock(start, speed=settings.speed)
+        self.faults = Faults(settings.seed, settings.faults, burst=settings.fault_burst)
+        self.stats = Stats()
+        self.catalogue = lectures(settings.seed)
+        self.since = moment_of(milliseconds(start - settings.history) // HOUR * HOUR)
+        """No action is older."""
+        self._stopped: datetime | None = None
+        rows = Rows(settings, self.faults)
+        self._table = Table(settings, self.catalogue, rows, since=milliseconds(self.since))
+        self.oracle = Oracle(settings, self._table, self.faults)
+        self._hit = pre16_hit if settings.search == "pre16" else v16_hit
+
+    def app(self) -> web.Application:
+        mishaps = Mishaps(self.settings, self.clock, self.faults, self.stats)
+        guard = Guard(self.settings, self.clock)
+        app = web.Application(middlewares=[_counting(self.stats)])
+        app.on_response_prepare.append(self._dated)
+        for path, endpoint in ((ACTIONS, self._actions), (EPISODES, self._episodes), (SERIES, self._series)):
+            app.router.add_get(path, _vendors(guard, mishaps, endpoint))
+        Controls(self).add_routes(app)
+        return app
+
+    def stop_changing(self, at: datetime | None = None) -> datetime:
+        """Nothing is created after `at` (now). Returns when the last row will have come to rest."""
+        self._stopped = at or self.clock.now()
+        return self._stopped + REST
+
+    def view(self, now: datetime | None = None) -> View:
+        """The table at `now`, in whole seconds."""
+        tick = milliseconds(now or self.clock.now()) // 1000 * 1000
+        return View(tick, milliseconds(self._stopped) if self._stopped else FOREVER)
+
+    def truth(self, start: datetime | None = None, end: datetime | None = None) -> Truth:
+        """Every action with `start <= created < end` in the newest state that was ever served or would be served now."""
+        now = self.clock.latest
+        found = [action for hour in self.oracle.hours(start, end, self.view(now)) for action in hour]
+        broken = {action.id: action.broken for action in found if action.broken}
+        return Truth(now=now, actions={action.id: action for action in found if not action.broken}, broken=broken)
+
+    def set_faults(self, rates: dict[str, float]) -> None:
+        """Replace all rates. Raises ConfigError and changes nothing."""
+        self.faults.set(rates)
+        self._table.forget_encoded()
+
+    async def _dated(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = http_date(self.clock.now())
+
+    async def _actions(self, request: web.Request) -> web.Response:
+        if not self.settings.usertracking:
+            return web.Response(status=HTTPStatus.NOT_FOUND, text="Not Found")
+        try:
+            limit, offset = _bounds(request, default=10)
+            query = self._query(request)
+        except ValueError as error:
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text=str(error))
+        rows = min(limit, self.settings.limit_cap or limit)
+        found = self._table.page(query, self.view(), offset=offset, limit=rows)
+        self.stats.served(len(found.records))
+        head = b'{"actions":{"total":"%d","offset":"%d","limit":"%d"' % (found.total, offset, limit)
+        match found.records:
+            case []:
+                body = b""
+            case [record]:
+                body = b',"action":' + record
+            case records:
+                body = b',"action":[' + b",".join(records) + b"]"
+        return _json(head + body + b"}}")
+
+    def _query(self, request: web.Request) -> Query:
+        """Which rows the parameters ask for; the precedence is the vendor's: id counts only with type."""
+        given = request.query
+        kind, mpid = given.get("type", ""), given.get("id", "")
+        start, end = 0, FOREVER
+        if self.settings.patched:
+            zone = self.settings.zone
+            start = milliseconds(local_instant(given["start"], zone)) if given.get("start") else start
+            end = milliseconds(local_instant(given["end"], zone)) if given.get("end") else end
+        if given.get("day") and not (mpid and kind):
+            first, last = self._day(given["day"])
+            start, end = max(start, first), min(end, last)
+        return Query(start, end, kind, mpid if kind else "")
+
+    def _day(self, text: str) -> tuple[int, int]:
+        """The vendor sets hour and minute alone: seconds and milliseconds stay those of the request."""
+        since_minute = milliseconds(self.clock.now()) % _MINUTE
+        first = milliseconds(local_instant(f"{text}000000", self.settings.zone))
+        last = milliseconds(local_instant(f"{text}235900", self.settings.zone))
+        return first + since_minute, last + since_minute
+
+    async def _episodes(self, request: web.Request) -> web.Response:
+        try:
+            limit, offset = _bounds(request, default=20)
+        except ValueError as error:
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text=str(error))
+        mpid, words, series = (request.query.get(name, "") for name in ("id", "q", "sid"))
+        if mpid:
+            self.stats.lookup(mpid)
+        found = [
+            lecture
+            for lecture in self.catalogue
+            if lecture.exists and mpid in {"", lecture.mpid} and series in {"", lecture.series} and _mentions(lecture, words)
+        ]
+        hits = [self._hit(lecture) for lecture in found[offset : offset + limit]]
+        return self._found(hits, total=len(found), offset=offset, limit=limit, query=str(request.query_string))
+
+    async def _series(self, request: web.Request) -> web.Response:
+        try:
+            limit, offset = _bounds(request, default=20)
+        except ValueError as error:
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text=str(error))
+        wanted = request.query.get("id", "")
+        found = [hit for hit in series_hits(self.catalogue) if wanted in {"", str(hit["id"])}]
+        return self._found(found[offset : offset + limit], total=len(found), offset=offset, limit=limit, query=wanted)
+
+    def _found(self, hits: Sequence[Hit], *, total: int, offset: int, limit: int, query: str) -> web.Response:
+        if self.settings.search == "16":
+            return _json(msgspec.json.encode(v16_answer(hits, total=total, offset=offset, limit=limit)))
+        return _json(msgspec.json.encode(pre16_answer(hits, total=total, offset=offset, limit=limit, query=query)))
+
+
+def _mentions(lecture: Lecture, words: str) -> bool:
+    return words.lower() in f"{lecture.title} {lecture.course} {lecture.description}".lower()
+
+
+def _bounds(request: web.Request, *, default: int) -> tuple[int, int]:
+    """Limit and offset. Raises ValueError for what the vendor answers with 400."""
+    limit, offset = (int(request.query.get(name) or 0) for name in ("limit", "offset"))
+    if limit < 0 or offset < 0:
+        raise ValueError("limit and offset must not be negative")
+    return limit or default, offset
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+
+def _vendors(guard: Guard, mishaps: Mishaps, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The endpoint behind login and faults."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        refusal = guard.refusal(request)
+        return refusal if refusal is not None else await mishaps.met(request, endpoint)
+
+    return answer
+
+
+def _counting(stats: Stats) -> Callable[..., Awaitable[web.StreamResponse]]:
+    @web.middleware
+    async def count(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        try:
+            response = await handler(request)
+        except web.HTTPException as refused:
+            stats.request(request.path, str(refused.status))
+            raise
+        stats.request(request.path, "reset" if was_reset(response) else str(response.status))
+        return response
+
+    return count

@@ -1,0 +1,64 @@
+"""A sandbox on a port."""
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import NamedTuple
+
+from aiohttp import web
+
+from harvester.errors import ConfigError
+from harvester.sandbox.clock import SandboxClock
+from harvester.sandbox.faults import Faults
+from harvester.sandbox.opencast import OpencastSandbox
+from harvester.sandbox.settings import SandboxSettings
+from harvester.sandbox.stats import Stats
+from harvester.sandbox.truth import Truth
+
+
+class Running(NamedTuple):
+    """A sandbox that serves, and its live parts for those in the same process."""
+
+    url: str
+    sandbox: OpencastSandbox
+
+    @property
+    def clock(self) -> SandboxClock:
+        return self.sandbox.clock
+
+    @property
+    def faults(self) -> Faults:
+        return self.sandbox.faults
+
+    @property
+    def stats(self) -> Stats:
+        return self.sandbox.stats
+
+    def truth(self, start: datetime | None = None, end: datetime | None = None) -> Truth:
+        return self.sandbox.truth(start, end)
+
+
+@asynccontextmanager
+async def serve(settings: SandboxSettings, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Running]:
+    """Serve until the block ends. Port 0 takes a free one. ConfigError: the port cannot be had."""
+    sandbox = OpencastSandbox(settings)
+    runner = web.AppRunner(sandbox.app(), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except (OSError, OverflowError) as error:
+            raise _no_port(host, port, error) from error
+        taken = runner.addresses[0][1]
+        yield Running(f"http://{f'[{host}]' if ':' in host else host}:{taken}", sandbox)
+    finally:
+        await runner.cleanup()
+
+
+def _no_port(host: str, port: int, error: OSError | OverflowError) -> ConfigError:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        why = "another program listens there; it may be a sandbox that still runs"
+    else:
+        why = str(error)
+    return ConfigError(f"sandbox: cannot listen on {host}:{port}: {why}; take a free port with: harvest sandbox --port 0")

@@ -1,0 +1,49 @@
+"""What the sandbox was asked and what it answered, for tests that count calls."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Snapshot(NamedTuple):
+    """Counts since the last reset."""
+
+    requests: Mapping[str, Mapping[str, int]]
+    """Endpoint → status, or `reset` where the connection was, → amount."""
+    faults: Mapping[str, int]
+    """Kind → amount; kinds of records once for each time one was served."""
+    rows: int
+    """Records served in whole answers."""
+    lookups: Mapping[str, int]
+    """Media package id → look-ups by it that were answered."""
+
+    def requests_of(self, endpoint: str) -> int:
+        """Calls of one endpoint, whatever became of them."""
+        return sum(self.requests.get(endpoint, {}).values())
+
+
+class Stats:
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._requests: dict[str, Counter[str]] = {}
+        self._faults: Counter[str] = Counter()
+        self._lookups: Counter[str] = Counter()
+        self._rows = 0
+
+    def request(self, endpoint: str, outcome: str) -> None:
+        self._requests.setdefault(endpoint, Counter())[outcome] += 1
+
+    def fault(self, kind: str) -> None:
+        self._faults[kind] += 1
+
+    def served(self, rows: int) -> None:
+        self._rows += rows
+
+    def lookup(self, mpid: str) -> None:
+        self._lookups[mpid] += 1
+
+    def snapshot(self) -> Snapshot:
+        requests = {endpoint: dict(outcomes) for endpoint, outcomes in self._requests.items()}
+        return Snapshot(requests, dict(self._faults), self._rows, dict(self._lookups))
