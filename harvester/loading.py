@@ -1,0 +1,278 @@
+"""How settings are joined: names and old names, places by precedence, the faults of all of them at once."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError, create_model
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from harvester import layers
+from harvester.faults import Fault, closest, complaint, quoted
+from harvester.layers import COMMAND_LINE, ENVIRONMENT, PREFIX, Entry, Layer
+from harvester.options import Option, options_of
+from harvester.redact import Redactor
+
+Model = TypeVar("Model", bound=BaseModel)
+Families = Callable[[], Sequence[type[BaseModel]]]
+Values = dict[str, object]
+CONFIG = f"{PREFIX}CONFIG"
+_CONFIG_FILE = "harvester.toml"
+_NO_SETTINGS = re.compile(rf"{PREFIX}(TEST|CRASH)_\w+")
+"""Switches of the tests stand in the environment and are no settings."""
+_FILE = "_FILE"
+_COMMAND_LINE, _TOML = 0, 4
+"""The ranks of the first place and of the last."""
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?\s*")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+class Given(NamedTuple):
+    """One value that was given for one option: under which of its names, in the how-manieth place."""
+
+    entry: Entry
+    name: str
+    rank: int
+
+
+class Loaded:
+    """Settings as they were found. `faults` is empty when `load` returned it; `warnings` are lines for stderr."""
+
+    def __init__(self, join: "_Join", models: Mapping[type[BaseModel], BaseModel]) -> None:
+        self._models = models
+        self._chosen = join.chosen
+        self._names = {n: o.name for o in join.options for n in o.names}
+        self.options = tuple(join.options)
+        self.secrets = tuple(sorted(join.secrets))
+        """The values of secrets, for the redactor of logs."""
+        self.redactor = Redactor(self.secrets)
+        self.warnings = tuple(map(self.redactor.text, join.warnings))
+        self.faults = tuple(Fault(*map(self.redactor.text, fault)) for fault in join.faults)
+
+    def get(self, model: type[Model]) -> Model:
+        """The settings of one family that was asked for; KeyError when it was not, or is at fault."""
+        found = self._models[model]
+        assert isinstance(found, model)
+        return found
+
+    def given(self, name: str) -> Entry | None:
+        """What was given for the option `name` (a secret unmasked), None when its default holds."""
+        chosen = self._chosen.get(self._names[name])
+        return chosen.entry if chosen else None
+
+    def origin(self, name: str) -> str:
+        """One of: command line · environment · .env:3 · a file of /run/secrets · harvester.toml:7 · default."""
+        entry = self.given(name)
+        return entry.origin if entry else "default"
+
+
+def read(
+    models: Sequence[type[BaseModel]],
+    families: Families,
+    overrides: Mapping[str, object],
+    environ: Mapping[str, str] | None,
+    cwd: Path,
+) -> Loaded:
+    """What `harvester.settings.inspect` promises. `families` tells all there are, and is asked about unknown names only."""
+    join = _Join([option for model in models for option in options_of(model)], cwd)
+    join.read(overrides, os.environ if environ is None else environ)
+    join.refuse_unknown(families)
+    join.choose()
+    valid = {model: found for model in models if (found := join.validated(model)) is not None}
+    return Loaded(join, valid)
+
+
+class _Join:
+    """One reading: what each place says, what was chosen, what is wrong."""
+
+    def __init__(self, options: Sequence[Option], cwd: Path) -> None:
+        self.options = options
+        self.cwd = cwd
+        self.faults: list[Fault] = []
+        self.warnings: list[str] = []
+        self.secrets: set[str] = set()
+        self.chosen: dict[str, Given] = {}
+        self._broken: set[str] = set()
+        self._layers: list[Layer] = []
+        self._values: list[Values] = []
+
+    def read(self, overrides: Mapping[str, object], environ: Mapping[str, str]) -> None:
+        """Read every place, in order of precedence."""
+        unknown = overrides.keys() - {n for o in self.options for n in o.names}
+        if unknown:
+            raise ValueError(f"no option of these families: {', '.join(sorted(unknown))}")
+        environment = layers.plain(environ, ENVIRONMENT)
+        dotenv = layers.dotenv(self.cwd / ".env", self.faults)
+        secrets = [n for o in self.options if o.secret for n in o.names]
+        named = next((e for layer in (environment, dotenv) if (e := layer.get(CONFIG)) and e.value), None)
+        path = self.cwd / str(named.value if named else _CONFIG_FILE)
+        if named and not path.is_file():
+            self.faults.append(Fault(CONFIG, named.origin, f"there is no file {quoted(path)}", "write it, or correct the path"))
+        self._layers = [
+            layers.plain(overrides, COMMAND_LINE),
+            environment,
+            dotenv,
+            layers.secret_files(layers.RUN_SECRETS, secrets, self.faults),
+            layers.toml(path, self.faults),
+        ]
+        self._values = [{} for _ in self._layers]
+
+    def refuse_unknown(self, families: Families) -> None:
+        """A name of ours that is no setting is a fault: whoever wrote it believes that it holds."""
+        entries = [e for layer in self._layers for e in layer.values() if e.name.upper().startswith(PREFIX)]
+        known = {n: o for o in self.options for n in o.names}
+        unknown = [e for e in entries if not _is_known(e.name, known)]
+        if not unknown:
+            return
+        known |= {n: o for model in families() for o in options_of(model) for n in o.names}
+        for entry in unknown:
+            if not _is_known(entry.name, known):
+                near = closest(entry.name, known, ignore=PREFIX)
+                meant = near if entry.shown == entry.name or not near else known[near].toml
+                fix = f"did you mean {meant}?" if near else "`harvest config show` lists all settings"
+                self.faults.append(Fault(entry.shown, entry.origin, "there is no such setting", fix))
+
+    def choose(self) -> None:
+        """For each option the value of the highest place that gives one, whichever of its names stands there."""
+        for option in self.options:
+            for given in self._given(option):
+                self._take(option, given)
+
+    def _given(self, option: Option) -> Iterator[Given]:
+        for rank, layer in enumerate(self._layers):
+            for name in option.names:
+                for spelled in (name, name + _FILE):
+                    entry = layer.get(spelled)
+                    if entry is not None and entry.value != "":
+                        yield Given(entry, name, rank)
+
+    def _take(self, option: Option, given: Given) -> None:
+        above = self.chosen.get(option.name)
+        if above and given.rank > above.rank and (above.rank == _COMMAND_LINE or above.name == given.name):
+            return  # a higher place gave it: that is what places are for
+        if given.name != option.name and given.rank > _COMMAND_LINE:
+            self._warn_of_old(option, given)
+        value = self._value(option, given)
+        if value is None:
+            self._broken.add(option.name)
+            return
+        if option.secret:
+            self.secrets.add(str(value))
+        if above is None:
+            self.chosen[option.name] = Given(given.entry._replace(value=value), given.name, given.rank)
+            self._values[given.rank][option.name] = _duration(value) if option.duration else value
+            self._warn_of_exposure(option, given)
+        elif str(above.entry.value) != str(value):
+            self._contradicts(option, above.entry, given.entry._replace(value=value))
+
+    def _value(self, option: Option, given: Given) -> object:
+        """The value itself; None, with a fault, when it cannot be had."""
+        entry = given.entry
+        if entry.name == given.name:
+            if option.secret and given.rank == _TOML:
+                fix = f"set {option.name} in the environment or .env, or {option.toml}_file = the path of a file with it"
+                self.faults.append(Fault(entry.shown, entry.origin, "a secret does not stand in this file", fix))
+                return None
+            return entry.value
+        try:
+            return layers.read_value(self.cwd / str(entry.value), secret=option.secret)
+        except ValueError as error:
+            self.faults.append(Fault(entry.shown, entry.origin, str(error), "correct the path or the file"))
+            return None
+
+    def _contradicts(self, option: Option, above: Entry, below: Entry) -> None:
+        values = "" if option.secret else f" ({quoted(above.value)} and {quoted(below.value)})"
+        why = f"{below.shown} ({below.origin}) is the same setting and says something else{values}"
+        self.faults.append(Fault(above.shown, above.origin, why, f"leave out {below.shown}"))
+
+    def _warn_of_old(self, option: Option, given: Given) -> None:
+        old = given.entry.name
+        new = option.name + old.removeprefix(given.name)
+        line = f"deprecated: {old} is now called {new}; {old} still works"
+        if line not in self.warnings:
+            self.warnings.append(line)
+
+    def _warn_of_exposure(self, option: Option, given: Given) -> None:
+        if option.secret and given.rank == _COMMAND_LINE:
+            instead = f"set {option.name} or {option.name}{_FILE} instead"
+            self.warnings.append(f"a secret on the command line can be seen by other users of this host: {instead}")
+
+    def validated(self, model: type[Model]) -> Model | None:
+        """The family's settings; None, with faults, when they do not hold."""
+        joined = cast("type[_Joined]", create_model(model.__name__, __base__=(model, _Joined)))
+        joined.places = tuple(self._values)
+        options = {n: o for o in options_of(model) for n in (o.field, *o.names)}
+        told = set(self._broken)
+        try:
+            return cast("Model", joined())
+        except ValidationError as error:
+            for one in error.errors(include_input=False, include_url=False):
+                option = options.get(str(one["loc"][0])) if one["loc"] else None
+                if option is None:
+                    why = complaint(one, None, secret=False)
+                    self.faults.append(Fault(_title(model), "settings", why.why, why.fix or "correct one of them"))
+                elif option.name not in told:
+                    told.add(option.name)
+                    self.faults.append(self._refused(option, one))
+        return None
+
+    def _refused(self, option: Option, error: ErrorDetails) -> Fault:
+        given = self.chosen.get(option.name)
+        about = option.info.description or option.field
+        if given is None:
+            instead = (
+                f"{option.name}{_FILE} = the path of a file with it" if option.secret else f"`{option.toml}` in {_CONFIG_FILE}"
+            )
+            return Fault(option.name, "not set", f"it is needed: {about}", f"set it in the environment or .env, or {instead}")
+        entry = given.entry
+        said = complaint(error, entry.value, secret=option.secret)
+        usual = f"; the default is {option.default}" if option.default else ""
+        return Fault(entry.shown, entry.origin, said.why, said.fix or f"expected: {about}{usual}")
+
+
+class _Joined(BaseSettings):
+    """Joins a family with the places: pydantic-settings merges them, the first that gives a value wins."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    places: ClassVar[Sequence[Values]] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        own = {n for o in options_of(settings_cls) for n in o.names}
+        return tuple(_Place(settings_cls, {n: v for n, v in place.items() if n in own}) for place in cls.places)
+
+
+class _Place(PydanticBaseSettingsSource):
+    def __init__(self, settings_cls: type[BaseSettings], values: Values) -> None:
+        super().__init__(settings_cls)
+        self._values = values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> Values:
+        return self._values
+
+
+def _is_known(name: str, known: Mapping[str, object]) -> bool:
+    return name == CONFIG or name in known or name.removesuffix(_FILE) in known or _NO_SETTINGS.fullmatch(name) is not None
+
+
+def _duration(value: object) -> object:
+    """A bare number stays one, for the family to know its unit; with a unit it is a duration."""
+    parts = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if parts is None:
+        return value
+    number, unit = parts.groups()
+    return timedelta(seconds=float(number) * _UNITS[unit]) if unit else float(number)
+
+
+def _title(model: type[BaseModel]) -> str:
+    return model.__name__.removesuffix("Settings").lower()

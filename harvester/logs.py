@@ -1,0 +1,155 @@
+"""Logs: JSON lines with the Elastic Common Schema's names on stderr, readable lines when stderr is a terminal.
+
+What other libraries log goes the same way. Secrets are hidden by the name of their key, by value and by shape, also in
+tracebacks; control characters are escaped, so that one event is one line whatever it holds.
+"""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO, cast
+
+import structlog
+
+from harvester import __version__
+from harvester.redact import HIDDEN, Redactor, is_secret_name
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
+_LEVEL_NAMES = {"warning": "warn", "critical": "fatal"}
+_TRACE = "error.stack_trace"
+_DEEPEST = 8
+
+Line = MutableMapping[str, Any]
+Logger = structlog.stdlib.BoundLogger
+
+
+def get_logger(name: str) -> Logger:
+    """A logger whose calls take an event and fields: `log.info("drained", batches=3)`. Silent below warn until `setup`."""
+    wrapped = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    return cast("Logger", wrapped)
+
+
+def setup(level: str, redact: Sequence[str] = (), *, stream: TextIO | None = None) -> None:
+    """Send all logs of this process to `stream` (stderr), from `level` (debug, info, warn) on, without the values `redact`."""
+    stream = stream or sys.stderr
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_console(stream, Redactor(redact)) if stream.isatty() else _json(Redactor(redact)))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(_LEVELS[level])
+    logging.captureWarnings(capture=True)
+
+
+def _json(redactor: Redactor) -> logging.Formatter:
+    return _formatter(_ecs, _Cleaner(redactor), lambda _, __, line: json.dumps(line))
+
+
+def _console(stream: TextIO, redactor: Redactor) -> logging.Formatter:
+    plain = structlog.dev.ConsoleRenderer(
+        colors=stream.isatty() and not os.environ.get("NO_COLOR"), exception_formatter=structlog.dev.plain_traceback
+    )
+    return _formatter(_clock, _Cleaner(redactor, escape=True), plain)
+
+
+def _formatter(*processors: structlog.typing.Processor) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _error, *processors],
+    )
+
+
+def _error(_: object, __: str, line: Line) -> Line:
+    """The exception that is logged along, as fields."""
+    given = line.pop("exc_info", None)
+    error = (
+        given[1]
+        if isinstance(given, tuple)
+        else given
+        if isinstance(given, BaseException)
+        else sys.exception()
+        if given
+        else None
+    )
+    if error is not None:
+        line["error.type"] = type(error).__name__
+        line["error.message"] = str(error)
+        line[_TRACE] = "".join(traceback.format_exception(error))
+    return line
+
+
+def _ecs(_: object, __: str, line: Line) -> Line:
+    level = line.pop("level")
+    fixed = {
+        "@timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "log.level": _LEVEL_NAMES.get(level, level),
+        "message": line.pop("event"),
+        "log.logger": line.pop("logger"),
+        "service.name": "event-harvester",
+        "service.version": __version__,
+        "process.pid": os.getpid(),
+        "ecs.version": "8.11.0",
+    }
+    return {**fixed, **line}
+
+
+def _clock(_: object, __: str, line: Line) -> Line:
+    # The console shows type and message of an error with its traceback.
+    trace = line.pop(_TRACE, None)
+    if trace is not None:
+        del line["error.type"], line["error.message"]
+        line["exception"] = trace
+    return {"timestamp": datetime.now(UTC).strftime("%H:%M:%S"), **line}
+
+
+class _Cleaner:
+    """The last step before rendering: what is left are strings, numbers, lists and maps, without secrets."""
+
+    def __init__(self, redactor: Redactor, *, escape: bool = False) -> None:
+        self._redactor = redactor
+        self._escape = escape
+
+    def __call__(self, _: object, __: str, line: Line) -> Line:
+        return {key: self._named(str(key), value, 0) for key, value in line.items()}
+
+    def _named(self, name: str, value: object, depth: int) -> object:
+        if is_secret_name(name) and value is not None and not isinstance(value, bool):
+            return HIDDEN
+        return self._clean(value, depth, lines=name == "exception")
+
+    def _clean(self, value: object, depth: int, *, lines: bool = False) -> object:
+        if value is None or isinstance(value, bool | float):
+            return value
+        if isinstance(value, int):
+            # A secret may consist of digits.
+            return value if self._redactor.text(str(value)) == str(value) else HIDDEN
+        if depth < _DEEPEST and isinstance(value, Mapping):
+            return {self._text(str(k)): self._named(str(k), v, depth + 1) for k, v in value.items()}
+        if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
+            return [self._clean(item, depth + 1) for item in value]
+        if isinstance(value, datetime):
+            return value.isoformat()
+        return self._text(value if isinstance(value, str) else repr(value), lines=lines)
+
+    def _text(self, text: str, *, lines: bool = False) -> str:
+        text = self._redactor.text(text)
+        if not self._escape:
+            return text  # JSON escapes by itself
+        return "".join(c if c.isprintable() or (lines and c == "\n") else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", errors="backslashreplace").decode()

@@ -1,0 +1,59 @@
+"""What nobody may read: secrets, known by the name they stand under, by their value, and by their shape."""
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
+
+HIDDEN = "***"
+_SHORTEST = 4
+"""Shorter values are no secrets, and hiding them would blot out half of every line."""
+_NAME = re.compile(
+    r"((^|[-_.\s])pass|passwd|password|passphrase|secret|token|credentials?|cookie|authorization|(api|private|access|secret)[-_.\s]?key)$",
+    re.IGNORECASE,
+)
+_SHAPES = (
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+(?=@)", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"(\bauthorization['\"]?\s*[:=,]\s*['\"]?)[^'\"\r\n]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"\b(Basic|Bearer)\s+(?=[^\s'\"]*[0-9=])[A-Za-z0-9+/=._~-]{8,}"), rf"\1 {HIDDEN}"),
+    (
+        re.compile(r"([?&][\w.-]*(?:token|secret|password|passwd|signature|sig|key)=)[^&\s#'\"]+", re.IGNORECASE),
+        rf"\1{HIDDEN}",
+    ),
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what stands under `name` (a key, a header, a variable) is hidden whatever it is."""
+    return _NAME.search(name) is not None
+
+
+class Redactor:
+    """Hides known secrets, also URL-encoded, escaped or in base64, and what looks like a credential."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        forms = {form for value in values if len(value) >= _SHORTEST for form in _forms(value)}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._values = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+
+    def text(self, text: str) -> str:
+        """`text` with everything hidden that nobody may read."""
+        if self._values is not None:
+            text = self._values.sub(HIDDEN, text)
+        for shape, instead in _SHAPES:
+            text = shape.sub(instead, text)
+        return text
+
+
+def _forms(value: str) -> set[str]:
+    raw = value.encode(errors="surrogateescape")
+    return {
+        value,
+        quote(raw, safe=""),
+        quote(raw),
+        quote_plus(raw),
+        repr(value)[1:-1],
+        json.dumps(value)[1:-1],
+        base64.b64encode(raw).decode(),
+    }

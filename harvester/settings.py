@@ -1,0 +1,139 @@
+"""Settings: command line > environment > `.env` > /run/secrets > `harvester.toml` > default; every fault told at once.
+
+A family of settings is a pydantic model beside the part that uses it, and SETTINGS names them all. A field's first
+`validation_alias` is its variable; further ones are names that predecessors used: they still work, and are told.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainSerializer
+
+from harvester import loading
+from harvester.errors import ConfigError
+from harvester.loading import Loaded
+
+SETTINGS: tuple[str, ...] = ("harvester.settings:CoreSettings", "harvester.sources.opencast:OpencastSettings")
+"""Every family, as "module:class". A module named here imports without any extra installed."""
+
+
+def families() -> tuple[type[BaseModel], ...]:
+    """The models that SETTINGS names."""
+    paths = (path.partition(":") for path in SETTINGS)
+    return tuple(getattr(import_module(module), name) for module, _, name in paths)
+
+
+def load(
+    *models: type[BaseModel],
+    overrides: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Loaded:
+    """The settings of `models`. `overrides`: variable → value from the command line, None where it was not given.
+
+    Raises ConfigError with every fault of every model and every place at once.
+    """
+    loaded = inspect(*models, overrides=overrides, environ=environ, cwd=cwd)
+    if loaded.faults:
+        raise ConfigError(*map(str, loaded.faults))
+    return loaded
+
+
+def inspect(
+    *models: type[BaseModel],
+    overrides: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Loaded:
+    """As `load`, but what is wrong stands in `faults` instead of being raised."""
+    return loading.read(models, families, overrides or {}, environ, cwd or Path.cwd())
+
+
+def _minutes(value: object) -> object:
+    return timedelta(minutes=value) if isinstance(value, int | float) else value
+
+
+def _words(value: object) -> object:
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Minutes = Annotated[timedelta, BeforeValidator(_minutes), PlainSerializer(lambda t: t.total_seconds() / 60, when_used="json")]
+"""A bare number counts minutes; other durations count seconds."""
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+"""A comma list."""
+Url = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://")]
+_ADDRESS = r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):)?\d{1,5}$|^$"
+_NOTHING = timedelta(0)
+
+
+def _setting(name: str, description: str, *old: str, **more: object) -> object:
+    alias = AliasChoices(f"HARVESTER_{name}", *old)
+    return Field(validation_alias=alias, description=description, **more)  # type: ignore[call-overload]
+
+
+class CoreSettings(BaseModel):
+    """What every part shares: where things are kept, how much is in flight, how spans are read, what is told."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True)
+
+    queue_url: Annotated[Url, _setting("QUEUE_URL", "queue between sources and sinks: sqlite:///PATH")] = "sqlite:///var/queue.db"
+    coverage_url: Annotated[Url, _setting("COVERAGE_URL", "store of what was read already: file://FOLDER")] = (
+        "file://var/coverage"
+    )
+    letters_url: Annotated[Url, _setting("LETTERS_URL", "store of dead letters: sqlite:///PATH")] = "sqlite:///var/letters.db"
+    cache_url: Annotated[Url, _setting("CACHE_URL", "cache of looked-up metadata: memory://")] = "memory://"
+    sinks: Annotated[Words, _setting("SINKS", "sinks that `harvest run` feeds, a comma list")] = ("duckdb",)
+    duckdb_path: Annotated[Path, _setting("DUCKDB_PATH", "file of the duckdb sink")] = Path("var/harvest.duckdb")
+    timezone: Annotated[ZoneInfo, _setting("TIMEZONE", "zone of times that are given without one")] = ZoneInfo("UTC")
+
+    poll_interval: Annotated[timedelta, _setting("POLL_INTERVAL", "seconds between two live polls of a source", gt=_NOTHING)] = (
+        timedelta(minutes=2)
+    )
+    default_interval: Annotated[
+        Minutes,
+        _setting(
+            "DEFAULT_INTERVAL",
+            "minutes to look back when no start is given and nothing was read yet",
+            "DEFAULT_INTERVAL",
+            gt=_NOTHING,
+        ),
+    ] = timedelta(minutes=2)
+    max_span: Annotated[
+        timedelta | None,
+        _setting("MAX_SPAN", "longest span in seconds that is read at once; none: no check", "MAX_START_END_SPAN", gt=_NOTHING),
+    ] = None
+    span_policy: Annotated[
+        Literal["windows", "abort", "gap"],
+        BeforeValidator(_lower),
+        _setting("SPAN_POLICY", "a span longer than HARVESTER_MAX_SPAN: read it window by window, abort, or leave a gap"),
+    ] = "windows"
+    coverage_pace: Annotated[
+        timedelta, _setting("COVERAGE_PACE", "seconds between two writes of one source's coverage, at least", ge=_NOTHING)
+    ] = timedelta(seconds=1)
+
+    batch_events: Annotated[int, _setting("BATCH_EVENTS", "most events in one batch", ge=1)] = 1000
+    batch_bytes: Annotated[ByteSize, _setting("BATCH_BYTES", "most bytes in one batch", ge=1024)] = ByteSize(8 * 2**20)
+    in_flight: Annotated[int, _setting("IN_FLIGHT", "batches of one sink that are written at the same time", ge=1, le=256)] = 8
+    in_flight_bytes: Annotated[ByteSize, _setting("IN_FLIGHT_BYTES", "most bytes of one sink in flight", ge=1024)] = ByteSize(
+        64 * 2**20
+    )
+    drain_timeout: Annotated[
+        timedelta, _setting("DRAIN_TIMEOUT", "seconds that a stop waits for what is in flight", ge=_NOTHING)
+    ] = timedelta(seconds=25)
+    listen: Annotated[
+        str,
+        _setting(
+            "LISTEN", "address of /metrics and /livez, HOST:PORT; a bare port listens on loopback; empty: off", pattern=_ADDRESS
+        ),
+    ] = ""
+    log_level: Annotated[
+        Literal["debug", "info", "warn"], BeforeValidator(_lower), _setting("LOG_LEVEL", "least level that is logged")
+    ] = "info"
