@@ -1,0 +1,163 @@
+"""Dead letters in one SQLite file: `sqlite:///var/letters.db?busy_timeout=5`."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from harvester.coverage import EPOCH
+from harvester.crash import point
+from harvester.protocols import DeadLetters, Letter
+from harvester.sqlite import Database, Kind, open_database, transaction
+from harvester.url import database_path, parse
+
+MAX_ERROR = 1024
+_PAGE = 200
+_PAGE_BYTES = 4 << 20
+_MICROSECOND = timedelta(microseconds=1)
+# Times are microseconds since 1970, so that "due by then" is a comparison of whole numbers.
+LETTERS = Kind(
+    "dead-letters",
+    1,
+    (
+        """
+        CREATE TABLE letters (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, grp TEXT NOT NULL, stage TEXT NOT NULL,
+            reason TEXT NOT NULL, error TEXT NOT NULL, body BLOB NOT NULL, key TEXT NOT NULL, stream TEXT NOT NULL,
+            position TEXT NOT NULL, event_id TEXT NOT NULL, attempts INTEGER NOT NULL, first INTEGER NOT NULL,
+            last INTEGER NOT NULL, due INTEGER, version TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX letters_by_reason ON letters (grp, reason)",
+        "CREATE INDEX letters_by_due ON letters (due, grp) WHERE due IS NOT NULL",
+    ),
+)
+_COLUMNS = "id, grp, stage, reason, error, body, key, stream, position, event_id, attempts, first, last, due, version"
+# A letter read, tried again and added with one more attempt counts the same as a fresh one of the same thing.
+_ADD = (
+    f"INSERT INTO letters ({_COLUMNS}) VALUES ({', '.join('?' * 15)}) ON CONFLICT (id) DO UPDATE SET"  # noqa: S608 - constants
+    " attempts = max(attempts + 1, excluded.attempts), last = max(last, excluded.last), due = excluded.due"
+)
+_SCAN = f"SELECT number, {_COLUMNS} FROM letters WHERE number > :after AND (:grp = '' OR grp = :grp)"  # noqa: S608 - constants
+_IN_ORDER = " ORDER BY number LIMIT :limit"
+
+
+class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the URL can say."""
+
+    busy_timeout: float = 5.0
+    """Seconds to wait for another process that writes."""
+
+
+def open_letters(url: str) -> AbstractAsyncContextManager[DeadLetters]:
+    """The letters in the file that `url` names, made when there is none."""
+    parsed = parse(url)
+    return open_sqlite(database_path(parsed), parsed.options(SqliteOptions))
+
+
+@asynccontextmanager
+async def open_sqlite(path: Path, options: SqliteOptions) -> AsyncIterator["SqliteLetters"]:
+    """ConfigError: damaged, no letters, of a newer format, or no access; nothing is overwritten."""
+    async with open_database(path, LETTERS, busy_timeout=options.busy_timeout) as database:
+        yield SqliteLetters(database)
+
+
+class SqliteLetters:
+    """Made by `open_letters`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, letters: Sequence[Letter]) -> None:
+        point("letters.before_add")
+        await self._database.run(_add, letters)
+        point("letters.after_add")
+
+    async def scan(self, group: str, due: datetime | None = None) -> AsyncIterator[Letter]:
+        after = 0
+        until = None if due is None else _micros(due)
+        while True:
+            after, page = await self._database.run(_page, group, until, after)
+            if not page:
+                return
+            for letter in page:
+                yield letter
+
+    async def requeue(self, ids: Sequence[str], due: datetime) -> None:
+        await self._database.run(_each, "UPDATE letters SET due = ? WHERE id = ?", [(_micros(due), id_) for id_ in ids])
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        await self._database.run(_each, "DELETE FROM letters WHERE id = ?", [(id_,) for id_ in ids])
+
+    async def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Group → reason → letters."""
+        return await self._database.run(_counts)
+
+
+def _add(connection: sqlite3.Connection, letters: Sequence[Letter]) -> None:
+    with transaction(connection):
+        connection.executemany(_ADD, [_row(letter) for letter in letters])
+
+
+def _each(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    with transaction(connection):
+        connection.executemany(statement, rows)
+
+
+def _page(connection: sqlite3.Connection, group: str, due: int | None, after: int) -> tuple[int, list[Letter]]:
+    """Letters behind number `after`, and the number to go on from; only a few are in memory, however many there are."""
+    statement = _SCAN + (" AND due <= :due" if due is not None else "") + _IN_ORDER
+    letters: list[Letter] = []
+    size = 0
+    cursor = connection.execute(statement, {"after": after, "grp": group, "due": due, "limit": _PAGE})
+    for number, *columns in cursor:
+        after = number
+        letters.append(_letter(columns))
+        size += len(letters[-1].body)
+        if size >= _PAGE_BYTES:
+            cursor.close()
+            break
+    return after, letters
+
+
+def _counts(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for group, reason, amount in connection.execute("SELECT grp, reason, count(*) FROM letters GROUP BY grp, reason"):
+        found.setdefault(group, {})[reason] = amount
+    return found
+
+
+def _row(letter: Letter) -> tuple[object, ...]:
+    error = letter.error.encode(errors="replace")[:MAX_ERROR].decode(errors="ignore")
+    due = None if letter.due is None else _micros(letter.due)
+    about = (letter.id, letter.group, letter.stage, letter.reason, error, letter.body, letter.key, letter.stream)
+    return (
+        *about,
+        letter.position,
+        letter.event_id,
+        letter.attempts,
+        _micros(letter.first),
+        _micros(letter.last),
+        due,
+        letter.version,
+    )
+
+
+def _letter(columns: Sequence[object]) -> Letter:
+    values = dict(zip(Letter.__struct_fields__, columns, strict=True))
+    for name in ("first", "last", "due"):
+        if isinstance(values[name], int):
+            values[name] = _moment(values[name])
+    return msgspec.convert(values, Letter)
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def _moment(micros: object) -> datetime:
+    assert isinstance(micros, int)
+    return EPOCH + micros * _MICROSECOND

@@ -1,0 +1,258 @@
+"""What is in the embedded queue's file, and the acts upon it. Every function takes the connection and runs on its thread.
+
+Positions are 1, 2, 3, … without a hole. A group's position is that of the first message it has not committed.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from harvester.crash import point
+from harvester.errors import RefusedError
+from harvester.protocols import NO_HEADERS, Delivery, Message
+from harvester.sqlite import Kind, transaction
+
+QUEUE = Kind(
+    "queue",
+    1,
+    (
+        "CREATE TABLE messages (position INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, headers TEXT, body BLOB NOT NULL)",
+        "CREATE TABLE ages (first INTEGER PRIMARY KEY, at INTEGER NOT NULL)",
+        "CREATE TABLE groups (name TEXT PRIMARY KEY, base INTEGER NOT NULL, position INTEGER NOT NULL, counts TEXT NOT NULL)",
+        "CREATE TABLE counts (owner TEXT, name TEXT, amount INTEGER NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID",
+    ),
+)
+AGE_STEP = timedelta(minutes=1)
+"""How finely the file remembers when messages came."""
+TRIM_AT_ONCE = 5_000
+RECEIVE_AT_ONCE = 8 << 20
+"""Bytes of bodies after which a batch is long enough."""
+_VACUUM_PAGES = 256
+
+_headers = msgspec.json.Decoder(dict[str, str])
+_counts = msgspec.json.Decoder(dict[str, int])
+
+
+class Position(NamedTuple):
+    """Where a group stands: the first message it ever had to read, the first it has not committed, and what it counted."""
+
+    name: str
+    base: int
+    position: int
+    counts: Mapping[str, int]
+
+
+def append(
+    connection: sqlite3.Connection, messages: Sequence[Message], counts: Mapping[str, int], owner: str, now_ms: int
+) -> None:
+    """All messages and the counts, durable when it returns."""
+    rows = [(m.key, _encoded(m.headers) if m.headers else None, m.body) for m in messages]
+    with transaction(connection):
+        if rows:
+            _remember_age(connection, now_ms)
+            connection.executemany("INSERT INTO messages (key, headers, body) VALUES (?, ?, ?)", rows)
+        if counts:
+            connection.executemany(
+                "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT (owner, name) DO UPDATE SET amount = amount + excluded.amount",
+                [(owner, name, amount) for name, amount in counts.items()],
+            )
+        point("queue.in_publish")
+
+
+def end(connection: sqlite3.Connection) -> int:
+    """The position the next message will get; by SQLite's own sequence, which no trimming lowers."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+    return int(row[0]) + 1 if row else 1
+
+
+def oldest(connection: sqlite3.Connection) -> int:
+    """The first position kept; the end when nothing is."""
+    (first,) = connection.execute("SELECT min(position) FROM messages").fetchone()
+    return int(first) if first is not None else end(connection)
+
+
+def read(connection: sqlite3.Connection, position: int, limit: int) -> list[Delivery]:
+    """Messages from `position` on: at most `limit`, and no more once RECEIVE_AT_ONCE bytes are together."""
+    deliveries: list[Delivery] = []
+    size = 0
+    cursor = connection.execute(
+        "SELECT position, key, headers, body FROM messages WHERE position >= ? ORDER BY position LIMIT ?", (position, limit)
+    )
+    for at, key, headers, body in cursor:
+        deliveries.append(Delivery(Message(key, body, _headers.decode(headers) if headers else NO_HEADERS), at))
+        size += len(body)
+        if size >= RECEIVE_AT_ONCE:
+            cursor.close()
+            break
+    return deliveries
+
+
+def group(connection: sqlite3.Connection, name: str) -> Position | None:
+    row = connection.execute("SELECT name, base, position, counts FROM groups WHERE name = ?", (name,)).fetchone()
+    return _position(row) if row else None
+
+
+def groups(connection: sqlite3.Connection) -> list[Position]:
+    return [_position(row) for row in connection.execute("SELECT name, base, position, counts FROM groups ORDER BY name")]
+
+
+def join(connection: sqlite3.Connection, name: str) -> int:
+    """Where the group reads on; a new one begins at the oldest message kept."""
+    known = group(connection, name)
+    if known is not None:
+        return known.position
+    with transaction(connection):
+        first = oldest(connection)
+        connection.execute("INSERT INTO groups VALUES (?, ?, ?, '{}') ON CONFLICT DO NOTHING", (name, first, first))
+    return first
+
+
+def advance(connection: sqlite3.Connection, name: str, first: int, last: int, counts: Mapping[str, int]) -> None:
+    """Move the group behind `last` and add its counts. What lies behind it already is left alone, counts and all."""
+    with transaction(connection):
+        known = group(connection, name)
+        if known is None:
+            raise RefusedError(f"group {name} was forgotten while it was read")
+        if last < known.position and last >= first:
+            return
+        if first <= last and first != known.position:
+            raise RefusedError(f"group {name} stands at {known.position}: committing {first} to {last} would pass over messages")
+        total = {**known.counts, **{key: known.counts.get(key, 0) + amount for key, amount in counts.items()}}
+        connection.execute(
+            "UPDATE groups SET position = ?, counts = ? WHERE name = ?",
+            (max(known.position, last + 1), msgspec.json.encode(total).decode(), name),
+        )
+        point("queue.in_commit")
+
+
+def move(connection: sqlite3.Connection, name: str, position: int) -> None:
+    """The operator's act: read on from `position` (0: the oldest kept), with counts that begin anew."""
+    with transaction(connection):
+        known(connection, name)
+        first, behind = oldest(connection), end(connection)
+        target = position or first
+        if not first <= target <= behind:
+            raise RefusedError(
+                f"position {position} is not in the queue: it holds {first} to {behind - 1}; {behind} waits for what comes"
+            )
+        connection.execute("UPDATE groups SET base = ?, position = ?, counts = '{}' WHERE name = ?", (target, target, name))
+
+
+def drop(connection: sqlite3.Connection, name: str) -> None:
+    with transaction(connection):
+        known(connection, name)
+        connection.execute("DELETE FROM groups WHERE name = ?", (name,))
+
+
+def known(connection: sqlite3.Connection, name: str) -> Position:
+    """The group. RefusedError when there is none: a mistyped name must not become a group that keeps every message."""
+    found = group(connection, name)
+    if found is None:
+        names = ", ".join(g.name for g in groups(connection)) or "none yet"
+        raise RefusedError(f"there is no group {name!r}; groups are: {names}")
+    return found
+
+
+def all_counts(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Owner → name → amount; "published" of owner "" is proven by the sequence."""
+    found: dict[str, dict[str, int]] = {"": {}}
+    for owner, name, amount in connection.execute("SELECT owner, name, amount FROM counts ORDER BY owner, name"):
+        found.setdefault(owner, {})[name] = amount
+    found[""]["published"] = end(connection) - 1
+    return found
+
+
+def trim(connection: sqlite3.Connection, older_than_ms: int | None) -> bool:
+    """Drop up to TRIM_AT_ONCE messages that every group has committed and that came before then (None: of any age).
+
+    Whether more could be dropped. Without a group nothing is: who would have committed it?
+    """
+    (committed,) = connection.execute("SELECT min(position) FROM groups").fetchone()
+    if committed is None:
+        return False
+    bound = int(committed)
+    if older_than_ms is not None:
+        (young,) = connection.execute("SELECT max(first) FROM ages WHERE at <= ?", (older_than_ms,)).fetchone()
+        bound = min(bound, int(young or 0))
+    first = oldest(connection)
+    upto = min(bound, first + TRIM_AT_ONCE)
+    if upto <= first:
+        return False
+    with transaction(connection):
+        # A group that joined since then stands at the oldest message: ask again inside.
+        (committed,) = connection.execute("SELECT min(position) FROM groups").fetchone()
+        upto = min(upto, int(committed or 0))
+        connection.execute("DELETE FROM messages WHERE position < ?", (upto,))
+        connection.execute("DELETE FROM ages WHERE first < (SELECT max(first) FROM ages WHERE first <= ?)", (upto,))
+    return upto < bound
+
+
+def used(connection: sqlite3.Connection) -> int:
+    """Bytes that hold something; pages set free by trimming are room."""
+    return (_pragma(connection, "page_count") - _pragma(connection, "freelist_count")) * _pragma(connection, "page_size")
+
+
+def slack(connection: sqlite3.Connection) -> float:
+    """The share of the file that holds nothing."""
+    return _pragma(connection, "freelist_count") / max(1, _pragma(connection, "page_count"))
+
+
+def shrink(connection: sqlite3.Connection) -> bool:
+    """Give some free pages back to the disk; whether there are more."""
+    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return _pragma(connection, "freelist_count") > 0
+
+
+def faults(connection: sqlite3.Connection) -> list[str]:
+    """What is wrong in the file, a line each."""
+    try:
+        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+        return [line for line in found if line != "ok"] or _broken_promises(connection)
+    except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
+        return [f"it cannot be read: {error}"]
+
+
+def _broken_promises(connection: sqlite3.Connection) -> list[str]:
+    first, behind = oldest(connection), end(connection)
+    last, amount = connection.execute("SELECT coalesce(max(position), 0), count(*) FROM messages").fetchone()
+    found = []
+    if last >= behind:
+        found.append(f"message {last} lies behind the sequence, which stands at {behind - 1}")
+    if amount != behind - first:
+        found.append(f"positions {first} to {behind - 1} hold {amount} messages, not {behind - first}")
+    for name, base, position, counts in groups(connection):
+        if not first <= position <= behind or not base <= position:
+            found.append(f"group {name} stands at {position}, begun at {base}, but the queue holds {first} to {behind - 1}")
+        consumed = counts.get("consumed", position - base)
+        if consumed != position - base:
+            found.append(f"group {name} counted {consumed} consumed, but moved over {position - base} messages")
+        ends = [counts[key] for key in ("delivered", "filtered", "dead_lettered") if key in counts]
+        if ends and sum(ends) != position - base:
+            found.append(f"group {name} accounts for {sum(ends)} messages, but moved over {position - base}")
+    claimed = connection.execute("SELECT sum(amount) FROM counts WHERE name = 'published'").fetchone()[0]
+    if claimed is not None and claimed != behind - 1:
+        found.append(f"owners counted {claimed} published, but the sequence stands at {behind - 1}")
+    return found
+
+
+def _remember_age(connection: sqlite3.Connection, now_ms: int) -> None:
+    first = end(connection)
+    (newest,) = connection.execute("SELECT at FROM ages ORDER BY first DESC LIMIT 1").fetchone() or (None,)
+    if newest is None or not 0 <= now_ms - newest < AGE_STEP // timedelta(milliseconds=1):
+        connection.execute("INSERT OR REPLACE INTO ages VALUES (?, ?)", (first, now_ms))
+
+
+def _position(row: tuple[str, int, int, str]) -> Position:
+    return Position(row[0], row[1], row[2], _counts.decode(row[3]))
+
+
+def _encoded(headers: Mapping[str, str]) -> str:
+    return msgspec.json.encode(dict(headers)).decode()
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

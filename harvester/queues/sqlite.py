@@ -1,0 +1,282 @@
+"""The embedded queue: one SQLite file, append-only, any number of groups, one member each.
+
+`sqlite:///var/queue.db?max_bytes=10GiB&ballast=16MiB&retention_days=7&max_message=16MiB&busy_timeout=5`
+
+A crash anywhere leaves each publish and each commit done or not done. Beside the file stand a lock for each group that is
+read (`<file>.<group>.lock`, holding its owner's name) and the ballast (`<file>.ballast`): space that is given back when the
+disk is full, so that consumers can commit. While it is gone nothing is accepted: what room there is belongs to them.
+"""
+
+import asyncio
+import re
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from harvester import queuefile
+from harvester.coverage import EPOCH
+from harvester.crash import point
+from harvester.disk import Ballast, nearly_full
+from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError, TransientError
+from harvester.lock import Lock, holder, me
+from harvester.protocols import NO_COUNTS, Delivery, Group, Message, Queue
+from harvester.queuefile import QUEUE
+from harvester.sqlite import Database, is_full, meta, open_database
+from harvester.url import database_path, parse
+
+T = TypeVar("T")
+
+PARTITION = "0"
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LONGEST_NAP = 0.1
+_TRIM_EVERY = 60.0
+_RETRY_FULL = 5.0
+
+
+class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the URL can say; sizes in bytes or with their unit."""
+
+    max_bytes: int | None = None
+    """Publishing stops when the file holds as much; overshot by at most one batch."""
+    ballast: int = 16 << 20
+    retention_days: float = 7.0
+    """How long messages are kept after every group has committed them; those that one has not are kept for ever."""
+    max_message: int = 16 << 20
+    busy_timeout: float = 5.0
+    """Seconds to wait for another process that writes."""
+
+
+def open_queue(url: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> AbstractAsyncContextManager[Queue]:
+    """The queue in the file that `url` names, made when there is none."""
+    parsed = parse(url)
+    return open_sqlite(database_path(parsed), parsed.options(SqliteOptions), now)
+
+
+@asynccontextmanager
+async def open_sqlite(path: Path, options: SqliteOptions, now: Callable[[], datetime]) -> AsyncIterator["SqliteQueue"]:
+    """The queue at `path`. ConfigError: damaged, not a queue, of a newer format, or no access; nothing is overwritten."""
+    timeout = options.busy_timeout
+    async with (
+        open_database(path, QUEUE, busy_timeout=timeout) as writer,
+        open_database(path, QUEUE, busy_timeout=timeout, writable=False) as reader,
+    ):
+        ballast = Ballast(path.with_name(path.name + ".ballast"), options.ballast)
+        await writer.run(lambda _: ballast.make())
+        yield SqliteQueue(path, options, (await reader.run(meta))["id"], writer, reader, ballast, now)
+
+
+class SqliteQueue:
+    """Made by `open_queue`."""
+
+    def __init__(
+        self,
+        path: Path,
+        options: SqliteOptions,
+        id_: str,
+        writer: Database,
+        reader: Database,
+        ballast: Ballast,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._path = path
+        self._options = options
+        self._id = id_
+        self._writer = writer
+        self._reader = reader
+        self._ballast = ballast
+        self._now = now
+        self._trim_at = 0.0
+        self._news = asyncio.Event()
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    async def publish(self, messages: Sequence[Message], counts: Mapping[str, int] = NO_COUNTS, owner: str = "") -> None:
+        point("queue.before_publish")
+        large = [index for index, message in enumerate(messages) if len(message.body) > self._options.max_message]
+        if large:
+            limit = self._options.max_message
+            raise PayloadTooLargeError(f"{len(large)} messages are larger than {limit} bytes", indexes=large)
+        await self._writer.run(self._publish, messages, counts, owner)
+        point("queue.after_publish")
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _publish(
+        self, connection: sqlite3.Connection, messages: Sequence[Message], counts: Mapping[str, int], owner: str
+    ) -> None:
+        now_ms = (self._now() - EPOCH) // timedelta(milliseconds=1)
+        self._make_room(connection)
+        if time.monotonic() >= self._trim_at:
+            self._trim(connection, now_ms - int(self._options.retention_days * 86_400_000))
+        try:
+            queuefile.append(connection, messages, counts, owner, now_ms)
+        except sqlite3.OperationalError as error:
+            if not is_full(error):
+                raise
+            self._reclaim(connection)
+            self._make_room(connection)
+            queuefile.append(connection, messages, counts, owner, now_ms)
+
+    def _make_room(self, connection: sqlite3.Connection) -> None:
+        """Raises TransientError when nothing may be published now; consumers still can commit."""
+        limit = self._options.max_bytes
+        if limit is not None:
+            more = True
+            while queuefile.used(connection) >= limit and more:
+                more = queuefile.trim(connection, None)
+            if queuefile.used(connection) >= limit:
+                raise self._full(f"it holds its {limit} bytes")
+        if not self._ballast.whole():
+            self._reclaim(connection)
+            if nearly_full(self._path.parent) or not self._ballast.make():
+                raise self._full("the disk has no room left")
+
+    def _full(self, why: str) -> TransientError:
+        return TransientError(
+            f"queue {self._path} is full ({why}): consumers must drain it, or give it more room; nothing is lost meanwhile",
+            retry_after=_RETRY_FULL,
+        )
+
+    def _reclaim(self, connection: sqlite3.Connection) -> None:
+        """Give the disk back what every group has committed. That needs a little room itself."""
+        try:
+            while queuefile.trim(connection, None):
+                pass
+            while queuefile.shrink(connection):
+                pass
+        except sqlite3.OperationalError as error:
+            if not is_full(error) or not self._ballast.free():
+                raise
+            self._reclaim(connection)
+
+    def _trim(self, connection: sqlite3.Connection, older_than_ms: int) -> None:
+        """What is left over is taken at the next publish, so that none waits long."""
+        more = queuefile.trim(connection, older_than_ms)
+        if queuefile.slack(connection) > 0.5:
+            more = queuefile.shrink(connection) or more
+        self._trim_at = 0.0 if more else time.monotonic() + _TRIM_EVERY
+
+    @asynccontextmanager
+    async def subscribe(self, group: str) -> AsyncIterator["SqliteSubscription"]:
+        async with self._alone(group):
+            position = await self._writer.run(lambda c: self._drained(lambda: queuefile.join(c, group)))
+            yield SqliteSubscription(self, group, position)
+
+    async def lag(self, group: str) -> Mapping[str, int]:
+        return {PARTITION: await self._reader.run(_lag, group)}
+
+    async def groups(self) -> Sequence[Group]:
+        found, end = await self._reader.run(lambda c: (queuefile.groups(c), queuefile.end(c)))
+        owners = await self._reader.run(lambda _: [holder(self._lock_path(g.name)) for g in found])
+        return [Group(g.name, g.position, end - g.position, owner, g.counts) for g, owner in zip(found, owners, strict=True)]
+
+    async def counts(self) -> Mapping[str, Mapping[str, int]]:
+        return await self._reader.run(queuefile.all_counts)
+
+    async def peek(self, position: int, limit: int) -> Sequence[Delivery]:
+        return await self._reader.run(_peek, position, limit)
+
+    async def seek(self, group: str, position: int) -> None:
+        async with self._alone(group):
+            await self._writer.run(queuefile.move, group, position)
+
+    async def forget(self, group: str) -> None:
+        async with self._alone(group):
+            await self._writer.run(queuefile.drop, group)
+
+    async def check(self) -> Sequence[str]:
+        # A connection of its own: on a large file it takes minutes, and readers go on.
+        async with open_database(self._path, QUEUE, busy_timeout=self._options.busy_timeout, writable=False) as database:
+            return await database.run(queuefile.faults)
+
+    async def receive(self, position: int, limit: int, wait: float) -> Sequence[Delivery]:
+        """Messages from `position` on, waiting for the first: at once when this process publishes it, else by asking."""
+        until = time.monotonic() + wait
+        nap = 0.005
+        while True:
+            news = self._news
+            deliveries = await self._reader.run(queuefile.read, position, limit)
+            left = until - time.monotonic()
+            if deliveries or left <= 0:
+                return deliveries
+            try:
+                await asyncio.wait_for(news.wait(), min(nap, left))
+            except TimeoutError:
+                nap = min(2 * nap, _LONGEST_NAP)
+
+    async def commit(self, group: str, deliveries: Sequence[Delivery], counts: Mapping[str, int]) -> None:
+        """Move the group behind `deliveries`, which must be the next unbroken run."""
+        point("queue.before_commit")
+        first, last = (int(deliveries[0].position), int(deliveries[-1].position)) if deliveries else (0, -1)
+        await self._writer.run(lambda c: self._drained(lambda: queuefile.advance(c, group, first, last, counts)))
+        point("queue.after_commit")
+
+    def _drained(self, act: Callable[[], T]) -> T:
+        """What consumers need to do, done even on a full disk."""
+        try:
+            return act()
+        except sqlite3.OperationalError as error:
+            if not is_full(error) or not self._ballast.free():
+                raise
+            return act()
+
+    def _lock_path(self, group: str) -> Path:
+        if not _GROUP.fullmatch(group):
+            raise ConfigError(f"group {group!r}: a name has letters, digits, dots, dashes and underscores, 64 at most")
+        return self._path.with_name(f"{self._path.name}.{group}.lock")
+
+    @asynccontextmanager
+    async def _alone(self, group: str) -> AsyncIterator[None]:
+        """As the only member of the group, until the process ends."""
+        path = self._lock_path(group)
+        lock = Lock(path, me())
+        try:
+            # Taken and given back on one thread: in order, even when the task is cancelled in between.
+            if not await self._writer.run(lambda _: lock.acquire()):
+                raise RefusedError(f"group {group} is read by {holder(path)}: a group has one member; stop it first")
+            yield
+        finally:
+            await self._writer.run(lambda _: lock.release())
+
+
+class SqliteSubscription:
+    """Made by `SqliteQueue.subscribe`. Reads ahead of what is committed."""
+
+    def __init__(self, queue: SqliteQueue, group: str, position: int) -> None:
+        self._queue = queue
+        self._group = group
+        self._next = position
+
+    async def receive(self, limit: int, wait: float) -> Sequence[Delivery]:
+        if limit <= 0:
+            return []
+        deliveries = await self._queue.receive(self._next, limit, wait)
+        if deliveries:
+            first, last = int(deliveries[0].position), int(deliveries[-1].position)
+            if first != self._next or last - first + 1 != len(deliveries):
+                raise RefusedError(
+                    f"messages between {self._next} and {last} are gone before group {self._group} read them; "
+                    f"`harvest queue check` tells what is wrong, `harvest queue seek {self._group} {first}` goes on without them"
+                )
+            self._next = last + 1
+        return deliveries
+
+    async def commit(self, deliveries: Sequence[Delivery], counts: Mapping[str, int] = NO_COUNTS) -> None:
+        await self._queue.commit(self._group, deliveries, counts)
+
+
+def _lag(connection: sqlite3.Connection, group: str) -> int:
+    known = queuefile.group(connection, group)
+    return queuefile.end(connection) - (known.position if known else queuefile.oldest(connection))
+
+
+def _peek(connection: sqlite3.Connection, position: int, limit: int) -> list[Delivery]:
+    return queuefile.read(connection, position if position >= 0 else max(1, queuefile.end(connection) + position), limit)
