@@ -1,6 +1,7 @@
 """Raw JSON: a vendor's page cut into records without changing a byte of them."""
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from harvester.errors import InvalidEventError, TransientError
 MAX_DEPTH = 100
 # A string that is not closed is one token to the end: trying again at each of its escaped quotes would take quadratic time.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
+_OPEN = (b"{", b"[")
+_CLOSE = (b"}", b"]")
 _any_value = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -54,24 +57,19 @@ def depth(record: bytes) -> int:
     brackets = record.count(b"{") + record.count(b"[")
     if brackets <= MAX_DEPTH:
         return brackets
-    level = deepest = 0
-    for token in _TOKEN.finditer(record):
-        char = token[0]
-        if char in (b"{", b"["):
-            level += 1
-            deepest = max(deepest, level)
-        elif char in (b"}", b"]"):
-            level -= 1
-    return deepest
+    return max(level for _, level in _tokens(record))
 
 
 def split(page: bytes, *path: str) -> Split:
     """Cut a page that the strict parser refused, so that only its bad records are lost to the stream.
 
-    `path` leads to the records (one object, or an array). Raises TransientError when the page itself is no whole JSON:
-    truncated, or HTML.
+    `path` leads to the records (one object, or an array; none when its last key is absent). Raises TransientError when the
+    page itself is no whole JSON: truncated, or HTML.
     """
-    start, end = _value(page, path)
+    found = _value(page, path)
+    if found is None:
+        return Split(page, [], [])
+    start, end = found
     records: list[bytes] = []
     refused: list[Refused] = []
     for body in _elements(page, start, end):
@@ -82,29 +80,26 @@ def split(page: bytes, *path: str) -> Split:
     return Split(page[:start] + b"[]" + page[end:], records, refused)
 
 
-def _value(page: bytes, path: tuple[str, ...]) -> tuple[int, int]:
-    """Where the object or array at `path` begins and ends, in a page that closes what it opens."""
-    level = matched = inside = 0
+def _value(page: bytes, path: tuple[str, ...]) -> tuple[int, int] | None:
+    """Where the object or array at `path` begins and ends; None when a whole page has all of the path but its last key."""
+    matched = inside = 0
     begin = end = -1
-    last = b""
-    for token in _TOKEN.finditer(page):
+    last, absent = b"", False
+    for token, level in _tokens(page):
         char = token[0]
         if begin < 0 and matched == len(path):
-            if char not in (b"{", b"["):
+            if char not in _OPEN:
                 break
-            begin, inside = token.start(), level
-        if char == b":" and begin < 0 < level:
+            begin, inside = token.start(), level - 1
+        elif begin < 0 < level and char == b":":
             matched = min(matched, level - 1)  # a key beside one of the path: that one's value is over
-            if level == matched + 1 and last == b'"%s"' % path[matched].encode():
-                matched += 1
-        elif char in (b"{", b"["):
-            level += 1
-        elif char in (b"}", b"]"):
-            level -= 1
-            if end < 0 <= begin and level == inside:
-                end = token.end()
-            if level == 0 and end > 0 and not page[token.end() :].strip():
-                return begin, end
+            matched += level == matched + 1 and last == b'"%s"' % path[matched].encode()
+        elif begin < 0 and char == b"}":
+            absent = absent or level == matched == len(path) - 1 > 0
+        elif begin >= 0 > end and level == inside:
+            end = token.end()
+        if level == 0 and (absent or end > 0) and not page[token.end() :].strip():
+            return (begin, end) if end > 0 else None
         last = char
     raise TransientError(f"the answer is no whole JSON with {'.'.join(path)} in it ({len(page)} bytes)")
 
@@ -113,15 +108,18 @@ def _elements(page: bytes, start: int, end: int) -> Iterator[bytes]:
     if page[start : start + 1] == b"{":
         yield page[start:end]
         return
-    level, begin = 0, start + 1
-    for token in _TOKEN.finditer(page, start, end):
-        char = token[0]
-        if char in (b"{", b"["):
-            level += 1
-        elif char in (b"}", b"]"):
-            level -= 1
-        if (char == b"," and level == 1) or level == 0:
+    begin = start + 1
+    for token, level in _tokens(page, start, end):
+        if (level == 1 and token[0] == b",") or level == 0:
             body = page[begin : token.start()].strip()
             if body:
                 yield body
             begin = token.end()
+
+
+def _tokens(text: bytes, start: int = 0, end: int = sys.maxsize) -> Iterator[tuple[re.Match[bytes], int]]:
+    """Each token, and how deep the nesting is behind it."""
+    level = 0
+    for token in _TOKEN.finditer(text, start, end):
+        level += (token[0] in _OPEN) - (token[0] in _CLOSE)
+        yield token, level
