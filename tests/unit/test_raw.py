@@ -116,7 +116,9 @@ def test_a_page_cut_at_any_byte_is_transient() -> None:
         page_of(b'{"id": NaN}') + b"<html>",
         b'{"actions": {"action": "", "more": [{"id": NaN}]}}',
         b'{"actions": {"action": null, "more": [{"id": NaN}]}}',
-        b'{"actions": {"total": NaN}, "others": {"action": [{"id": 1}]}}',
+        b'{"actions": ""}',
+        b'{"actions": [{"total": 0}]}',
+        b'{"actions": 0, "others": {"total": NaN}}',
         b'{"actions": 0, "others": {"action": [{"id": NaN}]}}',
         b'[{"actions": {"action": [{"id": NaN}]}}]',
     ],
@@ -125,6 +127,21 @@ def test_a_page_cut_at_any_byte_is_transient() -> None:
 def test_f42_a_page_without_the_records_is_transient_and_never_another_list(page: bytes) -> None:
     with pytest.raises(TransientError, match=r"actions\.action"):
         split(page, *PATH)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b'{"actions": {"total": "0", "limit": "10"}}\n',
+        b'{"actions": {}}',
+        b'{"actions": {"total": 0}, "others": {"action": [{"id": NaN}]}}',
+    ],
+)
+def test_a_whole_page_without_the_last_key_has_no_records(page: bytes) -> None:
+    assert split(page, *PATH) == (page, [], [])
+    for end in range(len(page.strip())):
+        with pytest.raises(TransientError):
+            split(page[:end], *PATH)
 
 
 def test_an_unclosed_text_full_of_quotes_is_judged_in_linear_time() -> None:
