@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
@@ -28,8 +27,6 @@ _NO_SETTINGS = re.compile(rf"{PREFIX}(TEST|CRASH)_\w+")
 _FILE = "_FILE"
 _COMMAND_LINE, _TOML = 0, 4
 """The ranks of the first place and of the last."""
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?\s*")
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 class Given(NamedTuple):
@@ -165,8 +162,7 @@ class _Join:
             self.secrets.add(str(value))
         if above is None:
             self.chosen[option.name] = Given(given.entry._replace(value=value), given.name, given.rank)
-            self._values[given.rank][option.name] = _duration(value) if option.duration else value
-            self._warn_of_exposure(option, given)
+            self._values[given.rank][option.name] = value
         elif str(above.entry.value) != str(value):
             self._contradicts(option, above.entry, given.entry._replace(value=value))
 
@@ -196,11 +192,6 @@ class _Join:
         line = f"deprecated: {old} is now called {new}; {old} still works"
         if line not in self.warnings:
             self.warnings.append(line)
-
-    def _warn_of_exposure(self, option: Option, given: Given) -> None:
-        if option.secret and given.rank == _COMMAND_LINE:
-            instead = f"set {option.name} or {option.name}{_FILE} instead"
-            self.warnings.append(f"a secret on the command line can be seen by other users of this host: {instead}")
 
     def validated(self, model: type[Model]) -> Model | None:
         """The family's settings; None, with faults, when they do not hold."""
@@ -263,15 +254,6 @@ class _Place(PydanticBaseSettingsSource):
 
 def _is_known(name: str, known: Mapping[str, object]) -> bool:
     return name == CONFIG or name in known or name.removesuffix(_FILE) in known or _NO_SETTINGS.fullmatch(name) is not None
-
-
-def _duration(value: object) -> object:
-    """A bare number stays one, for the family to know its unit; with a unit it is a duration."""
-    parts = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if parts is None:
-        return value
-    number, unit = parts.groups()
-    return timedelta(seconds=float(number) * _UNITS[unit]) if unit else float(number)
 
 
 def _title(model: type[BaseModel]) -> str:

@@ -1,10 +1,8 @@
 """The options of a family of settings, as its model declares them: variable, old names, place in harvester.toml, default."""
 
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any, NamedTuple, cast, get_args
+from typing import NamedTuple, get_args
 
-from pydantic import AliasChoices, BaseModel, ByteSize, PlainSerializer, Secret, SecretBytes, SecretStr
+from pydantic import AliasChoices, BaseModel, ByteSize, Secret, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 
 from harvester.layers import PREFIX
@@ -25,7 +23,6 @@ class Option(NamedTuple):
     old: tuple[str, ...]
     """Names that predecessors used."""
     secret: bool
-    duration: bool
     toml: str
     """Where it stands in harvester.toml: `key`, or `[table] key`."""
 
@@ -39,9 +36,7 @@ class Option(NamedTuple):
         """The default as one would write it, "" when there is none."""
         if self.info.is_required():
             return ""
-        default = self.info.get_default(call_default_factory=True, validated_data={})
-        own = next((m for m in self.info.metadata if isinstance(m, PlainSerializer)), None)
-        return written(cast("Callable[[Any], Any]", own.func)(default) if own else default)
+        return written(self.info.get_default(call_default_factory=True, validated_data={}))
 
 
 def options_of(model: type[BaseModel]) -> tuple[Option, ...]:
@@ -61,20 +56,18 @@ def options_of(model: type[BaseModel]) -> tuple[Option, ...]:
                 name=name,
                 old=old,
                 secret=_holds(info.annotation, _SECRETS),
-                duration=_holds(info.annotation, (timedelta,)),
                 toml=f"[{table}] {inside}" if table and inside != key else key,
             )
         )
     return tuple(found)
 
 
-def written(value: Any) -> str:
+def written(value: object) -> str:
     """A value as one would write it into `.env`. A secret is hidden."""
     if isinstance(value, ByteSize):
         return next((f"{value // size}{unit}" for unit, size in _SIZES if value and value % size == 0), str(int(value)))
-    if isinstance(value, float | timedelta):
-        number = value.total_seconds() if isinstance(value, timedelta) else value
-        return str(int(number) if number.is_integer() else number)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     if isinstance(value, list | tuple | set | frozenset):
         return ",".join(map(written, value))
     if isinstance(value, SecretStr | SecretBytes | Secret):

@@ -5,19 +5,23 @@ A family of settings is a pydantic model beside the part that uses it, and SETTI
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from harvester import loading
 from harvester.errors import ConfigError
 from harvester.loading import Loaded
 
-SETTINGS: tuple[str, ...] = ("harvester.settings:CoreSettings", "harvester.sources.opencast:OpencastSettings")
+SETTINGS: tuple[str, ...] = (
+    "harvester.settings:CoreSettings",
+    "harvester.sources.opencast:OpencastSettings",
+    "consumers.enrichers.episodes:EpisodeSettings",
+)
 """Every family, as "module:class". A module named here imports without any extra installed."""
 
 
@@ -53,10 +57,6 @@ def inspect(
     return loading.read(models, families, overrides or {}, environ, cwd or Path.cwd())
 
 
-def _minutes(value: object) -> object:
-    return timedelta(minutes=value) if isinstance(value, int | float) else value
-
-
 def _words(value: object) -> object:
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
@@ -65,13 +65,19 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-Minutes = Annotated[timedelta, BeforeValidator(_minutes), PlainSerializer(lambda t: t.total_seconds() / 60, when_used="json")]
-"""A bare number counts minutes; other durations count seconds."""
+def _zone(value: str) -> str:
+    try:
+        return ZoneInfo(value).key
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise PydanticCustomError("zone", "no time zone", {"value": value}) from error
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 """A comma list."""
+Zone = Annotated[str, AfterValidator(_zone)]
+"""The name of a time zone that exists here."""
 Url = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://")]
 _ADDRESS = r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):)?\d{1,5}$|^$"
-_NOTHING = timedelta(0)
 
 
 def _setting(name: str, description: str, *old: str, **more: object) -> object:
@@ -80,59 +86,56 @@ def _setting(name: str, description: str, *old: str, **more: object) -> object:
 
 
 class CoreSettings(BaseModel):
-    """What every part shares: where things are kept, how much is in flight, how spans are read, what is told."""
+    """What every part shares: where things are kept, how spans are read, how much is in flight, what is told."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True)
 
-    queue_url: Annotated[Url, _setting("QUEUE_URL", "queue between sources and sinks: sqlite:///PATH")] = "sqlite:///var/queue.db"
-    coverage_url: Annotated[Url, _setting("COVERAGE_URL", "store of what was read already: file://FOLDER")] = (
+    queue_url: Annotated[Url, _setting("QUEUE_URL", "queue between sources and sinks, sqlite:///PATH")] = "sqlite:///var/queue.db"
+    coverage_url: Annotated[Url, _setting("COVERAGE_URL", "store of what was read already, file://FOLDER")] = (
         "file://var/coverage"
     )
-    letters_url: Annotated[Url, _setting("LETTERS_URL", "store of dead letters: sqlite:///PATH")] = "sqlite:///var/letters.db"
-    cache_url: Annotated[Url, _setting("CACHE_URL", "cache of looked-up metadata: memory://")] = "memory://"
-    sinks: Annotated[Words, _setting("SINKS", "sinks that `harvest run` feeds, a comma list")] = ("duckdb",)
+    letters_url: Annotated[Url, _setting("LETTERS_URL", "store of dead letters, sqlite:///PATH")] = "sqlite:///var/letters.db"
+    cache_url: Annotated[Url, _setting("CACHE_URL", "cache of looked-up metadata, memory://")] = "memory://"
+    sinks: Annotated[Words, _setting("SINKS", "sinks that are fed, a comma list")] = ("duckdb",)
     duckdb_path: Annotated[Path, _setting("DUCKDB_PATH", "file of the duckdb sink")] = Path("var/harvest.duckdb")
-    timezone: Annotated[ZoneInfo, _setting("TIMEZONE", "zone of times that are given without one")] = ZoneInfo("UTC")
 
-    poll_interval: Annotated[timedelta, _setting("POLL_INTERVAL", "seconds between two live polls of a source", gt=_NOTHING)] = (
-        timedelta(minutes=2)
-    )
+    timezone: Annotated[Zone, _setting("TIMEZONE", "zone of times that are given without one")] = "UTC"
+    poll_interval: Annotated[float, _setting("POLL_INTERVAL", "seconds between two live polls of a source", gt=0)] = 120.0
     default_interval: Annotated[
-        Minutes,
+        int,
         _setting(
             "DEFAULT_INTERVAL",
             "minutes to look back when no start is given and nothing was read yet",
             "DEFAULT_INTERVAL",
-            gt=_NOTHING,
+            ge=1,
         ),
-    ] = timedelta(minutes=2)
+    ] = 2
     max_span: Annotated[
-        timedelta | None,
-        _setting("MAX_SPAN", "longest span in seconds that is read at once; none: no check", "MAX_START_END_SPAN", gt=_NOTHING),
+        int | None, _setting("MAX_SPAN", "longest span that is read in one go, seconds; unset: any", "MAX_START_END_SPAN", ge=1)
     ] = None
     span_policy: Annotated[
         Literal["windows", "abort", "gap"],
         BeforeValidator(_lower),
-        _setting("SPAN_POLICY", "a span longer than HARVESTER_MAX_SPAN: read it window by window, abort, or leave a gap"),
+        _setting(
+            "SPAN_POLICY",
+            "a span over HARVESTER_MAX_SPAN: windows = read it piece by piece, abort = stop, gap = skip to its last piece",
+        ),
     ] = "windows"
     coverage_pace: Annotated[
-        timedelta, _setting("COVERAGE_PACE", "seconds between two writes of one source's coverage, at least", ge=_NOTHING)
-    ] = timedelta(seconds=1)
+        float, _setting("COVERAGE_PACE", "seconds from one write of a source's coverage to the next, at least", ge=0)
+    ] = 1.0
 
     batch_events: Annotated[int, _setting("BATCH_EVENTS", "most events in one batch", ge=1)] = 1000
     batch_bytes: Annotated[ByteSize, _setting("BATCH_BYTES", "most bytes in one batch", ge=1024)] = ByteSize(8 * 2**20)
-    in_flight: Annotated[int, _setting("IN_FLIGHT", "batches of one sink that are written at the same time", ge=1, le=256)] = 8
-    in_flight_bytes: Annotated[ByteSize, _setting("IN_FLIGHT_BYTES", "most bytes of one sink in flight", ge=1024)] = ByteSize(
-        64 * 2**20
-    )
-    drain_timeout: Annotated[
-        timedelta, _setting("DRAIN_TIMEOUT", "seconds that a stop waits for what is in flight", ge=_NOTHING)
-    ] = timedelta(seconds=25)
+    in_flight: Annotated[int, _setting("IN_FLIGHT", "batches that are on their way at the same time", ge=1, le=256)] = 8
+    in_flight_bytes: Annotated[
+        ByteSize, _setting("IN_FLIGHT_BYTES", "most bytes that are on their way at the same time", ge=1024)
+    ] = ByteSize(64 * 2**20)
+    drain_timeout: Annotated[float, _setting("DRAIN_TIMEOUT", "seconds that a stop waits for what is on its way", ge=0)] = 25.0
+
     listen: Annotated[
         str,
-        _setting(
-            "LISTEN", "address of /metrics and /livez, HOST:PORT; a bare port listens on loopback; empty: off", pattern=_ADDRESS
-        ),
+        _setting("LISTEN", "address of /metrics and /livez: HOST:PORT, or a port on loopback; unset: off", pattern=_ADDRESS),
     ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warn"], BeforeValidator(_lower), _setting("LOG_LEVEL", "least level that is logged")
