@@ -1,1 +1,38 @@
-"""Records: what events look like to a reader."""
+"""Records: what events look like to a reader. One module a source, one line here a type of event."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import import_module
+
+from consumers.records.record import Record
+from harvester.event import Event
+
+Given = Record | Sequence[Record]
+
+_FUNCTIONS = {
+    "opencast.useraction": "consumers.records.opencast:useraction",
+}
+
+
+def gives_records(event: Event) -> bool:
+    """Whether events of this type become records; all others are filtered."""
+    return event.type in _FUNCTIONS
+
+
+def records_of(event: Event) -> Sequence[Record]:
+    """The records of an event, several or none. Raises InvalidEventError when it is broken."""
+    function = _function(event.type)
+    if function is None:
+        return ()
+    given = function(event)
+    return (given,) if isinstance(given, Record) else given
+
+
+@cache
+def _function(type_: str) -> Callable[[Event], Given] | None:
+    place = _FUNCTIONS.get(type_)
+    if place is None:
+        return None
+    module, _, name = place.partition(":")
+    function: Callable[[Event], Given] = getattr(import_module(module), name)
+    return function

@@ -1,0 +1,165 @@
+"""Records of Opencast: what the player's viewers did, action by action (opencast.md §3.1 and §6)."""
+
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated
+
+import msgspec
+
+from consumers.records.jettison import Scalar, known, text, whole
+from consumers.records.record import Family, Record
+from harvester.errors import InvalidEventError
+from harvester.event import Event
+
+# X-Forwarded-For can be forged: what goes beyond stays together in the last one, so that no request makes fields at will.
+MAX_PROXIES = 32
+_PROXIES = [f"proxy{number}" for number in range(1, MAX_PROXIES + 1)]
+
+
+class Action(msgspec.Struct, frozen=True, gc=False):
+    """What was done in the player."""
+
+    type: Annotated[str, "PLAY, PAUSE, SEEK, HEARTBEAT, FOOTPRINT …: an open set"]
+    inpoint: Annotated[int, "second of the recording where it began"]
+    outpoint: Annotated[int, "second of the recording where it ended; grows while a FOOTPRINT goes on"]
+    length: Annotated[int, "outpoint − inpoint in seconds, negative for a seek backward"]
+    is_playing: Annotated[bool, "whether the player was playing"]
+
+
+class Episode(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The recording as the search service knows it; what is unknown is left out."""
+
+    title: Annotated[str | None, "title of the recording"] = None
+    duration: Annotated[int | None, "length of the recording in ms"] = None
+    start: Annotated[datetime | None, "when the recording began"] = None
+    course: Annotated[str | None, "title of the series"] = None
+    series: Annotated[str | None, "id of the series"] = None
+    year: Annotated[str | None, "characters 1–4 of a series id of at least 11 digits"] = None
+    term: Annotated[str | None, "characters 5–6 of it"] = None
+    cdn: Annotated[str | None, "characters 7–11 of it"] = None
+    crn: Annotated[str | None, "the same as cdn, under its other name"] = None
+    type: Annotated[str | None, "type of the recording, like L10 for the tenth lecture"] = None
+    description: Annotated[str | None, "description of the recording"] = None
+
+
+class UserAction(Record, index="useractions-{time:%Y.%m.%d}", table="useractions", key="action_id"):
+    """One action of one viewer in one lecture recording."""
+
+    action_id: Annotated[int, "number of the action at its Opencast"]
+    timestamp: Annotated[datetime, "when the action was made"]
+    mpid: Annotated[str, "media package (lecture recording) the action is in"]
+    session_id: Annotated[str | None, "session of the viewer"]
+    huid: Annotated[str | None, "id of the viewer, null when unknown or hidden"]
+    useragent: Annotated[str | None, "browser of the viewer as it named itself, at most 255 characters"]
+    action: Action
+    ip: Annotated[str | None, "address of the viewer, null when hidden; the viewer can forge it"]
+    is_live: Annotated[bool, "true only for live playback"]
+    episode: Episode
+    proxies: Annotated[dict[str, str], "rest of the forwarded list", Family("proxy*")]
+
+
+class _Session(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    session_id: Scalar = None
+    user_id: Scalar = None
+    user_ip: Scalar = None
+    user_agent: Scalar = None
+
+
+class _Row(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """An action as the API gives it, in both session shapes: flat (1.6) and nested in `sessionId` (since 2.0)."""
+
+    id: Scalar = None
+    mediapackage_id: Scalar = None
+    session_id: _Session | Scalar = None
+    user_id: Scalar = None
+    user_ip: Scalar = None
+    user_agent: Scalar = None
+    inpoint: Scalar = None
+    outpoint: Scalar = None
+    length: Scalar = None
+    type: Scalar = None
+    is_playing: Scalar = None
+
+
+class _Place(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    mediapackage_id: Scalar = None
+
+
+_row = msgspec.json.Decoder(_Row)
+_place = msgspec.json.Decoder(_Place)
+_found = msgspec.json.Decoder(Episode | None)
+_NO_EPISODE = Episode()
+
+
+def useraction(event: Event) -> UserAction:
+    """The record of one action. Raises InvalidEventError when a field that must be there is missing or no such value."""
+    try:
+        row = _row.decode(event.data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidEventError(f"no user action: {error}") from error
+    session = row.session_id if isinstance(row.session_id, _Session) else None
+    viewer = session or row
+    mpid, type_ = known(row.mediapackage_id), text(row.type)
+    if mpid is None or type_ is None:
+        raise InvalidEventError(f"user action {row.id!r:.40} has no {'mediapackageId' if mpid is None else 'type'}")
+    inpoint = whole(row.inpoint, "inpoint")
+    outpoint = inpoint if row.outpoint is None else whole(row.outpoint, "outpoint")
+    length = outpoint - inpoint if row.length is None else whole(row.length, "length")
+    playing, live = _playing(row.is_playing)
+    ip, proxies = _forwarded(viewer.user_ip)
+    found = event.context.get("episode")
+    return UserAction(
+        action_id=whole(row.id, "id"),
+        timestamp=event.time,
+        mpid=mpid,
+        session_id=known(session.session_id if session else row.session_id),  # type: ignore[arg-type]
+        huid=known(viewer.user_id),
+        useragent=known(viewer.user_agent),
+        action=Action(type_, inpoint, outpoint, length, playing),
+        ip=ip,
+        is_live=live,
+        episode=_NO_EPISODE if found is None else _episode(bytes(found)),
+        proxies=proxies,
+    )
+
+
+def media_package(event: Event) -> str | None:
+    """The id of the recording that an action is in, None when the record names none."""
+    try:
+        return known(_place.decode(event.data).mediapackage_id)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _playing(value: Scalar) -> tuple[bool, bool]:
+    """Whether it played, and whether live. Stock Opencast has a boolean, DCE's 0, 1 and 2 (live)."""
+    if value is True or value is False:
+        return value, False
+    live = value in (2, "2", "live")
+    return live or value in (1, "1", "true"), live
+
+
+def _forwarded(value: Scalar) -> tuple[str | None, dict[str, str]]:
+    """The viewer's address and the proxies behind it, from the X-Forwarded-For list."""
+    if type(value) is not str or "," not in value:
+        return known(value), {}
+    first, *rest = value.split(",", MAX_PROXIES)
+    proxies: dict[str, str] = {}
+    for part in rest:
+        address = known(part.strip())
+        if address is not None:
+            proxies[_PROXIES[len(proxies)]] = address
+    return known(first.strip()), proxies
+
+
+@lru_cache(maxsize=4096)  # thousands of actions share a recording: parse what the enricher found once
+def _episode(found: bytes) -> Episode:
+    try:
+        episode = _found.decode(found) or _NO_EPISODE
+    except (ValueError, RecursionError) as error:
+        raise InvalidEventError(f"context holds no episode: {error}") from error
+    series = episode.series or ""
+    if len(series) < 11 or not (series.isascii() and series.isdigit()):
+        return episode
+    crn = series[6:11]
+    return msgspec.structs.replace(episode, year=series[:4], term=series[4:6], cdn=crn, crn=crn)

@@ -1,0 +1,196 @@
+"""The record: one class per index or table, from which document, table columns and names follow."""
+
+import re
+import typing
+from collections.abc import Iterator
+from datetime import datetime
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
+
+import msgspec
+
+from harvester.event import Event
+
+Kind = Literal["text", "integer", "number", "boolean", "timestamp", "json"]
+
+_KINDS: dict[Any, Kind] = {str: "text", int: "integer", float: "number", bool: "boolean", datetime: "timestamp"}
+_TIME = re.compile(r"\{time:([^{}]*)\}")
+_DAYS = re.compile(r"(?:%[Ymdjy]|[^%])*")
+_encode = msgspec.json.Encoder().encode
+
+
+class Column(NamedTuple):
+    """One field of a record as a table has it: nested fields are joined with `_`, `path` leads to it in a row of JSON."""
+
+    name: str
+    path: tuple[str, ...]
+    kind: Kind
+    text: str
+    """What the field means, for the data dictionary."""
+
+
+class Family(NamedTuple):
+    """Marks a `dict[str, str]` field as an open family: its keys, named like `pattern`, stand at the top of the document."""
+
+    pattern: str
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """What a record class says of itself, computed once when the class is made."""
+
+    index: str
+    table: str
+    key: str
+    columns: tuple[Column, ...]
+    families: tuple[str, ...]
+    times: tuple[str, ...]
+    names: dict[int, str]
+    """Index names by day, filled as they are asked for."""
+
+
+class Header(msgspec.Struct, frozen=True, gc=False):
+    """What every document holds under `event`."""
+
+    id: str
+    dataset: str
+    module: str
+    ingested: datetime
+
+
+# In a table the time is `event_time`: "@" may not begin a column's name in BigQuery and would need quotes elsewhere.
+HEADER = (
+    Column("event_time", ("@timestamp",), "timestamp", "when it happened at the source"),
+    Column("event_id", ("event", "id"), "text", "id of this state of the thing, the same at every reading"),
+    Column("event_dataset", ("event", "dataset"), "text", "type of the event"),
+    Column("event_module", ("event", "module"), "text", "name of the configured source"),
+    Column("event_ingested", ("event", "ingested"), "timestamp", "when it was handed to the sink"),
+)
+
+
+@typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class RecordMeta(msgspec.StructMeta):
+    """Takes `index`, `table` and `key` as class arguments beside those of a Struct."""
+
+    def __new__(  # noqa: PYI034 - Self is not allowed in a metaclass
+        mcls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        index: str = "",
+        table: str = "",
+        key: str = "",
+        **options: Any,
+    ) -> "RecordMeta":
+        """Raises TypeError when the names do not fit the fields."""
+        cls = super().__new__(mcls, name, bases, namespace, kw_only=True, **options)
+        if table:
+            type.__setattr__(cls, "__shape__", _shape(cls, index, table, key))
+        return cls
+
+
+class Record(msgspec.Struct, frozen=True, gc=False, metaclass=RecordMeta):
+    """What a sink writes for a reader. A subclass gives `index` (with the event's day), `table` and `key`, a field's name.
+
+    Fields are scalars, frozen structs of scalars (flattened in tables), lists and plain dicts (JSON columns), or open
+    families. A string in `Annotated` says what the field means. The key is unique within a source.
+    """
+
+    __shape__: ClassVar[Shape]
+
+
+def columns(record: type[Record]) -> tuple[Column, ...]:
+    """The columns of the record's table, its own first, then those that every record has."""
+    return record.__shape__.columns
+
+
+def document(record: Record, event: Event, ingested: datetime) -> bytes:
+    """The record as Elasticsearch and stdout get it: one line of JSON without its line break.
+
+    Times at its top are written with `+00:00`, as readers of the predecessor's documents expect.
+    """
+    shape = record.__shape__
+    body = msgspec.structs.asdict(record)
+    for name in shape.families:
+        body.update(body.pop(name))
+    for name in shape.times:
+        time = body[name]
+        if time is not None:
+            body[name] = msgspec.Raw(_encode(time).replace(b"Z", b"+00:00"))
+    body["@timestamp"] = event.time
+    body["event"] = Header(event.id, event.type, event.source, ingested)
+    return _encode(body)
+
+
+def row(record: Record, event: Event, ingested: datetime, rank: int) -> bytes:
+    """The record as a table loads it: one line of JSON in which every column's `path` leads to its value, and `event_rank`."""
+    body = msgspec.structs.asdict(record)
+    body["@timestamp"] = event.time
+    body["event"] = Header(event.id, event.type, event.source, ingested)
+    body["event_rank"] = rank
+    return _encode(body)
+
+
+def key(record: Record) -> Any:
+    """The value of the record's key field."""
+    return getattr(record, record.__shape__.key)
+
+
+def document_id(record: Record, event: Event) -> str:
+    """The bare key when the source is named like its kind (`opencast`), else `name:key`: sources never meet in one index."""
+    bare = key(record)
+    kind = event.type.partition(".")[0]
+    return str(bare) if event.source == kind else f"{event.source}:{bare}"
+
+
+def index_name(record: Record, event: Event) -> str:
+    """The index of the event's own day, so that a replay overwrites instead of repeating."""
+    shape = record.__shape__
+    day = event.time.toordinal()
+    name = shape.names.get(day)
+    if name is None:
+        name = shape.names[day] = _TIME.sub(lambda match: event.time.strftime(match[1]), shape.index)
+    return name
+
+
+def _shape(cls: type, index: str, table: str, key: str) -> Shape:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    fields = {name: hints[name] for name in cls.__struct_fields__}  # type: ignore[attr-defined]
+    if key not in fields:
+        raise TypeError(f"{cls.__name__}: key {key!r} is not one of its fields")
+    if not all(_DAYS.fullmatch(pattern) for pattern in _TIME.findall(index)):
+        raise TypeError(f"{cls.__name__}: index {index!r} may tell days apart, not hours")
+    flat = (*_columns(fields), *HEADER)
+    names = [column.name for column in flat]
+    if len(set(names)) < len(names) or {"@timestamp", "event", "event_rank"} & fields.keys():
+        raise TypeError(f"{cls.__name__}: two columns of one name in {names}")
+    families = tuple(name for name, hint in fields.items() if _family(hint))
+    times = tuple(column.name for column in _columns(fields) if column.kind == "timestamp" and len(column.path) == 1)
+    return Shape(index=index, table=table, key=key, columns=flat, families=families, times=times, names={})
+
+
+def _columns(fields: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[Column]:
+    for name, hint in fields.items():
+        type_, text = _unwrapped(hint)
+        here = (*path, name)
+        if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+            yield from _columns(typing.get_type_hints(type_, include_extras=True), here)
+        else:
+            yield Column("_".join(here), here, _KINDS.get(type_, "json"), text)
+
+
+def _unwrapped(hint: Any) -> tuple[Any, str]:
+    """The type without Annotated and None, and the text that describes it."""
+    text = ""
+    if get_origin(hint) is Annotated:
+        text = next((mark for mark in get_args(hint)[1:] if isinstance(mark, str)), "")
+        hint = get_args(hint)[0]
+    if isinstance(hint, UnionType):
+        types = [member for member in get_args(hint) if member is not NoneType]
+        hint = types[0] if len(types) == 1 else hint
+    return hint, text
+
+
+def _family(hint: Any) -> Family | None:
+    marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((mark for mark in marks if isinstance(mark, Family)), None)
