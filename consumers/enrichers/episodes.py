@@ -1,0 +1,201 @@
+"""Episodes: what the search service of Opencast knows of the recording that an action is in (opencast.md §2.2, §3.2, §6)."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from random import SystemRandom
+from typing import Any, Protocol
+
+import msgspec
+
+from consumers.caches.flight import SingleFlight
+from consumers.enrichers import with_context
+from consumers.enrichers.fuse import Fuse
+from consumers.protocols import Cache
+from consumers.records.jettison import Scalar, instant, text
+from consumers.records.opencast import Episode, media_package
+from harvester.answers import StatusError
+from harvester.errors import PermanentError, TransientError
+from harvester.event import Event
+
+SEARCH = "/search/episode.json"
+EXPIRE = timedelta(seconds=900)
+IN_FLIGHT = 8
+# Longer than any of Opencast's own (128): such an id was forged, and is not worth a request.
+LONGEST_ID = 255
+_REFUSED = (400, 414, 422)
+_NOTHING = b"null"
+_random = SystemRandom()
+_encode = msgspec.json.Encoder().encode
+
+
+class Found(Protocol):
+    """An answer of the search service."""
+
+    @property
+    def body(self) -> bytes: ...
+
+
+class Get(Protocol):
+    """What of an HTTP client is used: raises TransientError or PermanentError after its own retries."""
+
+    async def get(self, path_or_url: str, /, *, id: str) -> Found: ...  # noqa: A002 - the parameter's name at Opencast
+
+
+class Episodes:
+    """`context["episode"]`: the derived episode, null when the service knows of none. One look-up a recording and `ttl`.
+
+    When the service is away, or does not answer within `patience`, events stay pending; a fuse keeps that cheap. `source`
+    is the source whose actions are meant: another Opencast has another enricher.
+    """
+
+    name = "episode"
+
+    def __init__(
+        self,
+        http: Get,
+        cache: Cache,
+        *,
+        source: str = "opencast",
+        ttl: timedelta = EXPIRE,
+        patience: timedelta = timedelta(seconds=15),
+        fuse: Fuse | None = None,
+    ) -> None:
+        self._http = http
+        self._cache = cache
+        self._source = source
+        self._ttl = ttl
+        self._patience = patience.total_seconds()
+        self._fuse = fuse or Fuse()
+        self._flights: SingleFlight[bytes | None] = SingleFlight()
+        self._turns = asyncio.Semaphore(IN_FLIGHT)
+        self.lookups = 0
+        """Requests made."""
+
+    @property
+    def away(self) -> bool:
+        """Whether the service counts as away."""
+        return self._fuse.blown
+
+    def concerns(self, event: Event) -> bool:
+        """User actions of the source."""
+        return event.type == "opencast.useraction" and event.source == self._source
+
+    async def enrich(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The events with their episodes. One that names no recording has none; the record function refuses it later."""
+        wanted = [self._mpid(event) for event in events]
+        found = await self._find({mpid: None for mpid in wanted if mpid}.keys())
+        found[""] = msgspec.Raw(_NOTHING)
+        return [
+            event if mpid is None or mpid not in found else with_context(event, self.name, found[mpid])
+            for event, mpid in zip(events, wanted, strict=True)
+        ]
+
+    def _mpid(self, event: Event) -> str | None:
+        """The recording to look up, "" when it names none; None for events to leave alone."""
+        if not self.concerns(event) or self.name in event.context:
+            return None
+        mpid = media_package(event) or ""
+        return mpid if len(mpid) <= LONGEST_ID else ""
+
+    async def _find(self, mpids: Collection[str]) -> dict[str, msgspec.Raw]:
+        """What is known or can be learnt now; recordings that cannot be looked up are left out."""
+        cached = await self._cache.get_many([self._key(mpid) for mpid in mpids]) if mpids else []
+        values = dict(zip(mpids, cached, strict=True))
+        missing = [mpid for mpid, value in values.items() if value is None]
+        looked_up = await asyncio.gather(*(self._flights.run(mpid, self._look_up) for mpid in missing))
+        values.update(zip(missing, looked_up, strict=True))
+        return {mpid: msgspec.Raw(value) for mpid, value in values.items() if value is not None}
+
+    def _key(self, mpid: str) -> str:
+        return f"episode/1/{self._source}/{mpid}"
+
+    async def _look_up(self, mpid: str) -> bytes | None:
+        """The episode as it is cached, b"null" for none, None when the service is away."""
+        async with self._turns:
+            if not self._fuse.allows():
+                return None
+            self.lookups += 1
+            try:
+                value = await self._ask(mpid)
+            except (TransientError, PermanentError, TimeoutError):
+                self._fuse.failed()
+                return None
+            self._fuse.succeeded()
+        # Misses are kept like hits: recordings of one batch do not all expire in the same second.
+        await self._cache.set_many({self._key(mpid): value}, self._ttl * _random.uniform(0.9, 1.1))
+        return value
+
+    async def _ask(self, mpid: str) -> bytes:
+        try:
+            async with asyncio.timeout(self._patience):
+                answer = await self._http.get(SEARCH, id=mpid)
+        except StatusError as error:
+            if error.status in _REFUSED:  # it is the id that is refused; the service is there
+                return _NOTHING
+            raise
+        return _encode(derived(answer.body, mpid))
+
+
+def derived(body: bytes, mpid: str) -> Episode | None:
+    """The episode from an answer of any Opencast: wrapped or not, `result` absent, one object or a list (§3.2).
+
+    None when nothing there is the recording `mpid`. TransientError when it is no search result at all.
+    """
+    try:
+        answer = msgspec.json.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise TransientError(f"search: no JSON: {error}") from error
+    wrapped = answer.get("search-results", answer) if isinstance(answer, dict) else None
+    if not isinstance(wrapped, dict) or not wrapped.keys() & {"result", "total"}:
+        raise TransientError("search: neither search-results nor result in the answer")
+    result = wrapped.get("result") or []
+    hits = result if isinstance(result, list) else [result]
+    # A series hit has no media package.
+    recordings = [hit for hit in hits if isinstance(hit, dict) and isinstance(hit.get("mediapackage"), dict)]
+    hit = next((hit for hit in recordings if _id(hit) in (mpid, None)), None)
+    return None if hit is None else _episode(hit["mediapackage"], _dublin_core(hit))
+
+
+def _id(hit: dict[str, Any]) -> str | None:
+    return _text(hit["mediapackage"].get("id")) or _text(hit.get("id"))
+
+
+def _dublin_core(hit: dict[str, Any]) -> dict[str, Any]:
+    """title, created, isPartOf, type, description: from flat `dcTitle` … (up to 15) or lists in `dc` (from 16)."""
+    dc = hit.get("dc")
+    if isinstance(dc, dict):
+        return {name: values[0] if isinstance(values, list) and values else values for name, values in dc.items()}
+    return {name[2:3].lower() + name[3:]: value for name, value in hit.items() if name.startswith("dc")}
+
+
+def _episode(package: dict[str, Any], dc: dict[str, Any]) -> Episode:
+    return Episode(
+        title=_text(package.get("title")) or _text(dc.get("title")),
+        duration=_milliseconds(package.get("duration")),
+        start=instant(_scalar(package.get("start"))) or instant(_scalar(dc.get("created"))),
+        course=_text(package.get("seriestitle")),
+        series=_text(package.get("series")) or _text(dc.get("isPartOf")),
+        type=_text(dc.get("type")),
+        description=_text(dc.get("description")),
+    )
+
+
+def _scalar(value: Any) -> Scalar:
+    return value if isinstance(value, Scalar) else None
+
+
+def _text(value: Any) -> str | None:
+    """The text; None for an empty one and for what is no scalar (an empty list in `dc`)."""
+    return text(_scalar(value)) or None
+
+
+def _milliseconds(value: Any) -> int | None:
+    """Milliseconds, which come as "95000", 29996 or 4160.0; None for less than nothing and for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = int(float(value))
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 <= number < 2**63 else None
