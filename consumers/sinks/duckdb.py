@@ -1,0 +1,145 @@
+"""The sink DuckDB: one table a record class, in a file that people can query between two writes.
+
+The file is opened for each batch and closed again: a DuckDB file has one writer or many readers, never both.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from consumers.protocols import Rejection
+from consumers.records.record import Record, row
+from consumers.sinks.duckdb_errors import named
+from consumers.sinks.duckdb_sql import merge, ready_table
+from consumers.sinks.shaped import Shaped, newest, shaped
+from harvester import crash, disk
+from harvester.errors import ConfigError
+from harvester.event import Event
+from harvester.url import Url, database_path
+
+# read_json refuses a longer line than it was told of.
+_LONGEST_LINE = 16 * 2**20
+_LEAST_MEMORY = 64 * 2**20
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of duckdb:// (bytes; number of threads)."""
+
+    memory_limit: int = 256 * 2**20
+    threads: int = 1
+
+
+class DuckDBSink:
+    """Writes by (event_module, key) and only over a rank that is not higher. Times in its tables are UTC without a zone."""
+
+    name = "duckdb"
+
+    def __init__(self, path: Path, thread: ThreadPoolExecutor, *, limits: Limits, now: Callable[[], datetime]) -> None:
+        self.path = path
+        self._thread = thread
+        self._limits = limits
+        self._now = now
+
+    async def write(self, events: Sequence[Event]) -> Sequence[Rejection]:
+        """Returns: committed, or rejected. TransientError: the file is held by another process, or the disk is full.
+
+        InvalidEventError: DuckDB refused the batch whole. ConfigError: the file is damaged, newer, or no place to write.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, events)
+
+    def _write(self, events: Sequence[Event]) -> Sequence[Rejection]:
+        crash.point("sink.before_write")
+        records, rejections = shaped(events)
+        if records:
+            self._load(newest(records))
+        crash.point("sink.after_write")
+        return rejections
+
+    def _load(self, records: list[Shaped]) -> None:
+        now = self._now()
+        records.sort(key=_class_name)  # stable: groupby wants each class in one run
+        batches = [
+            (type(group[0].record), [row(record, event, now, rank) for record, event, rank in group])
+            for group in (list(same) for _, same in groupby(records, key=_class_name))
+        ]
+        try:
+            with self._opened() as connection:
+                connection.execute("BEGIN")
+                for record, lines in batches:
+                    self._merge(connection, record, lines)
+                crash.point("sink.in_write")
+                connection.execute("COMMIT")
+        except duckdb.Error as error:
+            raise named(error, self.path) from error
+        except OSError as error:
+            raise disk.named(error, self.path) from error
+
+    @contextmanager
+    def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        if not self.path.exists():
+            self._create()
+        connection = duckdb.connect(self.path, config=self._config())
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _config(self) -> dict[str, str | bool | int | float | list[str]]:
+        return {
+            "memory_limit": f"{self._limits.memory_limit}B",
+            "threads": self._limits.threads,
+            "autoinstall_known_extensions": False,
+        }
+
+    def _create(self) -> None:
+        """Make the file under another name first: a kill in the middle leaves no torn one that nobody could open."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
+        beside.unlink(missing_ok=True)
+        try:
+            duckdb.connect(beside, config=self._config()).close()
+            # Its file was deleted: the log alone is worth nothing, and DuckDB would refuse the new file because of it.
+            self.path.with_name(self.path.name + ".wal").unlink(missing_ok=True)
+            os.link(beside, self.path)
+        except FileExistsError:
+            return
+        finally:
+            beside.unlink(missing_ok=True)
+        disk.sync_directory(self.path.parent)
+
+    def _merge(self, connection: duckdb.DuckDBPyConnection, record: type[Record], lines: Sequence[bytes]) -> None:
+        ready_table(connection, record, self.path)
+        staged = self.path.with_name(self.path.name + ".rows.ndjson")
+        try:
+            with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - its mode
+                file.writelines(line + b"\n" for line in lines)
+            longest = max(_LONGEST_LINE, max(map(len, lines)) + 1)
+            connection.execute(merge(record, staged, longest))
+        finally:
+            staged.unlink(missing_ok=True)
+
+
+def _class_name(item: Shaped) -> str:
+    return type(item.record).__qualname__
+
+
+@asynccontextmanager
+async def open_duckdb(url: Url, *, now: Callable[[], datetime] | None = None) -> AsyncIterator[DuckDBSink]:
+    """duckdb:///relative.duckdb or duckdb:////absolute.duckdb, with memory_limit and threads. ConfigError for wrong ones."""
+    limits = url.options(Limits)
+    path = database_path(url)
+    if limits.threads < 1 or limits.memory_limit < _LEAST_MEMORY:
+        raise ConfigError(f"{url.text}: threads must be at least 1, memory_limit at least {_LEAST_MEMORY // 2**20}MiB")
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="duckdb")
+    try:
+        yield DuckDBSink(path, thread, limits=limits, now=now or (lambda: datetime.now(UTC)))
+    finally:
+        await asyncio.to_thread(thread.shutdown)

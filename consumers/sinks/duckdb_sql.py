@@ -1,0 +1,101 @@
+"""The DuckDB sink's SQL: everything in it follows from the record class."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from consumers.records.record import Column, Kind, Record, columns
+from harvester.errors import ConfigError
+
+RANK = Column("event_rank", ("event_rank",), "integer", "what a write compares: 2·version, + 1 when every enricher found data")
+
+# Times are UTC without a zone: Python reads one with a zone only through pytz, and days would begin where the reader sits.
+_TYPES: dict[Kind, str] = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMP",
+    "json": "JSON",
+}
+
+
+def ready_table(connection: duckdb.DuckDBPyConnection, record: type[Record], path: Path) -> None:
+    """Make the record's table, or add the columns that a newer class has more; a column of another type is a ConfigError."""
+    table, wanted = quoted(record.__shape__.table), _all(record)
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({_comma(f'{quoted(c.name)} {_TYPES[c.kind]}' for c in wanted)})")
+    described = connection.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = 'main' AND table_name = ?",
+        [record.__shape__.table],
+    )
+    there: dict[str, str] = dict(described.fetchall())
+    faults = [
+        f"{path}: {table} has {c.name} as {there[c.name]}, it should be {_TYPES[c.kind]}: rename the table, we make a new one"
+        for c in wanted
+        if there.get(c.name, _TYPES[c.kind]) != _TYPES[c.kind]
+    ]
+    if faults:
+        raise ConfigError(*faults)
+    for column in wanted:
+        if column.name not in there:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(column.name)} {_TYPES[column.kind]}")
+
+
+def merge(record: type[Record], staged: Path, longest: int) -> str:
+    """Rows from the file `staged` into the table: new keys inserted, known ones overwritten on an equal or higher rank."""
+    names = [quoted(c.name) for c in _all(record)]
+    key = quoted(record.__shape__.key)
+    return (
+        f"MERGE INTO {quoted(record.__shape__.table)} AS old USING ({_rows(record, staged, longest)}) AS new "  # noqa: S608 - quoted
+        f"ON old.event_module = new.event_module AND old.{key} = new.{key} "
+        "WHEN MATCHED AND new.event_rank >= coalesce(old.event_rank, 0) "
+        f"THEN UPDATE SET {_comma(f'{name} = new.{name}' for name in names)} "
+        f"WHEN NOT MATCHED THEN INSERT ({_comma(names)}) VALUES ({_comma(f'new.{name}' for name in names)})"
+    )
+
+
+def quoted(name: str) -> str:
+    """An identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _rows(record: type[Record], staged: Path, longest: int) -> str:
+    """The select that flattens lines as `consumers.records.record.row` writes them."""
+    flat = _comma(f"line.{'.'.join(map(quoted, c.path))} AS {quoted(c.name)}" for c in _all(record))
+    types = _comma(f"{_literal(name)}: {_literal(type_)}" for name, type_ in _line_types(record).items())
+    return (
+        f"SELECT {flat} FROM read_json({_literal(str(staged))}, format = 'newline_delimited', "  # noqa: S608 - quoted
+        f"maximum_object_size = {longest}, columns = {{{types}}}) AS line"
+    )
+
+
+def _line_types(record: type[Record]) -> dict[str, str]:
+    """Type by name at the top of a line."""
+    tree: dict[str, Any] = {}
+    for column in _all(record):
+        at = tree
+        for name in column.path[:-1]:
+            at = at.setdefault(name, {})
+        at[column.path[-1]] = _TYPES[column.kind]
+    return {name: _type(value) for name, value in tree.items()}
+
+
+def _type(value: str | dict[str, Any]) -> str:
+    if isinstance(value, str):
+        return value
+    return f"STRUCT({_comma(f'{quoted(name)} {_type(inner)}' for name, inner in value.items())})"
+
+
+def _all(record: type[Record]) -> tuple[Column, ...]:
+    return (*columns(record), RANK)
+
+
+def _comma(parts: Iterable[str]) -> str:
+    return ", ".join(parts)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
