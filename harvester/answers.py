@@ -64,6 +64,13 @@ class Body:
         self._size = self._received = 0
         self._unpacker: zlib._Decompress | None = None
 
+    def expect(self, length: int) -> None:
+        """Content-Length, before the first byte."""
+        if length > self._max_size:
+            raise TooLargeError(
+                f"{self._name}: a body of {length} bytes, over the limit of {self._max_size}: ask for smaller pages"
+            )
+
     def feed(self, chunk: bytes) -> None:
         """The next bytes from the wire."""
         if self._coding in ("", "identity"):

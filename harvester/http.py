@@ -1,6 +1,7 @@
 """HTTP as every source uses it: one origin, one login, whole answers or an error that names the next action."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,9 +21,9 @@ from harvester.answers import (
     checked_json,
     refusal,
 )
-from harvester.errors import PermanentError, TransientError
+from harvester.errors import HarvesterError, PermanentError, TransientError
 from harvester.limits import Limit, Pages
-from harvester.origin import Basic, Digest, HttpSettings, base_url, guard_plain_http, tls_context
+from harvester.origin import Basic, Digest, HttpSettings, base_url, below, guard_plain_http, origin_of, tls_context
 from harvester.retry import ONE_SHOT, OutageError, Retry, UnusableError, Wait, retrying
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
 MAX_REDIRECTS = 5
 MAX_URL = 8000  # Jetty and nginx take 8 KiB for the whole request head by default
 MAX_HEADER = 32 * 1024
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 Check = Callable[[Answer, str], object]
@@ -104,52 +106,32 @@ class HttpClient:
             raise StatusError(str(error), status=error.status) from error
 
     def _url(self, path_or_url: str, query: Mapping[str, str | int | None]) -> URL:
-        base = self._settings.url
         try:
-            found = URL(path_or_url)
-            if found.absolute:
-                url = base.join(found)
+            if _ABSOLUTE.match(path_or_url):
+                url = self._settings.url.join(URL(path_or_url))
             else:
-                path = f"{base.raw_path.rstrip('/')}/{found.raw_path.lstrip('/')}"
-                url = base.with_path(path, encoded=True).with_query(found.raw_query_string or None)
-            url = url.update_query({k: v for k, v in query.items() if v is not None})
+                url = below(self._settings.url, path_or_url)
+            asked = {key: value for key, value in query.items() if value is not None}
+            url = url.update_query(asked) if asked else url
         except ValueError as error:
-            raise PermanentError(f"{self.name}: no usable address ({error})") from error
+            raise PermanentError(f"{self.name}: {path_or_url[:80]!r} is no usable address") from error
         return self._own(url)
 
     def _own(self, url: URL) -> URL:
-        """`url`, when it is of our origin and not too long."""
-        mine = self._settings.url.origin()
-        if url.scheme not in ("http", "https") or not url.host or url.origin() != mine:
-            theirs = url.origin() if url.host and url.scheme else url.scheme
+        """`url`, when it is of our origin and not too long. Nothing was sent to it yet."""
+        mine, theirs = origin_of(self._settings.url), origin_of(url)
+        if theirs != mine:
             raise PermanentError(f"{self.name}: refused to go from {mine} to {theirs}: the login is for {mine} alone")
         if len(str(url)) > MAX_URL:
             raise PermanentError(f"{self.name}: an address of {len(str(url))} bytes, over the {MAX_URL} that servers take")
         return url.with_user(None).with_fragment(None)
 
     async def _attempt(self, url: URL, headers: Mapping[str, str], check: Check | None, label: str) -> Answer:
-        started, outcome = time.monotonic(), "error"
-        try:
-            answer = await self._follow(url, headers)
-            outcome = f"{answer.status // 100}xx"
-        except TimeoutError as error:
-            outcome = "timeout"
-            raise OutageError(f"{self.name}: no whole answer in {self._settings.timeout}, {url.path}") from error
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise PermanentError(f"{self.name}: the certificate is not trusted, name its CA file ({error})") from error
-        except aiohttp.ClientResponseError as error:
-            raise UnusableError(f"{self.name}: not HTTP as we take it: {error.message[:200]}") from error
-        except aiohttp.ClientPayloadError as error:
-            raise OutageError(f"{self.name}: the answer broke off, {url.path}") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise OutageError(f"{self.name}: {type(error).__name__}: {error}") from error
-        finally:
-            if self._on_request is not None:
-                self._on_request(label, outcome, time.monotonic() - started)
+        answer = await self._follow(url, headers, label)
         refused = refusal(answer, self.name, self._settings.login_hint, self._now())
         if refused is not None:
             raise refused
-        if check is not None and answer.status == 200:
+        if check is not None and answer.status not in (204, 304):
             check(answer, self.name)
         return answer
 
@@ -159,22 +141,41 @@ class HttpClient:
         except TransientError:
             return datetime.now(UTC)
 
-    async def _follow(self, url: URL, headers: Mapping[str, str]) -> Answer:
-        sent = time.monotonic()
+    async def _follow(self, url: URL, headers: Mapping[str, str], label: str) -> Answer:
+        """The answer behind the redirects, which are followed by hand: aiohttp would send our own headers along."""
+        sent = None
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._one(url, headers)
+            answer = await self._counted(url, headers, label)
+            sent = answer.sent if sent is None else sent
             target = answer.headers.get(hdrs.LOCATION, "")
             if answer.status not in _REDIRECTS or not target:
                 return answer._replace(sent=sent)
             try:
-                url = self._own(url.join(URL(target)))
+                url = url.join(URL(target))
             except ValueError as error:
                 raise UnusableError(f"{self.name}: redirected to no address from {url.path}") from error
+            url = self._own(url)
         raise PermanentError(f"{self.name}: more than {MAX_REDIRECTS} redirects, last to {url.path}")
 
-    async def _one(self, url: URL, headers: Mapping[str, str]) -> Answer:
+    async def _counted(self, url: URL, headers: Mapping[str, str], label: str) -> Answer:
         for limit in self._limits:
             await limit.turn()
+        started, outcome = time.monotonic(), "error"
+        try:
+            answer = await self._exchange(url, headers)
+            outcome = f"{answer.status // 100}xx"
+        except TimeoutError as error:
+            outcome = "timeout"
+            seconds = self._settings.timeout.total_seconds()
+            raise OutageError(f"{self.name}: no whole answer within {seconds:g} s for {url.path}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise fault(error, self.name, url) from error
+        finally:
+            if self._on_request is not None:
+                self._on_request(label, outcome, time.monotonic() - started)
+        return answer
+
+    async def _exchange(self, url: URL, headers: Mapping[str, str]) -> Answer:
         settings, sent = self._settings, time.monotonic()
         async with self._session.get(url, headers=headers, allow_redirects=False) as response:
             received = time.monotonic()
@@ -182,9 +183,24 @@ class HttpClient:
                 self.clock.learn(response.headers.get(hdrs.DATE, ""), received)
             encoding = response.headers.get(hdrs.CONTENT_ENCODING, "")
             body = Body(self.name, encoding, max_size=settings.max_body, max_ratio=settings.max_ratio)
+            body.expect(response.content_length or 0)
             async for chunk in response.content.iter_any():
                 body.feed(chunk)
             return Answer(response.status, body.whole(), response.headers, url, sent, received)
+
+
+def fault(error: aiohttp.ClientError | OSError, name: str, url: URL) -> HarvesterError:
+    """What a failed exchange means. The error's own text is kept where it holds no more than a host."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = error.certificate_error
+        return PermanentError(f"{name}: the certificate of {url.host} is not trusted ({why}): name the CA file it is signed with")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return OutageError(f"{name}: the proxy refused the way with {error.status}")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return UnusableError(f"{name}: the answer is not HTTP as we take it: {error.message[:200]}")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return OutageError(f"{name}: the answer broke off for {url.path}")
+    return OutageError(f"{name}: {type(error).__name__} {error} for {url.path}")
 
 
 @asynccontextmanager

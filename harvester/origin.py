@@ -1,5 +1,6 @@
 """Origin: where a vendor is, who we are there, and how far the way is to be trusted."""
 
+import re
 import ssl
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,6 +14,7 @@ from yarl import URL
 
 from harvester.errors import ConfigError
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _log = structlog.get_logger(__name__)
 
 
@@ -53,24 +55,39 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     proxy: URL | None = None
     allow_plain_http: bool = False
 
+    def __repr__(self) -> str:
+        # headers and the proxy's address may hold secrets
+        return f"HttpSettings(name={self.name!r}, url={str(self.url)!r})"
+
 
 def base_url(text: str) -> URL:
     """An address as people write it: without scheme it is https, on loopback http. ConfigError for what is no address."""
-    text = text.strip()
     try:
-        url = URL(text if "://" in text else f"https://{text}")
+        url = URL(text.strip() if "://" in text else f"https://{text.strip()}")
         if "://" not in text and is_loopback(url.host or ""):
-            url = url.with_scheme("http")
-        wrong = url.scheme not in ("http", "https") or not url.host or url.port is None
+            url = URL(f"http://{text.strip()}")
+        usable = url.scheme in ("http", "https") and _HOST.fullmatch(url.raw_host or "") and url.port
     except ValueError:
-        wrong = True
-    if wrong:
+        usable = None
+    if not usable:
         raise ConfigError("no address of a server: write https://host, https://host:port or https://host/path")
     if url.user is not None or url.password is not None:
         raise ConfigError(f"the address of {url.host} has a login in it: use the settings for user and password")
     if url.raw_query_string or url.raw_fragment:
         raise ConfigError(f"the address of {url.host} ends in a query or fragment: leave it out")
     return url
+
+
+def below(base: URL, path: str) -> URL:
+    """`path`, which may bring a query along, under the path of `base`; what is percent-encoded already stays so."""
+    place, _, query = path.partition("#")[0].partition("?")
+    whole = f"{base.raw_path.rstrip('/')}/{place.lstrip('/')}"
+    return URL(f"{base.origin()}{whole}{'?' if query else ''}{query}")
+
+
+def origin_of(url: URL) -> str:
+    """Scheme, host and port in one spelling: equal texts, same origin."""
+    return f"{url.scheme}://{(url.raw_host or '').lower()}:{url.port}"
 
 
 def is_loopback(host: str) -> bool:
@@ -93,8 +110,10 @@ def guard_plain_http(settings: HttpSettings) -> None:
     _log.warning("login goes over plain http", source=settings.name, host=host)
 
 
-def tls_context(settings: HttpSettings) -> ssl.SSLContext:
-    """Reads the CA file, so call it off the event loop. ConfigError: it is none."""
+def tls_context(settings: HttpSettings) -> ssl.SSLContext | bool:
+    """What the connector checks certificates with. Reads files: call it off the event loop. ConfigError: no such CA file."""
+    if settings.url.scheme != "https":
+        return True
     try:
         context = ssl.create_default_context(cafile=settings.ca_file)
     except (OSError, ssl.SSLError) as error:
