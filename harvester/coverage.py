@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import msgspec
+
+from harvester.errors import RefusedError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -139,6 +141,26 @@ def cut(span: Interval, window: timedelta | None) -> Iterator[Interval]:
         end = span.end if window is None else min(span.end, EPOCH + ((at - EPOCH) // window + 1) * window)
         yield Interval(at, end)
         at = end
+
+
+SpanPolicy = Literal["windows", "abort", "gap"]
+
+
+def plan(span: Interval, window: timedelta | None, limit: timedelta | None, policy: SpanPolicy = "windows") -> list[Interval]:
+    """The windows that read `span`, oldest first. A span longer than `limit` is cut no coarser than the limit (windows), refused
+    with RefusedError (abort), or left unread but for its newest part, so that the rest stays a visible gap (gap).
+    """
+    length = span.end - span.start
+    if limit is None or length <= limit:
+        return list(cut(span, window))
+    if policy == "abort":
+        raise RefusedError(
+            f"the span {span.start:%Y-%m-%dT%H:%M:%SZ} … {span.end:%Y-%m-%dT%H:%M:%SZ} is {length.total_seconds():.0f} s long, "
+            f"more than MAX_START_END_SPAN = {limit.total_seconds():.0f} s; nothing was read"
+        )
+    if policy == "gap":
+        span = Interval(span.end - limit, span.end)
+    return list(cut(span, limit if window is None else min(window, limit)))
 
 
 def live_window(coverage: Coverage, now: datetime, timing: Timing) -> Interval:

@@ -120,6 +120,8 @@ class Group(NamedTuple):
     owner: str
     """Who reads now, "" when nobody does."""
     counts: Mapping[str, int]
+    since: int = 0
+    """Where it stood when its counts began."""
 
 
 class Subscription(Protocol):
@@ -137,12 +139,12 @@ class Subscription(Protocol):
         ...
 
 
-class Queue(Protocol):
-    """A log of messages with independent consumer groups."""
+class Outlet(Protocol):
+    """Where a source's events go: a queue, or straight to a printer."""
 
     @property
     def id(self) -> str:
-        """This very queue: the coverage of a source is true for one queue only."""
+        """This very one: the coverage of a source is true for one only."""
         ...
 
     async def publish(self, messages: Sequence[Message], counts: Mapping[str, int] = NO_COUNTS, owner: str = "") -> None:
@@ -151,6 +153,10 @@ class Queue(Protocol):
         PayloadTooLargeError(indexes): nothing was published. TransientError: full, busy or away.
         """
         ...
+
+
+class Queue(Outlet, Protocol):
+    """A log of messages with independent consumer groups."""
 
     def subscribe(self, group: str) -> AbstractAsyncContextManager[Subscription]:
         """A new group begins at the oldest message kept. RefusedError: the group has its one member already."""

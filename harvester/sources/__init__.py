@@ -1,1 +1,5 @@
-"""Sources: one vendor API each."""
+"""Sources: one vendor API each. A line here makes one known: its settings class and what opens it."""
+
+SOURCES: dict[str, tuple[str, str]] = {
+    "opencast": ("harvester.sources.opencast:OpencastSettings", "harvester.sources.opencast:open_opencast"),
+}

@@ -1,0 +1,105 @@
+"""The `harvest` command. Sub-commands are loaded by name when they are called, so that `harvest --version` is quick."""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from harvester import __version__
+from harvester.errors import ConfigError, HarvesterError
+
+COMMANDS = {
+    "demo": "See it work: a simulated Opencast, a week of actions, every fault, and the proof.",
+    "useractions": "Harvest Opencast user actions once: what is new, or a range.",
+    "run": "The daemon: harvest for ever, and feed the sinks.",
+    "consume": "Feed sinks from the queue.",
+    "once": "Read one range of a source, or look what it would give.",
+    "backfill": "Read history into the queue, in windows, resumable.",
+    "coverage": "What is read, what is final, what is missing.",
+    "dead-letters": "What could not be finished, and trying it again.",
+    "queue": "Look into the queue and move groups.",
+    "audit": "Prove that every event is accounted for.",
+    "config": "Show and check settings.",
+    "sandbox": "Run the simulated Opencast.",
+}
+_EPILOG = """Exit codes: 0 complete · 1 failed · 2 wrong usage · 3 wrong or missing settings · 4 refused for safety ·
+5 partial (dead letters or holes, listed) · 130 interrupted."""
+
+
+class _Commands(click.Group):
+    """Looks like a group of all commands, imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"harvester.commands.{cmd_name.replace('-', '_')}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+        "max_content_width": 110,
+    },
+)
+@click.version_option(__version__, prog_name="harvest", message="%(prog)s %(version)s")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warn"]), help="How much is logged. [env: HARVESTER_LOG_LEVEL]")
+@click.pass_context
+def cli(ctx: click.Context, log_level: str | None) -> None:
+    """Harvest events from vendor APIs: nothing lost, nothing doubled, and you can prove it.
+
+    \b
+    harvest demo                       see all of it in a minute, no credentials needed
+    harvest config check               what is set, what is missing
+    harvest useractions -s 20261101000000 -o -
+                                       one JSON document a line on stdout
+    harvest run                        the daemon
+    """
+    ctx.obj = {"HARVESTER_LOG_LEVEL": log_level} if log_level else {}
+
+
+def main() -> None:
+    """The process: runs a command and turns errors into words and exit codes."""
+    sys.exit(run())
+
+
+def run(args: list[str] | None = None) -> int:
+    """One command; returns its exit code."""
+    try:
+        code = cli(args, prog_name="harvest", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ConfigError as error:
+        _say_faults(error)
+        return error.exit_code
+    except HarvesterError as error:
+        click.echo(f"harvest: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("harvest: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _say_faults(error: ConfigError) -> None:
+    if len(error.faults) == 1:
+        click.echo(f"harvest: {error}", err=True)
+        return
+    click.echo(f"harvest: {len(error.faults)} settings are wrong:", err=True)
+    for number, fault in enumerate(error.faults, 1):
+        click.echo(f"  {number}. {fault}", err=True)

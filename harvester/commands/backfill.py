@@ -1,0 +1,90 @@
+"""`harvest backfill`: history into the queue, window by window, each committed alone."""
+
+from datetime import datetime
+
+import click
+import msgspec
+
+from consumers.enrichers.episodes import EpisodeSettings
+from harvester.commands import parts
+from harvester.commands.harvesting import Shot, open_shot, tell
+from harvester.commands.options import json_option
+from harvester.commands.progress import bar
+from harvester.commands.times import ordered, parse_time, shown
+from harvester.coverage import Interval, Intervals, cut
+from harvester.loading import Loaded
+from harvester.service import run_once
+from harvester.settings import CoreSettings
+
+
+@click.command("backfill")
+@click.argument("source", default="opencast")
+@click.option("--stream", default="", help="One stream of the source.  [default: the only one]")
+@click.option("-s", "--start", required=True, metavar="TIME", help="How far back to read.")
+@click.option("-e", "--end", metavar="TIME", help="Time to read up to.  [default: the start of what is read]")
+@click.option("--again", is_flag=True, help="Read also what is read already.")
+@click.option("--dry-run", is_flag=True, help="Say what would be read, and stop.")
+@json_option
+def command(source: str, stream: str, start: str, end: str | None, again: bool, dry_run: bool, as_json: bool) -> int:
+    """Move the start of SOURCE back to --start and read what is not read yet. Interrupted, it goes on where it was.
+
+    \b
+    harvest backfill opencast --start 20260501000000
+    """
+    loaded = parts.settings(parts.source_settings(source), EpisodeSettings)
+    zone = loaded.get(CoreSettings).timezone
+    first = parse_time(start, zone, "--start")
+    last = parse_time(end, zone, "--end") if end else None
+    if last:
+        ordered(first, last, "--start/--end")
+    return run_once(_backfill(loaded, source, stream, first, last, again=again, dry_run=dry_run, as_json=as_json))
+
+
+async def _backfill(
+    loaded: Loaded,
+    source: str,
+    stream: str,
+    first: datetime,
+    last: datetime | None,
+    *,
+    again: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    async with open_shot(loaded, source, stream, hold=not dry_run) as shot:
+        coverage = shot.book.coverage(shot.stream.name)
+        end = min(last or coverage.live_edge or shot.source.now(), shot.source.now())
+        ordered(first, end, "the range")
+        span = Intervals([(first, end)])
+        todo = span if again else span - coverage.read
+        if dry_run:
+            return _show(shot, todo, as_json=as_json)
+        await shot.book.begin(shot.stream.name, first)
+        await fill(shot, todo)
+        return tell(shot, "backfill", as_json=as_json)
+
+
+async def fill(shot: Shot, todo: Intervals) -> None:
+    """Read these intervals, oldest first."""
+    total = todo.total
+    done = 0.0
+    with bar("filling", total) as shown_bar:
+
+        def step(window: Interval) -> None:
+            nonlocal done
+            done += (window.end - window.start).total_seconds()
+            shown_bar.update(done, events=shot.harvest.totals["read"], reached=window.end)
+
+        shot.harvest.on_window = step
+        await shot.harvest.read(todo)
+
+
+def _show(shot: Shot, todo: Intervals, *, as_json: bool) -> int:
+    windows = sum(1 for span in todo for _ in cut(span, shot.stream.timing.window))
+    if as_json:
+        click.echo(msgspec.json.encode({"intervals": [[i.start, i.end] for i in todo], "windows": windows}))
+        return 0
+    for span in todo:
+        click.echo(f"{shown(span.start)} … {shown(span.end)}")
+    click.echo(f"{windows:,} windows of {shot.stream.timing.window}, {todo.total} in all; nothing was read", err=True)
+    return 0

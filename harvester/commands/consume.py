@@ -1,0 +1,34 @@
+"""`harvest consume`: sinks fed from the queue, in a process of their own."""
+
+import asyncio
+
+import click
+
+from consumers.enrichers.episodes import EpisodeSettings
+from harvester.commands import parts
+from harvester.commands.run import feeding, run_daemon
+from harvester.settings import CoreSettings
+from harvester.sources.opencast import OpencastSettings
+
+
+@click.command("consume")
+@click.argument("sinks", nargs=-1)
+@click.option("--until-empty", is_flag=True, help="End when nothing is left in the queue.")
+@click.option("--accept-rejections", is_flag=True, help="Go on however many events a sink refuses.")
+def command(sinks: tuple[str, ...], until_empty: bool, accept_rejections: bool) -> int:
+    """Feed SINKS from the queue until a signal; without any, those of HARVESTER_SINKS.
+
+    \b
+    harvest consume duckdb --until-empty
+    """
+    loaded = parts.settings(OpencastSettings, EpisodeSettings)
+    core = loaded.get(CoreSettings)
+
+    async def work(stop: asyncio.Event) -> None:
+        async with parts.open_stores(core) as stores, asyncio.TaskGroup() as group:
+            for name in sinks or core.sinks:
+                group.create_task(
+                    feeding(name, loaded, stores, stop, accept_rejections=accept_rejections, until_empty=until_empty)
+                )
+
+    return run_daemon(work, core)

@@ -1,0 +1,165 @@
+"""`harvest dead-letters`: what could not be finished, with its reason, and trying it again."""
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from harvester.commands import parts
+from harvester.commands.options import confirmed, json_option, yes_option
+from harvester.commands.times import parse_time, shown
+from harvester.letters import open_letters
+from harvester.protocols import DeadLetters, Letter
+from harvester.service import run_once
+from harvester.settings import CoreSettings
+
+F = TypeVar("F", bound=Callable[..., object])
+_BLOCK = 500
+
+
+@click.group("dead-letters")
+def command() -> None:
+    """Dead letters: events a sink refused, records a source could not read, events written without their enrichment."""
+
+
+def _chosen_by(function: F) -> F:
+    """The options that choose letters."""
+    for option in (
+        click.option("--group", default="", help="Only of this sink or source."),
+        click.option("--reason", default="", help="Only with this reason."),
+        click.option("--since", metavar="TIME", help="Only those first seen since."),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("list")
+@_chosen_by
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many at most.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, without the bodies.")
+def list_(group: str, reason: str, since: str | None, limit: int, as_json: bool) -> int:
+    """List letters, oldest first."""
+
+    async def act(letters: DeadLetters, core: CoreSettings) -> int:
+        count = 0
+        async for letter in _matching(letters, core, group, reason, since):
+            count += 1
+            if count > limit:
+                continue
+            if as_json:
+                click.echo(msgspec.json.encode({k: v for k, v in _facts(letter).items() if k != "body"}))
+            else:
+                due = f"due {shown(letter.due)}" if letter.due else "waits for you"
+                why = f"{letter.stage}/{letter.reason}"
+                click.echo(f"{letter.id}  {letter.group}  {why}  {letter.attempts}×  {shown(letter.last)}  {due}")
+                click.echo(f"    {_plain(letter.error)[:160]}")
+        click.echo(f"{count:,} letters{f', {limit:,} shown' if count > limit else ''}", err=True)
+        return 0
+
+    return run_once(_with_letters(act))
+
+
+@command.command("show")
+@click.argument("letter_id", metavar="ID")
+@json_option
+def show(letter_id: str, as_json: bool) -> int:
+    """Show one letter with its original bytes; the first digits of its id are enough."""
+
+    async def act(letters: DeadLetters, core: CoreSettings) -> int:  # noqa: ARG001 - one shape for all
+        found = [x async for x in letters.scan("") if x.id.startswith(letter_id)]
+        if len(found) != 1:
+            click.echo(f"{len(found)} letters begin with {letter_id}: harvest dead-letters list", err=True)
+            return 1
+        if as_json:
+            click.echo(msgspec.json.encode(_facts(found[0])))
+            return 0
+        for name, value in _facts(found[0]).items():
+            if name != "body":
+                click.echo(f"{name + ':':<10} {_plain(str(value))}")
+        click.echo()
+        click.echo(_plain(found[0].body.decode(errors="backslashreplace")))
+        return 0
+
+    return run_once(_with_letters(act))
+
+
+@command.command("requeue")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_chosen_by
+@click.option("--all", "every", is_flag=True, help="All letters.")
+@click.option("--dry-run", is_flag=True, help="Say how many, and stop.")
+def requeue(ids: tuple[str, ...], group: str, reason: str, since: str | None, every: bool, dry_run: bool) -> int:
+    """Make letters due: their sink, or source, tries them again by itself."""
+
+    async def act(letters: DeadLetters, core: CoreSettings) -> int:
+        chosen = await _ids(letters, core, ids, group, reason, since)
+        if not dry_run:
+            for i in range(0, len(chosen), _BLOCK):
+                await letters.requeue(chosen[i : i + _BLOCK], datetime.now(UTC) - timedelta(seconds=1))
+        click.echo(f"{len(chosen):,} letters {'would be' if dry_run else 'are'} due", err=True)
+        return 0
+
+    _want_a_choice(ids, group, reason, since, every)
+    return run_once(_with_letters(act))
+
+
+@command.command("purge")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_chosen_by
+@click.option("--all", "every", is_flag=True, help="All letters.")
+@click.option("--dry-run", is_flag=True, help="Say how many, and stop.")
+@yes_option
+def purge(ids: tuple[str, ...], group: str, reason: str, since: str | None, every: bool, dry_run: bool, yes: bool) -> int:
+    """Remove letters for good."""
+
+    async def act(letters: DeadLetters, core: CoreSettings) -> int:
+        chosen = await _ids(letters, core, ids, group, reason, since)
+        if not dry_run and chosen:
+            confirmed(f"Remove {len(chosen):,} letters for good?", yes=yes)
+            for i in range(0, len(chosen), _BLOCK):
+                await letters.remove(chosen[i : i + _BLOCK])
+        click.echo(f"{len(chosen):,} letters {'would be' if dry_run else 'are'} removed", err=True)
+        return 0
+
+    _want_a_choice(ids, group, reason, since, every)
+    return run_once(_with_letters(act))
+
+
+def _want_a_choice(ids: tuple[str, ...], group: str, reason: str, since: str | None, every: bool) -> None:
+    if not (ids or group or reason or since or every):
+        raise click.UsageError("say which: ids, --group, --reason, --since or --all")
+
+
+async def _with_letters(act: Callable[[DeadLetters, CoreSettings], Awaitable[int]]) -> int:
+    core = parts.settings().get(CoreSettings)
+    async with open_letters(core.letters_url) as letters:
+        return await act(letters, core)
+
+
+async def _matching(
+    letters: DeadLetters, core: CoreSettings, group: str, reason: str, since: str | None
+) -> AsyncIterator[Letter]:
+    first = parse_time(since, core.timezone, "--since") if since else None
+    async for letter in letters.scan(group):
+        if reason in ("", letter.reason) and (first is None or letter.first >= first):
+            yield letter
+
+
+async def _ids(
+    letters: DeadLetters, core: CoreSettings, ids: tuple[str, ...], group: str, reason: str, since: str | None
+) -> list[str]:
+    return [x.id async for x in _matching(letters, core, group, reason, since) if not ids or x.id.startswith(ids)]
+
+
+def _facts(letter: Letter) -> dict[str, Any]:
+    facts: dict[str, Any] = msgspec.structs.asdict(letter)
+    return {**facts, "body": letter.body.decode(errors="backslashreplace")}
+
+
+def _plain(text: str) -> str:
+    """Text of unknown origin for a terminal: control characters shown, not obeyed."""
+    keep = "\n" if sys.stdout.isatty() else "\n\t"
+    return "".join(c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,144 @@
+"""What commands are put together from: settings in, open parts out. Here both sides of the queue meet."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+from pydantic import BaseModel
+
+from consumers.batch import Processing
+from consumers.breaker import Breaker
+from consumers.caches import open_cache
+from consumers.consume import Flow
+from consumers.enrichers.episodes import EpisodeSettings, open_episodes
+from consumers.protocols import Enricher, Sink
+from consumers.records import known_type
+from consumers.sinks import open_sink
+from harvester import logs
+from harvester.coverages import open_coverages
+from harvester.errors import ConfigError
+from harvester.harvest import Limits
+from harvester.letters import open_letters
+from harvester.loading import Loaded
+from harvester.metrics import SourceMetrics
+from harvester.protocols import CoverageStore, DeadLetters, Queue, Source
+from harvester.queues import open_queue
+from harvester.retry import Retry, Wait
+from harvester.settings import CoreSettings, load
+from harvester.sources import SOURCES
+from harvester.sources.opencast import OpencastSettings
+
+QUICK = Retry(attempts=1)
+"""For look-ups that have a second chance: an event waits as a letter instead of holding up the stream."""
+
+
+def settings(*families: type[BaseModel]) -> Loaded:
+    """The settings of these families and the core, with what the command line set. Starts the logs."""
+    overrides = click.get_current_context().find_root().obj or {}
+    loaded = load(CoreSettings, *families, overrides=overrides)
+    for warning in loaded.warnings:
+        click.echo(warning, err=True)
+    logs.setup(loaded.get(CoreSettings).log_level, redact=loaded.secrets)
+    return loaded
+
+
+def configured_sources() -> tuple[str, ...]:
+    """The sources that the settings name."""
+    return settings().get(CoreSettings).sources
+
+
+def source_settings(name: str) -> type[BaseModel]:
+    """The settings class of a source. ConfigError for a name that is none."""
+    if name not in SOURCES:
+        raise ConfigError(f"there is no source {name!r}: known are {', '.join(SOURCES)}")
+    return _named(SOURCES[name][0])  # type: ignore[no-any-return]
+
+
+@asynccontextmanager
+async def open_source(name: str, loaded: Loaded, retry: Retry) -> AsyncIterator[Source]:
+    """The source of that name, with its requests measured and its waits logged."""
+    log, metrics = logs.get_logger("harvest").bind(source=name), SourceMetrics(name)
+
+    def waits(wait: Wait) -> None:
+        metrics.waited(wait.seconds)
+        log.info("waiting", reason=wait.reason, attempt=wait.attempt, seconds=round(wait.seconds, 1), error=wait.text)
+
+    opener = _named(SOURCES[name][1])
+    zone = loaded.get(CoreSettings).timezone
+    async with opener(
+        loaded.get(source_settings(name)), zone=zone, retry=retry, on_request=metrics.request, on_wait=waits
+    ) as source:
+        yield source
+
+
+class Stores(NamedTuple):
+    """The durable parts of one set-up."""
+
+    queue: Queue
+    coverages: CoverageStore
+    letters: DeadLetters
+
+
+@asynccontextmanager
+async def open_stores(core: CoreSettings) -> AsyncIterator[Stores]:
+    """Queue, coverage store and letters as set."""
+    async with AsyncExitStack() as stack:
+        queue = await stack.enter_async_context(open_queue(core.queue_url))
+        coverages = await stack.enter_async_context(open_coverages(core.coverage_url))
+        letters = await stack.enter_async_context(open_letters(core.letters_url))
+        yield Stores(queue, coverages, letters)
+
+
+@asynccontextmanager
+async def open_enrichers(loaded: Loaded, retry: Retry) -> AsyncIterator[Sequence[Enricher]]:
+    """All enrichers; none while no Opencast is set, whose episodes they would look up."""
+    async with AsyncExitStack() as stack:
+        cache = await stack.enter_async_context(open_cache(loaded.get(CoreSettings).cache_url))
+        episodes = await stack.enter_async_context(
+            open_episodes(loaded.get(OpencastSettings), loaded.get(EpisodeSettings), cache, retry=retry)
+        )
+        yield [episodes]
+
+
+def processing(
+    sink: Sink, letters: DeadLetters, stop: Any, enrichers: Sequence[Enricher], *, accept_rejections: bool = False
+) -> Processing:
+    """One sink's way for a batch."""
+    return Processing(
+        sink,
+        letters,
+        stop,
+        enrichers=enrichers,
+        wants=lambda event: known_type(event.type),
+        breaker=Breaker(accept=accept_rejections),
+    )
+
+
+def flow(core: CoreSettings) -> Flow:
+    """How much a sink's loop works on at once."""
+    return Flow(batch_events=core.batch_events, in_flight=core.in_flight, in_flight_bytes=core.in_flight_bytes)
+
+
+def limits(core: CoreSettings) -> Limits:
+    """How much a source's loop works on at once, and its span protection."""
+    return Limits(
+        batch_events=core.batch_events,
+        batch_bytes=core.batch_bytes,
+        in_flight=core.in_flight,
+        in_flight_bytes=core.in_flight_bytes,
+        max_span=timedelta(seconds=core.max_span) if core.max_span else None,
+        span_policy=core.span_policy,
+    )
+
+
+def sink_named(name: str, core: CoreSettings) -> Any:
+    """Opens the sink of that name as set."""
+    return open_sink(name, core)
+
+
+def _named(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,150 @@
+"""`harvest queue`: look into the queue and move groups."""
+
+from collections.abc import Awaitable, Callable
+
+import click
+import msgspec
+
+from harvester.commands import parts
+from harvester.commands.options import confirmed, json_option, yes_option
+from harvester.errors import InvalidEventError
+from harvester.event import decode_event
+from harvester.protocols import Queue
+from harvester.queues import open_queue
+from harvester.service import run_once
+from harvester.settings import CoreSettings
+
+
+@click.group("queue")
+def command() -> None:
+    """The queue: a log of events, read by one group for each sink."""
+
+
+def _run(act: Callable[[Queue], Awaitable[int]]) -> int:
+    async def with_queue() -> int:
+        core = parts.settings().get(CoreSettings)
+        async with open_queue(core.queue_url) as queue:
+            return await act(queue)
+
+    return run_once(with_queue())
+
+
+@command.command("lag")
+@json_option
+def lag(as_json: bool) -> int:
+    """Messages that each group has not committed yet."""
+
+    async def act(queue: Queue) -> int:
+        lags = {g.name: sum((await queue.lag(g.name)).values()) for g in await queue.groups()}
+        if as_json:
+            click.echo(msgspec.json.encode(lags))
+            return 0
+        for name, amount in lags.items():
+            click.echo(f"{name}  {amount:,}")
+        if not lags:
+            click.echo("no group has read from this queue yet", err=True)
+        return 0
+
+    return _run(act)
+
+
+@command.command("groups")
+@json_option
+def groups(as_json: bool) -> int:
+    """The groups, where they stand, who reads now."""
+
+    async def act(queue: Queue) -> int:
+        found = await queue.groups()
+        if as_json:
+            click.echo(msgspec.json.encode([g._asdict() for g in found]))
+            return 0
+        click.echo(f"{'group':<20} {'position':>12} {'lag':>12}  read by")
+        for group in found:
+            click.echo(f"{group.name:<20} {group.position:>12,} {group.lag:>12,}  {group.owner or 'nobody'}")
+        return 0
+
+    return _run(act)
+
+
+@command.command("peek")
+@click.option("--position", type=int, default=-10, show_default=True, help="Where to begin; negative: counted from the end.")
+@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="So many messages.")
+def peek(position: int, limit: int) -> int:
+    """Print messages as JSON lines, without a group and without moving anything."""
+
+    async def act(queue: Queue) -> int:
+        for message, at in await queue.peek(position, limit):
+            try:
+                decode_event(message.body)
+                body: object = msgspec.Raw(message.body)
+            except InvalidEventError as error:
+                body = {"undecodable": str(error), "body": message.body.decode(errors="backslashreplace")}
+            click.echo(msgspec.json.encode({"position": at, "key": message.key, "headers": dict(message.headers), "event": body}))
+        return 0
+
+    return _run(act)
+
+
+@command.command("check")
+@json_option
+def check(as_json: bool) -> int:
+    """Read the whole queue file and say what is wrong with it. Exit code 1 when anything is."""
+
+    async def act(queue: Queue) -> int:
+        faults = list(await queue.check())
+        if as_json:
+            click.echo(msgspec.json.encode({"faults": faults}))
+        for fault in faults:
+            click.echo(fault, err=True)
+        click.echo("the queue is damaged" if faults else "the queue is whole", err=True)
+        return 1 if faults else 0
+
+    return _run(act)
+
+
+@command.command("seek")
+@click.argument("group")
+@click.option("--to", "target", required=True, metavar="beginning|end|POSITION", help="Where to read on.")
+@yes_option
+def seek(group: str, target: str, yes: bool) -> int:
+    """Let GROUP read on from elsewhere: its sink is written again from there, with the same result.
+
+    \b
+    harvest queue seek duckdb --to beginning     refills a deleted DuckDB file
+    """
+
+    async def act(queue: Queue) -> int:
+        known = {g.name: g for g in await queue.groups()}
+        if group not in known:
+            raise click.BadParameter(f"there is no group {group!r}; there are: {', '.join(known) or 'none'}", param_hint="GROUP")
+        if target == "beginning":
+            position = 0
+        elif target == "end":
+            position = known[group].position + known[group].lag
+        elif target.isdigit():
+            position = int(target)
+        else:
+            raise click.BadParameter(f"{target!r}: write beginning, end or a position", param_hint="--to")
+        skipped = position - known[group].position
+        if position and skipped > 0:
+            confirmed(f"{group} would never read {skipped:,} messages. Go on?", yes=yes)
+        await queue.seek(group, position)
+        click.echo(f"{group}: {sum((await queue.lag(group)).values()):,} messages to read", err=True)
+        return 0
+
+    return _run(act)
+
+
+@command.command("forget")
+@click.argument("group")
+@yes_option
+def forget(group: str, yes: bool) -> int:
+    """Drop GROUP: nothing is kept for it any longer."""
+
+    async def act(queue: Queue) -> int:
+        confirmed(f"Drop group {group}? What it has not read may then be trimmed.", yes=yes)
+        await queue.forget(group)
+        click.echo(f"{group} is forgotten", err=True)
+        return 0
+
+    return _run(act)

@@ -1,0 +1,31 @@
+"""Times as people type them."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import click
+
+_FORMS = {14: "%Y%m%d%H%M%S", 12: "%Y%m%d%H%M", 8: "%Y%m%d"}
+
+
+def parse_time(text: str, zone: str, option: str) -> datetime:
+    """`YYYYMMDDHHmmss` (or shorter: to the minute, to the day) or ISO 8601; without an offset in `zone`. Wrong: exit 2."""
+    try:
+        form = _FORMS.get(len(text)) if text.isdigit() else None
+        moment = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007 - the zone follows
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no time: write YYYYMMDDHHmmss, such as 20261123144500, or 2026-11-23T14:45", param_hint=option
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+
+
+def ordered(start: datetime, end: datetime, options: str) -> None:
+    """Exit 2 unless start < end."""
+    if start >= end:
+        raise click.UsageError(f"{options}: the end {end:%Y-%m-%dT%H:%M:%SZ} is not after the start {start:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def shown(moment: datetime | None) -> str:
+    """A time as we print it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment else "-"
