@@ -190,17 +190,21 @@ class HttpClient:
 
 
 def fault(error: aiohttp.ClientError | OSError, name: str, url: URL) -> HarvesterError:
-    """What a failed exchange means. The error's own text is kept where it holds no more than a host."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        why = error.certificate_error
-        return PermanentError(f"{name}: the certificate of {url.host} is not trusted ({why}): name the CA file it is signed with")
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return OutageError(f"{name}: the proxy refused the way with {error.status}")
-    if isinstance(error, aiohttp.ClientResponseError):
-        return UnusableError(f"{name}: the answer is not HTTP as we take it: {error.message[:200]}")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return OutageError(f"{name}: the answer broke off for {url.path}")
-    return OutageError(f"{name}: {type(error).__name__} {error} for {url.path}")
+    """What a failed exchange means. An error's own text is kept only where it cannot hold a part of the answer."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError(certificate_error=why):
+            return PermanentError(
+                f"{name}: the certificate of {url.host} is not trusted ({why}): name the CA file it is signed with"
+            )
+        case aiohttp.ClientHttpProxyError(status=status):
+            return OutageError(f"{name}: the proxy refused the way with {status}")
+        case aiohttp.ClientResponseError(message=message):
+            words = message.partition(":")[0].partition("\n")[0]
+            return UnusableError(f"{name}: the answer is not HTTP as we take it ({words}) for {url.path}")
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
+            return OutageError(f"{name}: the answer broke off for {url.path}")
+        case _:
+            return OutageError(f"{name}: {type(error).__name__} {error} for {url.path}")
 
 
 @asynccontextmanager
