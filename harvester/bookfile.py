@@ -3,8 +3,8 @@
 The file is replaced whole by a rename after a sync. Before that, at most once a minute, it becomes generation 1 and the others
 move on. A damaged book is read from the newest good generation: it lacks facts, so time is read again and none is passed over.
 Generations of an earlier epoch are dropped, since falling back to them would undo an operator's reset; the book before the
-reset is kept as `.replaced`, and a damaged one as `.damaged`, for a person to look at. A missing file is a missing book whatever
-generations there are: deleting it is a documented way to begin anew.
+reset (or the deletion) is kept as `.replaced`, and a damaged one as `.damaged`, for a person to look at. A missing file is a
+missing book whatever generations there are: deleting it is a documented way to begin anew.
 """
 
 import os
@@ -106,8 +106,10 @@ class BookFile:
             raise ConfigError(f"{path}: {error}") from error
 
     def _begin_generations(self, before: Found) -> None:
-        if before.book.epoch and not before.damaged:
-            self._copy(self._path, self._beside("replaced"))
+        if before.book.epoch:
+            write_durably(self._beside("replaced"), encode_book(before.book)).replace(self._beside("replaced"))
+        elif self._generation(1).exists() and not before.damaged:
+            self._generation(1).replace(self._beside("replaced"))
         for number in range(1, GENERATIONS + 1):
             self._generation(number).unlink(missing_ok=True)
 

@@ -42,6 +42,9 @@ def write_durably(path: Path, body: bytes) -> Path:
         while rest:
             rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
+    except OSError:
+        beside.unlink()
+        raise
     finally:
         os.close(descriptor)
     return beside
@@ -73,16 +76,14 @@ class Ballast:
             return True
         if shutil.disk_usage(self._path.parent).free < ROOM * self._size:
             return False
-        beside = self._path.with_name(self._path.name + ".new")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
-            os.posix_fallocate(descriptor, 0, self._size)
+            _take(descriptor, self._size)
         except OSError:
-            beside.unlink()
+            self.free()
             return False
         finally:
             os.close(descriptor)
-        beside.replace(self._path)
         return True
 
     def free(self) -> bool:
@@ -92,3 +93,15 @@ class Ballast:
         except FileNotFoundError:
             return False
         return True
+
+
+def _take(descriptor: int, size: int) -> None:
+    """Really allocate `size` bytes: a sparse file would hold nothing back."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    # Random bytes, since a file system that compresses stores zeros for nothing.
+    block = os.urandom(min(size, 1 << 20))
+    left = size
+    while left:
+        left -= os.write(descriptor, block[:left])

@@ -32,6 +32,7 @@ RECEIVE_AT_ONCE = 8 << 20
 """Bytes of bodies after which a batch is long enough."""
 _VACUUM_PAGES = 256
 
+_READ = "SELECT position, key, headers, body FROM messages WHERE position >= ? ORDER BY position LIMIT ?"
 _headers = msgspec.json.Decoder(dict[str, str])
 _counts = msgspec.json.Decoder(dict[str, int])
 
@@ -79,7 +80,8 @@ def read(connection: sqlite3.Connection, position: int, limit: int) -> list[Deli
     deliveries: list[Delivery] = []
     size = 0
     cursor = connection.execute(
-        "SELECT position, key, headers, body FROM messages WHERE position >= ? ORDER BY position LIMIT ?", (position, limit)
+        "SELECT position, key, headers, body FROM messages WHERE position >= ? ORDER BY position LIMIT ?",
+        (position, max(0, limit)),
     )
     for at, key, headers, body in cursor:
         deliveries.append(Delivery(Message(key, body, _headers.decode(headers) if headers else NO_HEADERS), at))
@@ -88,6 +90,17 @@ def read(connection: sqlite3.Connection, position: int, limit: int) -> list[Deli
             cursor.close()
             break
     return deliveries
+
+
+def peek(connection: sqlite3.Connection, position: int, limit: int) -> list[Delivery]:
+    """The same; a negative `position` counts from the end."""
+    return read(connection, position if position >= 0 else max(1, end(connection) + position), limit)
+
+
+def lag(connection: sqlite3.Connection, name: str) -> int:
+    """How many messages the group has before it; a group that does not exist has all."""
+    found = group(connection, name)
+    return end(connection) - (found.position if found else oldest(connection))
 
 
 def group(connection: sqlite3.Connection, name: str) -> Position | None:
@@ -195,9 +208,10 @@ def used(connection: sqlite3.Connection) -> int:
     return (_pragma(connection, "page_count") - _pragma(connection, "freelist_count")) * _pragma(connection, "page_size")
 
 
-def slack(connection: sqlite3.Connection) -> float:
-    """The share of the file that holds nothing."""
-    return _pragma(connection, "freelist_count") / max(1, _pragma(connection, "page_count"))
+def wasteful(connection: sqlite3.Connection) -> bool:
+    """Whether more than half of a large file holds nothing."""
+    free = _pragma(connection, "freelist_count")
+    return free >= 4 * _VACUUM_PAGES and 2 * free > _pragma(connection, "page_count")
 
 
 def shrink(connection: sqlite3.Connection) -> bool:
@@ -211,7 +225,13 @@ def faults(connection: sqlite3.Connection) -> list[str]:
     """What is wrong in the file, a line each."""
     try:
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
-        return [line for line in found if line != "ok"] or _broken_promises(connection)
+        if found != ["ok"]:
+            return found
+        connection.execute("BEGIN")  # one moment of it, while others go on writing
+        try:
+            return _broken_promises(connection)
+        finally:
+            connection.execute("ROLLBACK")
     except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
         return [f"it cannot be read: {error}"]
 

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
+import msgspec
+
 from harvester.disk import named, sync_directory
-from harvester.errors import ConfigError, HarvesterError, PermanentError, TransientError
+from harvester.errors import ConfigError, PermanentError, TransientError
 from harvester.lock import Lock, me
 
 P = ParamSpec("P")
@@ -19,7 +21,8 @@ T = TypeVar("T")
 _PATIENCE = 10.0
 _MAGIC = b"SQLite format 3\0"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR}
+_OUR_MISTAKES = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
 _NO_ACCESS = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 # Growing the shared index of the log is the one write whose "disk full" SQLite reports as a failed disk.
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
@@ -32,7 +35,7 @@ class FullError(TransientError):
 
 def is_full(error: sqlite3.Error) -> bool:
     """Whether there was no room for it."""
-    return error.sqlite_errorcode in _FULL
+    return getattr(error, "sqlite_errorcode", None) in _FULL
 
 
 class Kind(NamedTuple):
@@ -51,10 +54,14 @@ class Database:
         self._kind = kind
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{kind.name}-{path.name}")
         self._connection: sqlite3.Connection | None = None
+        self._identity = (0, 0)
         self._failed: PermanentError | None = None
 
     async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`work` on the connection's thread, its SQLite errors translated; calls are done in order."""
+        """`work` on the connection's thread, its SQLite errors translated; calls are done in order.
+
+        PermanentError: the disk failed, or the file is no longer the one that was opened; so it stays for every call after.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._run(work, *args, **kwargs))
 
     def _run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -62,26 +69,33 @@ class Database:
             raise self._failed
         assert self._connection is not None
         try:
-            return work(self._connection, *args, **kwargs)
-        except sqlite3.Error as error:
-            named_error = translated(error, self._path, self._kind)
-            if isinstance(named_error, PermanentError):
-                self._failed = named_error
-            raise named_error from error
-        except OSError as error:
-            raise named(error, self._path) from error
+            with _translating(self._path, self._kind):
+                done = work(self._connection, *args, **kwargs)
+                self._still_there()
+        except PermanentError as error:
+            self._failed = error
+            raise
+        return done
+
+    def _still_there(self) -> None:
+        """A file deleted under us takes with it what was acknowledged: not to be noticed would be a silent loss."""
+        try:
+            same = _identity(self._path) == self._identity
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise PermanentError(f"{self._path} was removed or replaced while it was in use: stop, restore it, start again")
 
     def open(self, *, busy_timeout: float, writable: bool) -> None:
         """To be called once, on the thread."""
-        try:
-            if not self._path.exists():
+        with _translating(self._path, self._kind):
+            if writable and not self._path.exists():
                 _create(self._path, self._kind)
             _sniff(self._path, self._kind)
+            self._identity = _identity(self._path)
             self._connection = _connect(self._path, busy_timeout)
             self._connection.execute(f"PRAGMA query_only = {'OFF' if writable else 'ON'}")
-        except OSError as error:
-            raise named(error, self._path) from error
-        self._run(check_format, self._path, self._kind)
+            _check_format(self._connection, self._path, self._kind)
 
     def close(self) -> None:
         """To be called once, on the thread."""
@@ -125,7 +139,7 @@ def meta(connection: sqlite3.Connection) -> Mapping[str, str]:
     return {str(name): str(value) for name, value in connection.execute("SELECT name, value FROM meta")}
 
 
-def check_format(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
+def _check_format(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
     """Raises ConfigError when the file is not of this kind, or a newer version of ours wrote it."""
     found = meta(connection)
     if found.get("kind") != kind.name:
@@ -136,9 +150,24 @@ def check_format(connection: sqlite3.Connection, path: Path, kind: Kind) -> None
         raise ConfigError(f"{path} is of format {found['format']}, this version reads up to {kind.format}: upgrade this process")
 
 
-def translated(error: sqlite3.Error, path: Path, kind: Kind) -> HarvesterError:
-    """SQLite's error as one that names the next action."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+@contextmanager
+def _translating(path: Path, kind: Kind) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translated(error, path, kind) from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(damaged(path, kind, str(error))) from error
+    except OSError as error:
+        raise named(error, path) from error
+
+
+def _translated(error: sqlite3.Error, path: Path, kind: Kind) -> Exception:
+    """SQLite's error as one that names the next action; a mistake of ours as it is."""
+    # Python's own errors carry no code. Of those only "Could not decode to UTF-8" tells of the file.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT if isinstance(error, sqlite3.OperationalError) else None)
+    if code is None or code & 0xFF in _OUR_MISTAKES:
+        return error
     if code in _FULL:
         return FullError(f"{path}: no room left ({error})")
     if code & 0xFF in _BUSY:
@@ -183,7 +212,6 @@ def _create(path: Path, kind: Kind) -> None:
         if not path.exists():
             _refuse_orphan(path, kind)
             new = path.with_name(path.name + ".new")
-            new.unlink(missing_ok=True)
             _fill(new, kind)
             new.rename(path)
             sync_directory(path.parent)
@@ -192,25 +220,35 @@ def _create(path: Path, kind: Kind) -> None:
 
 
 def _refuse_orphan(path: Path, kind: Kind) -> None:
-    log = path.with_name(path.name + "-wal")
+    log = _log_of(path)
     if log.exists() and log.stat().st_size:
         raise ConfigError(damaged(path, kind, f"it is gone, but {log.name} still holds a part of it"))
 
 
 def _fill(path: Path, kind: Kind) -> None:
+    path.unlink(missing_ok=True)
+    _log_of(path).unlink(missing_ok=True)
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         # Large pages suit records of one or two KiB; without auto_vacuum a file could never give space back to a full disk.
         connection.execute("PRAGMA page_size = 16384")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         with transaction(connection):
             for statement in (_ON_TOP, *kind.schema):
                 connection.execute(statement)
             values = {"kind": kind.name, "format": kind.format, "id": secrets.token_hex(16)}
             connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
-    except sqlite3.Error as error:
-        raise translated(error, path, kind) from error
+        # Last, so that all of it is in the file itself and nothing in a log that the rename would leave behind.
+        connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino

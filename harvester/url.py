@@ -36,8 +36,8 @@ class Url(NamedTuple):
             value = self.query[name]
             try:
                 values[name] = msgspec.convert(_number(value), known[name].type, strict=False)
-            except (msgspec.ValidationError, ValueError):
-                faults.append(f"{self.text}: option {name}={value} is no number or size (like 30, 0.5 or 16MiB)")
+            except msgspec.ValidationError as error:
+                faults.append(f"{self.text}: option {name}={value}: {error} (write 30, 0.5 or 16MiB)")
         if faults:
             raise ConfigError(*sorted(faults))
         return kind(**values)
@@ -48,6 +48,8 @@ def parse(text: str) -> Url:
     parts = urlsplit(text)
     if not parts.scheme:
         raise ConfigError(f"{text!r} is no URL: it should look like sqlite:///var/queue.db")
+    if parts.fragment:
+        raise ConfigError(f"{text}: write %23 for # in a path")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return Url(text, parts.scheme, parts.netloc, unquote(parts.path), query)
 

@@ -54,10 +54,15 @@ def open_coverages(
 @asynccontextmanager
 async def open_directory(path: Path, options: FileOptions, now: Callable[[], datetime]) -> AsyncIterator["FileCoverages"]:
     """ConfigError: no access."""
-    with ThreadPoolExecutor(1, thread_name_prefix="coverage") as thread:
-        store = FileCoverages(path, options, now, thread)
+    thread = ThreadPoolExecutor(1, thread_name_prefix="coverage")
+    store = FileCoverages(path, options, now, thread)
+    try:
         await store.prepare()
         yield store
+    finally:
+        # Let what a cancelled caller began come to its end before the thread is joined, or the loop would wait for it.
+        await asyncio.get_running_loop().run_in_executor(thread, int)
+        thread.shutdown()
 
 
 class FileCoverages:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -35,19 +35,21 @@ T = TypeVar("T")
 PARTITION = "0"
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_NAP = 0.1
-_TRIM_EVERY = 60.0
+_TRIM_EVERY = timedelta(minutes=1)
+_RECLAIM_STEPS = 20
 _RETRY_FULL = 5.0
 
 
 class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the URL can say; sizes in bytes or with their unit."""
 
-    max_bytes: int | None = None
+    max_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] | None = None
     """Publishing stops when the file holds as much; overshot by at most one batch."""
-    ballast: int = 16 << 20
-    retention_days: float = 7.0
+    ballast: Annotated[int, msgspec.Meta(ge=0)] = 16 << 20
+    """0: none."""
+    retention_days: Annotated[float, msgspec.Meta(ge=0)] = 7.0
     """How long messages are kept after every group has committed them; those that one has not are kept for ever."""
-    max_message: int = 16 << 20
+    max_message: Annotated[int, msgspec.Meta(ge=1)] = 16 << 20
     busy_timeout: float = 5.0
     """Seconds to wait for another process that writes."""
 
@@ -91,7 +93,7 @@ class SqliteQueue:
         self._reader = reader
         self._ballast = ballast
         self._now = now
-        self._trim_at = 0.0
+        self._trimmed = EPOCH
         self._news = asyncio.Event()
 
     @property
@@ -112,18 +114,21 @@ class SqliteQueue:
     def _publish(
         self, connection: sqlite3.Connection, messages: Sequence[Message], counts: Mapping[str, int], owner: str
     ) -> None:
-        now_ms = (self._now() - EPOCH) // timedelta(milliseconds=1)
-        self._make_room(connection)
-        if time.monotonic() >= self._trim_at:
-            self._trim(connection, now_ms - int(self._options.retention_days * 86_400_000))
         try:
-            queuefile.append(connection, messages, counts, owner, now_ms)
+            self._make_room(connection)
+            self._trim_at_times(connection)
+            try:
+                queuefile.append(connection, messages, counts, owner, _millis(self._now()))
+            except sqlite3.OperationalError as error:
+                if not is_full(error):
+                    raise
+                self._reclaim(connection)
+                self._make_room(connection)
+                queuefile.append(connection, messages, counts, owner, _millis(self._now()))
         except sqlite3.OperationalError as error:
             if not is_full(error):
                 raise
-            self._reclaim(connection)
-            self._make_room(connection)
-            queuefile.append(connection, messages, counts, owner, now_ms)
+            raise self._full("the disk has no room left") from error
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
         """Raises TransientError when nothing may be published now; consumers still can commit."""
@@ -137,7 +142,7 @@ class SqliteQueue:
         if not self._ballast.whole():
             self._reclaim(connection)
             if nearly_full(self._path.parent) or not self._ballast.make():
-                raise self._full("the disk has no room left")
+                raise self._full("the disk has no room left for its ballast")
 
     def _full(self, why: str) -> TransientError:
         return TransientError(
@@ -146,43 +151,51 @@ class SqliteQueue:
         )
 
     def _reclaim(self, connection: sqlite3.Connection) -> None:
-        """Give the disk back what every group has committed. That needs a little room itself."""
+        """Give the disk a part of what every group has committed. That needs a little room itself."""
         try:
-            while queuefile.trim(connection, None):
-                pass
-            while queuefile.shrink(connection):
-                pass
+            for _ in range(_RECLAIM_STEPS):
+                if not queuefile.trim(connection, None) and not queuefile.shrink(connection):
+                    break
         except sqlite3.OperationalError as error:
             if not is_full(error) or not self._ballast.free():
                 raise
             self._reclaim(connection)
 
-    def _trim(self, connection: sqlite3.Connection, older_than_ms: int) -> None:
-        """What is left over is taken at the next publish, so that none waits long."""
-        more = queuefile.trim(connection, older_than_ms)
-        if queuefile.slack(connection) > 0.5:
+    def _trim_at_times(self, connection: sqlite3.Connection) -> None:
+        """Drop a part of what is old, so that no publish waits long; the next one drops more."""
+        now = self._now()
+        if self._trimmed <= now < self._trimmed + _TRIM_EVERY:
+            return
+        more = queuefile.trim(connection, _millis(now - timedelta(days=self._options.retention_days)))
+        if queuefile.wasteful(connection):
             more = queuefile.shrink(connection) or more
-        self._trim_at = 0.0 if more else time.monotonic() + _TRIM_EVERY
+        self._trimmed = EPOCH if more else now
 
     @asynccontextmanager
     async def subscribe(self, group: str) -> AsyncIterator["SqliteSubscription"]:
         async with self._alone(group):
             position = await self._writer.run(lambda c: self._drained(lambda: queuefile.join(c, group)))
-            yield SqliteSubscription(self, group, position)
+            subscription = SqliteSubscription(self, group, position)
+            try:
+                yield subscription
+            finally:
+                subscription.end()
 
     async def lag(self, group: str) -> Mapping[str, int]:
-        return {PARTITION: await self._reader.run(_lag, group)}
+        return {PARTITION: await self._reader.run(queuefile.lag, group)}
 
     async def groups(self) -> Sequence[Group]:
         found, end = await self._reader.run(lambda c: (queuefile.groups(c), queuefile.end(c)))
         owners = await self._reader.run(lambda _: [holder(self._lock_path(g.name)) for g in found])
-        return [Group(g.name, g.position, end - g.position, owner, g.counts) for g, owner in zip(found, owners, strict=True)]
+        return [
+            Group(g.name, g.position, end - g.position, owner, g.counts, g.base) for g, owner in zip(found, owners, strict=True)
+        ]
 
     async def counts(self) -> Mapping[str, Mapping[str, int]]:
         return await self._reader.run(queuefile.all_counts)
 
     async def peek(self, position: int, limit: int) -> Sequence[Delivery]:
-        return await self._reader.run(_peek, position, limit)
+        return await self._reader.run(queuefile.peek, position, limit)
 
     async def seek(self, group: str, position: int) -> None:
         async with self._alone(group):
@@ -215,7 +228,9 @@ class SqliteQueue:
     async def commit(self, group: str, deliveries: Sequence[Delivery], counts: Mapping[str, int]) -> None:
         """Move the group behind `deliveries`, which must be the next unbroken run."""
         point("queue.before_commit")
-        first, last = (int(deliveries[0].position), int(deliveries[-1].position)) if deliveries else (0, -1)
+        first, last = _run_of(deliveries) if deliveries else (0, -1)
+        if last - first + 1 != len(deliveries):
+            raise RefusedError(f"group {group}: positions {first} to {last} cannot be committed by {len(deliveries)} deliveries")
         await self._writer.run(lambda c: self._drained(lambda: queuefile.advance(c, group, first, last, counts)))
         point("queue.after_commit")
 
@@ -244,7 +259,7 @@ class SqliteQueue:
                 raise RefusedError(f"group {group} is read by {holder(path)}: a group has one member; stop it first")
             yield
         finally:
-            await self._writer.run(lambda _: lock.release())
+            await asyncio.get_running_loop().run_in_executor(self._writer.thread, lock.release)
 
 
 class SqliteSubscription:
@@ -254,13 +269,14 @@ class SqliteSubscription:
         self._queue = queue
         self._group = group
         self._next = position
+        self._ended = False
 
     async def receive(self, limit: int, wait: float) -> Sequence[Delivery]:
         if limit <= 0:
             return []
         deliveries = await self._queue.receive(self._next, limit, wait)
         if deliveries:
-            first, last = int(deliveries[0].position), int(deliveries[-1].position)
+            first, last = _run_of(deliveries)
             if first != self._next or last - first + 1 != len(deliveries):
                 raise RefusedError(
                     f"messages between {self._next} and {last} are gone before group {self._group} read them; "
@@ -270,13 +286,18 @@ class SqliteSubscription:
         return deliveries
 
     async def commit(self, deliveries: Sequence[Delivery], counts: Mapping[str, int] = NO_COUNTS) -> None:
+        if self._ended:
+            raise RefusedError(f"group {self._group} is no longer read here, another member may have it")
         await self._queue.commit(self._group, deliveries, counts)
 
+    def end(self) -> None:
+        """Called when the membership is given back."""
+        self._ended = True
 
-def _lag(connection: sqlite3.Connection, group: str) -> int:
-    known = queuefile.group(connection, group)
-    return queuefile.end(connection) - (known.position if known else queuefile.oldest(connection))
+
+def _millis(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
-def _peek(connection: sqlite3.Connection, position: int, limit: int) -> list[Delivery]:
-    return queuefile.read(connection, position if position >= 0 else max(1, queuefile.end(connection) + position), limit)
+def _run_of(deliveries: Sequence[Delivery]) -> tuple[int, int]:
+    return int(deliveries[0].position), int(deliveries[-1].position)

@@ -1,0 +1,152 @@
+"""What every store of dead letters does. A new driver adds a line to DRIVERS."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harvester.errors import ConfigError
+from harvester.letters import open_letters
+from harvester.protocols import DeadLetters, Letter, letter_id
+
+DRIVERS: dict[str, Callable[[Path], str]] = {"sqlite": lambda directory: f"sqlite:///{directory}/letters.db"}
+THEN = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture(params=DRIVERS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return DRIVERS[request.param](tmp_path)
+
+
+def letter(name: str, *, group: str = "g", due: datetime | None = None, first: datetime = THEN) -> Letter:
+    return Letter(
+        id=letter_id(group, name, b""),
+        group=group,
+        stage="write",
+        reason="schema",
+        error=f"InvalidEventError: {name}",
+        body=b"\0\xff" + name.encode(),
+        key=f"opencast/{name}",
+        stream="useractions",
+        position="17",
+        event_id=name,
+        first=first,
+        last=first,
+        due=due,
+        version="0.1.0",
+    )
+
+
+async def names(letters: DeadLetters, group: str = "g", due: datetime | None = None) -> list[str]:
+    return [each.event_id async for each in letters.scan(group, due)]
+
+
+async def test_a_letter_comes_back_as_it_was_written_even_to_another_process(url: str) -> None:
+    plain = Letter(id="x", group="s", stage="read", reason="not_json", error="", body=b"", first=THEN, last=THEN)
+    full = letter("a", due=THEN + SECOND)
+    async with open_letters(url) as letters:
+        await letters.add([full, plain])
+    async with open_letters(url) as letters:
+        assert [each async for each in letters.scan("g")] == [full]
+        assert [each async for each in letters.scan("s")] == [plain]
+
+
+async def test_f34_adding_a_letter_again_raises_its_attempts_and_moves_last_and_due_only(url: str) -> None:
+    first = letter("a", due=THEN)
+    again = msgspec.structs.replace(
+        first, reason="mapping", error="another", body=b"other", first=THEN + SECOND, last=THEN + SECOND, due=THEN + 2 * SECOND
+    )
+    async with open_letters(url) as letters:
+        await letters.add([first])
+        await letters.add([again])
+        (found,) = [each async for each in letters.scan("g")]
+    assert found == msgspec.structs.replace(first, attempts=2, last=THEN + SECOND, due=THEN + 2 * SECOND)
+
+
+async def test_f34_the_count_of_attempts_is_the_same_whether_a_retry_counts_itself_or_not(url: str) -> None:
+    async with open_letters(url) as letters:
+        await letters.add([letter("a")])
+        (found,) = [each async for each in letters.scan("g")]
+        await letters.add([msgspec.structs.replace(found, attempts=found.attempts + 1)])
+        await letters.add([letter("a")])
+        (found,) = [each async for each in letters.scan("g")]
+    assert found.attempts == 3
+
+
+async def test_one_batch_may_hold_a_letter_twice(url: str) -> None:
+    async with open_letters(url) as letters:
+        await letters.add([letter("a"), letter("b"), letter("a")])
+        assert [(each.event_id, each.attempts) async for each in letters.scan("g")] == [("a", 2), ("b", 1)]
+
+
+async def test_a_late_repeat_does_not_move_the_last_attempt_back(url: str) -> None:
+    async with open_letters(url) as letters:
+        await letters.add([letter("a", first=THEN)])
+        await letters.add([letter("a", first=THEN - SECOND)])
+        (found,) = [each async for each in letters.scan("g")]
+    assert (found.first, found.last) == (THEN, THEN)
+
+
+async def test_letters_are_scanned_by_group_oldest_first(url: str) -> None:
+    async with open_letters(url) as letters:
+        await letters.add([letter("c"), letter("a"), letter("z", group="other")])
+        await letters.add([letter("b")])
+        assert await names(letters) == ["c", "a", "b"]
+        assert await names(letters, "") == ["c", "a", "z", "b"]
+        assert await names(letters, "unknown") == []
+
+
+async def test_only_what_is_due_by_then_is_scanned_when_asked_so(url: str) -> None:
+    async with open_letters(url) as letters:
+        await letters.add(
+            [letter("later", due=THEN + SECOND), letter("now", due=THEN), letter("person"), letter("x", group="o", due=THEN)]
+        )
+        assert await names(letters, "g", THEN - SECOND) == []
+        assert await names(letters, "g", THEN) == ["now"]
+        assert await names(letters, "g", THEN + SECOND) == ["later", "now"]
+        assert await names(letters, "", THEN) == ["now", "x"]
+
+
+async def test_requeue_makes_letters_due_and_remove_ends_them(url: str) -> None:
+    async with open_letters(url) as letters:
+        await letters.add([letter(name) for name in "abc"])
+        await letters.requeue([letter("a").id, letter("b").id, "unknown"], THEN)
+        assert await names(letters, "g", THEN) == ["a", "b"]
+        await letters.remove([letter("a").id, "unknown"])
+        assert await names(letters) == ["b", "c"]
+        await letters.remove([])
+        await letters.requeue([], THEN)
+        await letters.add([])
+        assert await names(letters) == ["b", "c"]
+
+
+async def test_a_scan_goes_on_while_its_letters_are_removed_and_others_added(url: str) -> None:
+    async with open_letters(url) as letters:
+        await letters.add([letter(f"{n:04}") for n in range(500)])
+        seen = []
+        async for each in letters.scan("g"):
+            seen.append(each.event_id)
+            if len(seen) % 100 == 0:
+                await letters.remove([letter(name).id for name in seen])
+                await letters.add([letter(seen[-1])])
+            if len(seen) == 600:
+                break
+        assert seen[:500] == [f"{n:04}" for n in range(500)]
+
+
+async def test_f34_an_error_is_cut_at_one_kib_without_breaking_a_character(url: str) -> None:
+    async with open_letters(url) as letters:
+        await letters.add([msgspec.structs.replace(letter("a"), error="x" + "ü" * 1000)])
+        (found,) = [each async for each in letters.scan("g")]
+    assert found.error == "x" + "ü" * 511
+
+
+@pytest.mark.parametrize("url", ["letters.db", "ftp://host/letters", "sqlite:///l.db?nothing=1"])
+def test_a_wrong_url_is_told_before_anything_is_made(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError):
+        open_letters(url)
+    assert list(tmp_path.iterdir()) == []
