@@ -107,10 +107,7 @@ class HttpClient:
 
     def _url(self, path_or_url: str, query: Mapping[str, str | int | None]) -> URL:
         try:
-            if _ABSOLUTE.match(path_or_url):
-                url = self._settings.url.join(URL(path_or_url))
-            else:
-                url = below(self._settings.url, path_or_url)
+            url = URL(path_or_url) if _ABSOLUTE.match(path_or_url) else below(self._settings.url, path_or_url)
             asked = {key: value for key, value in query.items() if value is not None}
             url = url.update_query(asked) if asked else url
         except ValueError as error:

@@ -15,6 +15,7 @@ from yarl import URL
 from harvester.errors import ConfigError
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 _log = structlog.get_logger(__name__)
 
 
@@ -62,13 +63,15 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def base_url(text: str) -> URL:
     """An address as people write it: without scheme it is https, on loopback http. ConfigError for what is no address."""
+    text = text.strip()
     try:
-        url = URL(text.strip() if "://" in text else f"https://{text.strip()}")
+        url = URL(text if "://" in text else f"https://{text}")
         if "://" not in text and is_loopback(url.host or ""):
-            url = URL(f"http://{text.strip()}")
-        usable = url.scheme in ("http", "https") and _HOST.fullmatch(url.raw_host or "") and url.port
+            url = URL(f"http://{text}")
+        known = url.scheme in ("http", "https") and _HOST.fullmatch(url.raw_host or "") and url.port
+        usable = known and not _BLANK.search(text)  # URL() would drop line breaks
     except ValueError:
-        usable = None
+        usable = False
     if not usable:
         raise ConfigError("no address of a server: write https://host, https://host:port or https://host/path")
     if url.user is not None or url.password is not None:

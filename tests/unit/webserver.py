@@ -39,8 +39,8 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(reply: Handler | web.Response, *, tls: bool = False) -> AsyncIterator[Server]:
-    """A server on a free port of loopback. A Response is given as it stands, each time."""
+async def serving(reply: Handler | web.Response, *, tls: str = "") -> AsyncIterator[Server]:
+    """A server on a free port of loopback, with the certificate `tls`. A Response is given as it stands, each time."""
 
     async def same(_: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(reply, web.Response)
@@ -50,7 +50,7 @@ async def serving(reply: Handler | web.Response, *, tls: bool = False) -> AsyncI
     context = None
     if tls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(TLS / "loopback.pem")
+        context.load_cert_chain(TLS / f"{tls}.pem")
     runner = web.ServerRunner(web.Server(server), shutdown_timeout=0.1)
     await runner.setup()
     try:
