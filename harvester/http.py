@@ -90,7 +90,7 @@ class HttpClient:
     ) -> Answer:
         """One whole answer, 2xx or 304. A path is taken below the base URL, a URL must be of its origin; None is left out.
 
-        `check` looks at a 200 with the retries still to come (checked_json; None: take anything). `endpoint` is what the
+        `check` looks at a 2xx with the retries still to come (checked_json; None: take anything). `endpoint` is what the
         request is counted as, the path if not given. Raises TransientError when patience ends (a daemon's never does for
         outages and rate limits), StatusError for what the server refuses, TooLargeError, PermanentError for another origin.
         """
