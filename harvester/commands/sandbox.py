@@ -101,12 +101,17 @@ async def _serve(settings: Any, host: str, port: int, *, as_json: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with serve(settings, host=host, port=port) as running:
-        zone = "" if settings.timezone == "UTC" else f"HARVESTER_OPENCAST_TIMEZONE={settings.timezone} "
-        click.echo(
-            f"Opencast sandbox on {running.url} — harvest it with: {zone}MATTERHORN_REST_USER={settings.user} "
-            f"MATTERHORN_REST_PASS={settings.password} harvest useractions --engage-host {running.url} --wait 0 --output -",
-            err=True,
-        )
+        click.echo(f"Opencast sandbox on {running.url} — harvest it with: {_how(settings)} -H {running.url}", err=True)
         if as_json:
             click.echo(json.dumps({"url": running.url}))
         await stop.wait()
+
+
+def _how(settings: Any) -> str:
+    """The command that harvests this sandbox, but for its address."""
+    variables = {"MATTERHORN_REST_USER": settings.user, "MATTERHORN_REST_PASS": settings.password}
+    if settings.login == "basic":
+        variables["HARVESTER_OPENCAST_LOGIN"] = "basic"
+    if settings.timezone != "UTC":
+        variables["HARVESTER_OPENCAST_TIMEZONE"] = settings.timezone
+    return " ".join([*(f"{name}={value}" for name, value in variables.items()), "harvest useractions --wait 0 --output -"])

@@ -94,6 +94,9 @@ _AGENTS = (
 )
 
 
+FIRST_AGENT = _AGENTS[0]
+
+
 def viewers(seed: str, number: int = 500) -> Sequence[Viewer]:
     return [_viewer(seed, nth) for nth in range(number)]
 

@@ -55,7 +55,7 @@ def local_instant(text: str, zone: ZoneInfo) -> datetime:
 
     Raises ValueError.
     """
-    if len(text) != 14 or not text.isdigit():
+    if len(text) != 14 or not (text.isascii() and text.isdigit()):
         raise ValueError(f"not YYYYMMDDHHmmss: {text!r}")
     parts = (text[:4], text[4:6], text[6:8], text[8:10], text[10:12], text[12:])
     year, month, day, hour, minute, second = map(int, parts)

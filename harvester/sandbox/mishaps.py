@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from email.utils import format_datetime
@@ -18,6 +19,7 @@ from harvester.sandbox.stats import Stats
 Endpoint = Callable[[web.Request], Awaitable[web.Response]]
 
 _HTML = "<!DOCTYPE html><html><head><title>Maintenance</title></head><body><h1>We will be back soon</h1></body></html>"
+_TOLERANCE = 0.01  # a client's timer may fire a little early
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
@@ -29,8 +31,11 @@ class Mishaps:
         self._clock = clock
         self._faults = faults
         self._stats = stats
+        self._not_before: dict[str, float] = {}
 
     async def met(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
+        if self._not_before.pop(request.path_qs, 0) > time.monotonic():
+            self._stats.came_early()
         kind = self._faults.of_request(request.path_qs)
         if kind is not None:
             self._stats.fault(kind)
@@ -45,6 +50,8 @@ class Mishaps:
             case "half-json":
                 return _half(await endpoint(request))
             case _:
+                if kind.startswith("429-") and kind != "429-bare":
+                    self._not_before[request.path_qs] = time.monotonic() + self._settings.retry_after - _TOLERANCE
                 return self._instead(request, kind)
 
     def _instead(self, request: web.Request, kind: str) -> web.Response:

@@ -94,7 +94,7 @@ class OpencastSandbox:
         rows = min(limit, self.settings.limit_cap or limit)
         found = self._table.page(query, self.view(), offset=offset, limit=rows)
         self.stats.served(len(found.records))
-        head = b'{"actions":{"total":"%d","offset":"%d","limit":"%d"' % (found.total, offset, limit)
+        head = b'{"actions":{"total":"%d","offset":"%d","limit":"%d"' % (found.total, offset, rows)
         match found.records:
             case []:
                 body = b""

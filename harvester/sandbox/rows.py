@@ -5,13 +5,14 @@ from datetime import timedelta
 
 import msgspec
 
-from harvester.sandbox.actions import Action, Viewer
+from harvester.sandbox.actions import FIRST_AGENT, Action, Viewer
 from harvester.sandbox.clock import moment_of
 from harvester.sandbox.faults import Faults
 from harvester.sandbox.jettison import encoded, retyped
 from harvester.sandbox.settings import SandboxSettings
 
-OMITTED = b'"-omitted-"'
+# all share one session row, which keeps the agent of the first visitor ever
+_MASKED = b'"sessionId":"-omitted-","userId":"-omitted-","userIp":"-omitted-","userAgent":%b' % encoded(FIRST_AGENT)
 
 
 class Rows:
@@ -20,7 +21,7 @@ class Rows:
     def __init__(self, settings: SandboxSettings, faults: Faults) -> None:
         self._zone = settings.zone
         self._live = settings.playing == "int"
-        self._session = _masked if settings.masked else _seen
+        self._masked = settings.masked
         self._nested = settings.session == "nested"
         self._faults = faults
         self._text: dict[str, bytes] = {}
@@ -61,7 +62,7 @@ class Rows:
         return found
 
     def _person(self, viewer: Viewer) -> bytes:
-        session = self._session(viewer)
+        session = _MASKED if self._masked else _seen(viewer)
         text = b'"sessionId":{%b}' % session if self._nested else session
         self._people[viewer] = text
         return text
@@ -74,11 +75,6 @@ def _seen(viewer: Viewer) -> bytes:
     return b",".join([*fields, b'"userIp":%b' % encoded(viewer.address), *_agent(viewer)])
 
 
-def _masked(viewer: Viewer) -> bytes:
-    fields = [b'"%b":%b' % (name, OMITTED) for name in (b"sessionId", b"userId", b"userIp")]
-    return b",".join([*fields, *_agent(viewer)])
-
-
 def _agent(viewer: Viewer) -> list[bytes]:
     return [] if viewer.agent is None else [b'"userAgent":%b' % encoded(viewer.agent)]
 
@@ -87,13 +83,19 @@ def _with(field: bytes) -> Callable[[bytes], bytes]:
     return lambda record: record[:-1] + b"," + field + b"}"
 
 
+def _in_agent(text: bytes) -> Callable[[bytes], bytes]:
+    """The text in front of the user agent, or in a field of its own where there is none."""
+    name = b'"userAgent":"'
+    return lambda record: record.replace(name, name + text, 1) if name in record else _with(b'"note":"%b"' % text)(record)
+
+
 _FAULTS: dict[str, Callable[[bytes], bytes]] = {
     "nan": _with(b'"speed":NaN'),
-    "surrogate": _with(rb'"note":"cut in an emoji: \ud83d"'),
-    "not-utf8": _with(b'"note":"Vorlesung \xfcber Zahlen"'),
+    "surrogate": _in_agent(rb"\ud83d"),  # half a character: Java cuts text between surrogates
+    "not-utf8": _in_agent(b"\xdcbersicht"),
     "deep": _with(b'"tree":' + b"[" * 150 + b"]" * 150),
     "huge-id": lambda record: record.replace(b'{"id":', b'{"id":98765432109876543210', 1),
     "no-created": lambda record: record[: record.index(b',"created"')] + b"}",
     "pretty": lambda record: msgspec.json.format(record, indent=2).replace(b"\n", b"\r\n"),
-    "nul": _with(rb'"note":"a\u0000b"'),
+    "nul": _in_agent(rb"\u0000"),
 }

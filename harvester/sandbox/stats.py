@@ -11,11 +11,13 @@ class Snapshot(NamedTuple):
     requests: Mapping[str, Mapping[str, int]]
     """Endpoint → status, or `reset` where the connection was, → amount."""
     faults: Mapping[str, int]
-    """Kind → amount; kinds of records once for each time one was served."""
+    """Kind → amount, faults of requests alone: those of records are told by the truth."""
     rows: int
-    """Records served in whole answers."""
+    """Records put into answers, also into those that a fault cut."""
     lookups: Mapping[str, int]
     """Media package id → look-ups by it that were answered."""
+    early: int
+    """Requests repeated before the Retry-After that they were given had passed (F40)."""
 
     def requests_of(self, endpoint: str) -> int:
         """Calls of one endpoint, whatever became of them."""
@@ -31,6 +33,7 @@ class Stats:
         self._faults: Counter[str] = Counter()
         self._lookups: Counter[str] = Counter()
         self._rows = 0
+        self._early = 0
 
     def request(self, endpoint: str, outcome: str) -> None:
         self._requests.setdefault(endpoint, Counter())[outcome] += 1
@@ -41,9 +44,12 @@ class Stats:
     def served(self, rows: int) -> None:
         self._rows += rows
 
+    def came_early(self) -> None:
+        self._early += 1
+
     def lookup(self, mpid: str) -> None:
         self._lookups[mpid] += 1
 
     def snapshot(self) -> Snapshot:
         requests = {endpoint: dict(outcomes) for endpoint, outcomes in self._requests.items()}
-        return Snapshot(requests, dict(self._faults), self._rows, dict(self._lookups))
+        return Snapshot(requests, dict(self._faults), self._rows, dict(self._lookups), self._early)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from harvester.sandbox.actions import Action
+from harvester.sandbox.actions import FIRST_AGENT, Action
 from harvester.sandbox.clock import milliseconds, moment_of
 from harvester.sandbox.faults import BROKEN_RECORDS, Faults
 from harvester.sandbox.settings import SandboxSettings
@@ -44,7 +44,7 @@ class TrueAction(msgspec.Struct, frozen=True, kw_only=True):
     rests: bool
     """It will not change any more."""
     broken: str | None = None
-    """What makes its record unfit to become an event; None: it is fit."""
+    """What makes its record unfit: it can only end as a dead letter, of the source or of a sink; None: it is fit."""
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class Oracle:
             session=None if masked else viewer.session,
             user=None if masked or viewer.user is None else str(viewer.user),
             ips=[] if masked else [part.strip() for part in viewer.address.split(",")],
-            useragent=viewer.agent,
+            useragent=FIRST_AGENT if masked else viewer.agent,
             episode=known is not None,
             title=known.title if known else None,
             course=(known.course or None) if known else None,

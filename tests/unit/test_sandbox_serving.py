@@ -1,0 +1,87 @@
+"""The sandbox as a process and on a port."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harvester.commands.sandbox import command
+from harvester.errors import ConfigError
+from harvester.sandbox.serve import serve
+from harvester.sandbox.settings import SandboxSettings
+from tests.unit.sandboxes import sandbox
+
+
+async def test_a_port_in_use_is_told_with_the_way_on() -> None:
+    async with sandbox() as client:
+        port = int(client.running.url.rsplit(":", 1)[1])
+        with pytest.raises(ConfigError, match=rf"127\.0\.0\.1:{port}.*another program.*--port 0"):
+            async with serve(SandboxSettings(), port=port):
+                pass
+
+
+async def test_a_host_that_is_not_ours_is_told_too() -> None:
+    with pytest.raises(ConfigError, match=r"cannot listen on 203\.0\.113\.1:0"):
+        async with serve(SandboxSettings(), host="203.0.113.1"):
+            pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_a_signal_and_exits_0(number: int, tmp_path: Path) -> None:
+    code = "import sys; from harvester.commands.sandbox import command; sys.exit(command(standalone_mode=False))"
+    options = ["--port", "0", "--json", "--now", "2026-11-03T12:00:00", "--speed", "0", "--fault", "500=1,reset=0"]
+    environment = {"PATH": os.environ["PATH"], "HARVESTER_SANDBOX_ACTIONS_PER_DAY": "500"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment
+    ) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        with urllib.request.urlopen(f"{url}/sandbox/clock", timeout=10) as answer:
+            assert json.load(answer) == {"now": "2026-11-03T12:00:00Z"}
+        process.send_signal(number)
+        out, told = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, b"")
+    assert told.decode().startswith(f"Opencast sandbox on {url} — harvest it with: MATTERHORN_REST_USER=harvester ")
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--now", "soon"], "no ISO time"),
+        (["--fault", "reset"], "not KIND=SHARE"),
+        (["--login", "oauth"], "is not one of"),
+        (["--port", "70000"], "70000 is not in the range"),
+        (["--wind"], "No such option"),
+    ],
+)
+def test_wrong_options_are_wrong_usage(options: list[str], told: str) -> None:
+    result = CliRunner().invoke(command, options)
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
+def test_unknown_faults_and_zones_are_wrong_settings() -> None:
+    for options in (["--fault", "flood=0.1"], ["--timezone", "Mars/Base"]):
+        result = CliRunner().invoke(command, ["--port", "0", *options])
+        assert isinstance(result.exception, ConfigError)
+
+
+def test_every_option_has_help_and_shows_its_default_and_variable() -> None:
+    for option in command.params:
+        text = CliRunner().invoke(command, ["--help"]).output
+        assert option.opts[0] in text
+        assert getattr(option, "help", "")
+    assert "HARVESTER_SANDBOX_ACTIONS_PER_DAY" in text
+
+
+def test_the_command_is_imported_without_a_server_in_it() -> None:
+    code = "import sys, harvester.commands.sandbox; print('aiohttp' in sys.modules, 'asyncio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.split() == ["False", "False"]
