@@ -101,7 +101,10 @@ class DuckDBSink:
 
     def _create(self) -> None:
         """Make the file under another name first: a kill in the middle leaves no torn one that nobody could open."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise ConfigError(f"{self.path}: {self.path.parent} is a file: name another place") from error
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
         beside.unlink(missing_ok=True)
         try:

@@ -38,7 +38,7 @@ _CASES = (
         "written by another DuckDB: upgrade duckdb here, or name another file",
     ),
     _Case(
-        ("not a valid DuckDB", "Corrupt", "Could not read enough bytes", "checksum", "replaying WAL"),
+        ("not a valid DuckDB", "Corrupt", "Could not read enough bytes", "checksum", "replaying WAL", "Extension"),
         (duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException),
         ConfigError,
         "no DuckDB file, or damaged: move it away, the queue can fill a new one",
