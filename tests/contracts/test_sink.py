@@ -1,0 +1,343 @@
+"""What every sink does. A driver is a row in DRIVERS: how to open it, and how to read what it holds."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import msgspec
+import pytest
+
+from consumers.protocols import Sink
+from consumers.sinks import open_sink
+from consumers.sinks.stdout import ReaderGoneError, open_stdout
+from harvester.errors import ConfigError, InvalidEventError, PermanentError, TransientError
+from harvester.event import Event
+from tests.useractions import FOUND, event_of, useraction_event
+
+ROOT = Path(__file__).parents[2]
+
+
+class Driver(NamedTuple):
+    open: Callable[[Path], AbstractAsyncContextManager[Sink]]
+    rows: Callable[[Path], list[dict[str, Any]]]
+    """All it holds: source, id, outpoint, type and title."""
+
+
+@asynccontextmanager
+async def duckdb_sink(path: Path) -> AsyncIterator[Sink]:
+    async with open_sink(f"duckdb:///{path}/events.duckdb") as sink:
+        yield sink
+
+
+def duckdb_rows(path: Path) -> list[dict[str, Any]]:
+    with closing(duckdb.connect(path / "events.duckdb", read_only=True)) as connection:
+        found = connection.execute(
+            "SELECT event_module, action_id, action_outpoint, action_type, episode_title "
+            "FROM useractions ORDER BY action_id, event_module"
+        ).fetchall()
+    return [dict(zip(("source", "id", "outpoint", "type", "title"), row, strict=True)) for row in found]
+
+
+@asynccontextmanager
+async def stdout_sink(path: Path) -> AsyncIterator[Sink]:
+    fd = os.open(path / "out.ndjson", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        async with open_stdout(fd=fd) as sink:
+            yield sink
+    finally:
+        os.close(fd)
+
+
+def stdout_rows(path: Path) -> list[dict[str, Any]]:
+    documents = [msgspec.json.decode(line) for line in (path / "out.ndjson").read_bytes().splitlines()]
+    return [
+        {
+            "source": found["event"]["module"],
+            "id": found["action_id"],
+            "outpoint": found["action"]["outpoint"],
+            "type": found["action"]["type"],
+            "title": found["episode"].get("title"),
+        }
+        for found in documents
+    ]
+
+
+DRIVERS = {"duckdb": Driver(duckdb_sink, duckdb_rows), "stdout": Driver(stdout_sink, stdout_rows)}
+IDEMPOTENT = ("duckdb",)
+"""All but streams, which cannot take back what they printed."""
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    return DRIVERS[request.param]
+
+
+@pytest.fixture(params=IDEMPOTENT)
+def idempotent(request: pytest.FixtureRequest) -> Driver:
+    return DRIVERS[request.param]
+
+
+async def written(driver: Driver, path: Path, *batches: Sequence[Event]) -> list[dict[str, Any]]:
+    async with driver.open(path) as sink:
+        for batch in batches:
+            assert list(await sink.write(batch)) == []
+    return driver.rows(path)
+
+
+def one(version: int, title: str | None = None) -> dict[str, Any]:
+    return {"source": "opencast", "id": 1, "outpoint": version, "type": "HEARTBEAT", "title": title}
+
+
+async def test_what_is_written_can_be_read(driver: Driver, tmp_path: Path) -> None:
+    rows = await written(driver, tmp_path, [useraction_event(1, context=FOUND), useraction_event(2)])
+    assert rows == [one(12, "Lecture 10"), {**one(12), "id": 2}]
+
+
+async def test_an_empty_batch_is_written(driver: Driver, tmp_path: Path) -> None:
+    async with driver.open(tmp_path) as sink:
+        assert list(await sink.write([])) == []
+
+
+async def test_f30_every_batch_delivered_twice_is_there_once(idempotent: Driver, tmp_path: Path) -> None:
+    events = [useraction_event(number) for number in range(500)]
+    batches = [events[:200], events[:200], events[200:], events[100:300], events[200:]]
+    rows = await written(idempotent, tmp_path, *batches)
+    assert [row["id"] for row in rows] == list(range(500))
+
+
+async def test_an_older_state_never_overwrites_a_newer(idempotent: Driver, tmp_path: Path) -> None:
+    states = [useraction_event(1, version=version) for version in (3, 7, 5, 0)]
+    assert await written(idempotent, tmp_path, *([state] for state in states)) == [one(7)]
+
+
+async def test_of_several_states_in_one_batch_the_newest_stays(idempotent: Driver, tmp_path: Path) -> None:
+    states = [useraction_event(1, version=version) for version in (3, 7, 5)]
+    assert await written(idempotent, tmp_path, states, states[:1]) == [one(7)]
+
+
+@pytest.mark.parametrize("poorer", [None, ...], ids=["pending", "nothing to find"])
+async def test_a_poorer_state_never_replaces_a_richer_of_the_same_version(
+    idempotent: Driver, tmp_path: Path, poorer: Any
+) -> None:
+    rich, poor = useraction_event(1, context=FOUND), useraction_event(1, context=poorer)
+    assert await written(idempotent, tmp_path, [rich], [poor]) == [one(12, "Lecture 10")]
+    assert await written(idempotent, tmp_path, [poor, rich, poor]) == [one(12, "Lecture 10")]
+
+
+@pytest.mark.parametrize("poorer", [None, ...], ids=["pending", "nothing to find"])
+async def test_what_was_written_without_its_enrichment_is_repaired(idempotent: Driver, tmp_path: Path, poorer: Any) -> None:
+    rich, poor = useraction_event(1, context=FOUND), useraction_event(1, context=poorer)
+    assert await written(idempotent, tmp_path, [poor]) == [one(12)]
+    assert await written(idempotent, tmp_path, [rich]) == [one(12, "Lecture 10")]
+
+
+async def test_a_newer_state_wins_even_when_it_is_poorer(idempotent: Driver, tmp_path: Path) -> None:
+    states = [useraction_event(1, version=3, context=FOUND), useraction_event(1, version=4)]
+    assert await written(idempotent, tmp_path, *([state] for state in states)) == [one(4)]
+
+
+async def test_among_equals_the_last_written_stays(idempotent: Driver, tmp_path: Path) -> None:
+    first, last = useraction_event(1, type="PLAY"), useraction_event(1, type="PAUSE")
+    assert (await written(idempotent, tmp_path, [first], [last]))[0]["type"] == "PAUSE"
+    assert (await written(idempotent, tmp_path, [last, first]))[0]["type"] == "PLAY"
+
+
+async def test_f31_one_broken_event_among_two_thousand_is_rejected_alone(driver: Driver, tmp_path: Path) -> None:
+    events = [useraction_event(number) for number in range(2000)]
+    broken = events[777] = event_of(b'{"id": 777}', subject="777")
+    async with driver.open(tmp_path) as sink:
+        (rejection,) = await sink.write(events)
+    assert rejection.event is broken
+    assert isinstance(rejection.error, InvalidEventError)
+    assert [row["id"] for row in driver.rows(tmp_path)] == [number for number in range(2000) if number != 777]
+
+
+async def test_a_batch_of_broken_events_alone_is_rejected_event_by_event(driver: Driver, tmp_path: Path) -> None:
+    events = [event_of(b"{}", subject=str(number)) for number in range(3)]
+    async with driver.open(tmp_path) as sink:
+        assert [rejection.event for rejection in await sink.write(events)] == events
+
+
+async def test_events_that_give_no_record_are_passed_over(driver: Driver, tmp_path: Path) -> None:
+    stranger = msgspec.structs.replace(useraction_event(5), type="opencast.unheard")
+    assert await written(driver, tmp_path, [useraction_event(1), stranger]) == [one(12)]
+
+
+async def test_two_sources_with_the_same_key_do_not_meet(driver: Driver, tmp_path: Path) -> None:
+    rows = await written(driver, tmp_path, [useraction_event(1), useraction_event(1, source="opencast/law")])
+    assert [row["source"] for row in rows] == ["opencast", "opencast/law"]
+
+
+HOSTILE = [
+    *["line\nbreak\r\n", "quotes ' \" ` $$ \\", "tab\tbell\a", "\x1b[31mred\x1b[0m \x9b31m \x7f", "\u2028\u2029\ufeff", "𝄞 ٣ ß"],
+    *["a\0b", "null", "{}", "'); DROP TABLE useractions; --", "x" * 200_000],
+]
+
+
+async def test_f44_hostile_text_arrives_as_it_was_without_nul(driver: Driver, tmp_path: Path) -> None:
+    rows = await written(driver, tmp_path, [useraction_event(number, type=text) for number, text in enumerate(HOSTILE)])
+    assert [row["type"] for row in rows] == [text.replace("\0", "") for text in HOSTILE]
+
+
+async def test_f44_64_bit_ids_arrive_with_every_digit(driver: Driver, tmp_path: Path) -> None:
+    numbers = [-(2**63), 2**53 + 1, 2**63 - 1]
+    assert [row["id"] for row in await written(driver, tmp_path, [useraction_event(n) for n in numbers])] == numbers
+
+
+async def test_several_batches_in_flight_are_all_written(driver: Driver, tmp_path: Path) -> None:
+    batches = [[useraction_event(number) for number in range(start, start + 50)] for start in range(0, 400, 50)]
+    async with driver.open(tmp_path) as sink:
+        assert [list(r) for r in await asyncio.gather(*map(sink.write, batches))] == [[]] * 8
+    assert sorted(row["id"] for row in driver.rows(tmp_path)) == list(range(400))
+
+
+def names(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from tests.contracts.test_sink import DRIVERS
+from tests.useractions import useraction_event
+
+async def main():
+    async with DRIVERS[sys.argv[1]].open(Path(sys.argv[2])) as sink:
+        for version in (1, 2, 3):
+            await sink.write([useraction_event(number, version=version) for number in range(300)])
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("point", ["sink.before_write", "sink.in_write", "sink.after_write"])
+async def test_a_kill_in_a_write_and_the_same_write_again_is_the_truth(tmp_path: Path, point: str, number: int) -> None:
+    environment = {**os.environ, "HARVESTER_CRASH_AT": f"{point}:{number}"}
+    ended = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", CHILD, "duckdb", str(tmp_path)], env=environment, cwd=ROOT, check=False, timeout=60
+    )
+    assert ended.returncode == -signal.SIGKILL
+    events = [useraction_event(n, version=number) for n in range(300)]
+    rows = await written(DRIVERS["duckdb"], tmp_path, events)
+    assert [(row["id"], row["outpoint"]) for row in rows] == [(n, number) for n in range(300)]
+    assert names(tmp_path) == ["events.duckdb"]
+
+
+READER = """
+import duckdb, sys
+with duckdb.connect(sys.argv[1], read_only=True):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def reader(path: Path) -> Iterator[None]:
+    """Another process that holds the file open to read."""
+    with subprocess.Popen([sys.executable, "-c", READER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"open\n"
+        try:
+            yield
+        finally:
+            process.communicate(timeout=60)
+
+
+async def test_a_reader_of_the_file_holds_writes_back_and_they_pass_when_it_is_gone(tmp_path: Path) -> None:
+    driver = DRIVERS["duckdb"]
+    async with driver.open(tmp_path) as sink:
+        await sink.write([useraction_event(1)])
+        with reader(tmp_path / "events.duckdb"):
+            with pytest.raises(TransientError, match=r"events\.duckdb.* open in another program"):
+                await sink.write([useraction_event(2)])
+            assert [row["id"] for row in driver.rows(tmp_path)] == [1]
+        assert list(await sink.write([useraction_event(2)])) == []
+        assert [row["id"] for row in driver.rows(tmp_path)] == [1, 2]  # the sink is open, the file is not
+
+
+async def test_stdout_without_a_reader_ends_cleanly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        async with open_stdout(fd=write) as sink:
+            with pytest.raises(ReaderGoneError) as caught:
+                await sink.write([useraction_event(1)])
+    finally:
+        os.close(write)
+    assert isinstance(caught.value, PermanentError)
+    assert caught.value.exit_code == 1
+
+
+async def test_stdout_a_reader_that_does_not_read_holds_neither_the_loop_nor_the_end() -> None:
+    read, write = os.pipe()
+    try:
+        async with open_stdout(fd=write) as sink:
+            stuck = asyncio.create_task(sink.write([useraction_event(number, type="x" * 1000) for number in range(1000)]))
+            first = await asyncio.to_thread(os.read, read, 10)
+            assert first == b'{"action_i'
+        with pytest.raises(TransientError):
+            await stuck
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+async def test_stdout_a_line_torn_by_a_full_disk_is_finished_before_the_next(tmp_path: Path) -> None:
+    code = """
+import asyncio, os, resource, signal, sys
+from consumers.sinks.stdout import open_stdout
+from harvester.errors import TransientError
+from tests.useractions import useraction_event
+
+async def main():
+    fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+    async with open_stdout(fd=fd) as sink:
+        for size in (700, 701, 5000, 2**30):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+            try:
+                await sink.write([useraction_event(number) for number in range(20)])
+            except TransientError:
+                continue
+    os.close(fd)
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+asyncio.run(main())
+"""
+    await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code, str(tmp_path / "out.ndjson")], cwd=ROOT, check=True, timeout=60
+    )
+    assert {row["id"] for row in stdout_rows(tmp_path)} == set(range(20))
+
+
+async def test_stdout_control_characters_of_terminals_are_escaped(tmp_path: Path) -> None:
+    await written(DRIVERS["stdout"], tmp_path, [useraction_event(1, type="\x1b[31m \x9b31m \x7f é")])
+    body = (tmp_path / "out.ndjson").read_bytes()
+    assert rb"\u001b[31m \u009b31m \u007f " + "é".encode() in body
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *[
+            "punchcards",
+            "punchcards://",
+            "duckdb://",
+            "duckdb://host/x",
+            "duckdb:///x?threads=0",
+            "duckdb:///x?memory_limit=1KiB",
+        ],
+        *["duckdb:///x?colour=red", "stdout://?colour=red"],
+    ],
+)
+async def test_a_wrong_address_is_a_config_error(address: str) -> None:
+    with pytest.raises(ConfigError):
+        async with open_sink(address):
+            pytest.fail("opened")

@@ -1,0 +1,363 @@
+"""Episodes: what the enricher makes of the search service's answers, and what it does when there are none."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from consumers.caches.memory import MemoryCache
+from consumers.enrichers.episodes import IN_FLIGHT, SEARCH, Episodes, Get, derived
+from consumers.enrichers.fuse import Fuse
+from consumers.protocols import Enricher
+from consumers.records.opencast import Episode
+from harvester.answers import StatusError
+from harvester.errors import HarvesterError, PermanentError, TransientError
+from harvester.event import Event
+from harvester.http import HttpSettings, open_http
+from harvester.retry import Retry
+from tests.useractions import event_of, useraction_event
+
+
+def recorded(name: str) -> bytes:
+    return files("harvester.sandbox").joinpath(name).read_bytes()
+
+
+class Body(NamedTuple):
+    body: bytes
+
+
+class Service:
+    """A search service in this process. `failing` is raised instead of an answer; `gate` holds answers back."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.failing: HarvesterError | None = None
+        self.gate: asyncio.Event | None = None
+        self.expected, self.arrived = 0, asyncio.Event()
+        self.at_once = self.most_at_once = 0
+        self.unknown: set[str] = set()
+
+    async def get(self, path_or_url: str, /, *, id: str) -> Body:  # noqa: A002
+        assert path_or_url == SEARCH
+        self.asked.append(id)
+        if len(self.asked) == self.expected:
+            self.arrived.set()
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.failing is not None:
+                raise self.failing
+            return Body(found(id) if id not in self.unknown else b'{"search-results": {"total": "0"}}')
+        finally:
+            self.at_once -= 1
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def found(mpid: str) -> bytes:
+    package = {"id": mpid, "title": f"Lecture of {mpid}", "duration": "95000"}
+    return msgspec.json.encode({"search-results": {"total": 1, "result": {"id": mpid, "mediapackage": package}}})
+
+
+def actions(*mpids: str) -> list[Event]:
+    return [useraction_event(number, mediapackageId=mpid) for number, mpid in enumerate(mpids, 1)]
+
+
+def titles(events: Sequence[Event]) -> list[Any]:
+    """The titles in the context; None for "nothing to find", ... while pending."""
+    contexts = [msgspec.json.decode(event.context["episode"]) if "episode" in event.context else ... for event in events]
+    return [context["title"] if isinstance(context, dict) else context for context in contexts]
+
+
+LIVE = "ed5514d1-8b95-418d-a814-4807428e4c18"
+SEGMENTS = "83ebde9d-0812-4071-8fb7-a97c1472ceb9"
+RIVER = "ID-strong-river-flowing-down-the-green-forest"
+
+
+def test_a_recorded_answer_of_dce_gives_its_episode() -> None:
+    assert derived(recorded("recorded-episode-dce-live.json"), LIVE) == Episode(
+        title="Lecture 10",
+        duration=11520000,
+        start=datetime(2015, 7, 22, 15, 59, tzinfo=UTC),
+        course="The Economics of Business",
+        series="20150333383",
+        type="L10",
+    )
+    segments = derived(recorded("recorded-episode-dce-segments.json"), SEGMENTS)
+    assert segments is not None
+    assert (segments.title, segments.series, segments.duration) == ("Lecture 11", "20150221144", 6875847)
+    assert segments.description
+
+
+def test_both_shapes_of_one_recording_give_the_same_episode() -> None:
+    old, new = (derived(recorded(f"recorded-episode-{name}.json"), RIVER) for name in ("pre16", "v16"))
+    assert old == new
+    assert old is not None
+    assert (old.title, old.duration, old.start) == (
+        "Strong river flowing down the forest",
+        29996,
+        datetime(2019, 6, 18, 7, 40, 53, tzinfo=UTC),
+    )
+
+
+def test_a_series_hit_is_no_episode() -> None:
+    assert derived(recorded("recorded-series-dce.json"), "20160119999") is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"search-results": {"total": "0", "offset": "0", "limit": "1"}},
+        {"search-results": {"total": 0, "result": ""}},
+        {"offset": 0, "total": 0, "limit": 20, "result": []},
+        {"result": [{"mediapackage": {"id": "another"}}]},
+        {"result": ["what", None, {"mediapackage": ""}]},
+    ],
+)
+def test_no_result_is_nothing_to_find(answer: Any) -> None:
+    assert derived(msgspec.json.encode(answer), "m") is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"{}", b"[]", b"null", b'{"error": 1}', b'{"search-results": []}', b"[" * 100_000]
+)
+def test_an_answer_that_is_no_search_result_is_never_taken_for_nothing_found(body: bytes) -> None:
+    with pytest.raises(TransientError):
+        derived(body, "m")
+
+
+def test_among_many_results_the_recording_itself_is_taken() -> None:
+    hits = [{"id": "s", "dcTitle": "series"}, *({"mediapackage": {"id": n, "title": f"t{n}"}} for n in (1, 2, 3))]
+    assert derived(msgspec.json.encode({"search-results": {"result": hits}}), "2") == Episode(title="t2")
+
+
+def test_dublin_core_fills_in_what_the_media_package_lacks_in_both_shapes() -> None:
+    flat = {
+        "dcTitle": "T",
+        "dcCreated": "2015-07-22T11:59:00-04:00",
+        "dcIsPartOf": 20150333383,
+        "dcType": "L1",
+        "dcDescription": "D",
+    }
+    lists = {
+        "title": ["T"],
+        "created": ["2015-07-22T11:59:00-04:00"],
+        "isPartOf": ["20150333383"],
+        "type": ["L1"],
+        "description": ["D"],
+    }
+    wanted = Episode(title="T", start=datetime(2015, 7, 22, 15, 59, tzinfo=UTC), series="20150333383", type="L1", description="D")
+    for hit in ({"id": "m", "mediapackage": {}, **flat}, {"dc": lists, "mediapackage": {"id": "m"}}):
+        assert derived(msgspec.json.encode({"result": [hit]}), "m") == wanted
+
+
+@pytest.mark.parametrize(
+    ("duration", "milliseconds"),
+    [("95000", 95000), (4160.0, 4160), (-1, None), ("", None), ("long", None), ({}, None), ("1e999", None)],
+)
+def test_q62_a_duration_or_start_that_is_none_costs_only_itself(duration: Any, milliseconds: int | None) -> None:
+    package = {"id": "m", "title": True, "duration": duration, "start": "yesterday"}
+    answer = msgspec.json.encode({"result": [{"mediapackage": package, "dc": {"created": [], "type": {}}}]})
+    assert derived(answer, "m") == Episode(title="true", duration=milliseconds)
+
+
+async def test_e18_a_hundred_actions_of_one_recording_cost_one_look_up() -> None:
+    service = Service()
+    episodes = Episodes(service, MemoryCache())
+    for _ in range(3):
+        assert titles(await episodes.enrich(actions(*["m"] * 100))) == ["Lecture of m"] * 100
+    assert service.asked == ["m"]
+
+
+async def test_f36_batches_in_flight_share_their_look_ups() -> None:
+    service = Service()
+    service.gate, service.expected = asyncio.Event(), 2
+    episodes = Episodes(service, MemoryCache())
+    batches = [asyncio.create_task(episodes.enrich(actions("m", "n"))) for _ in range(100)]
+    await service.arrived.wait()
+    service.gate.set()
+    assert {tuple(titles(batch)) for batch in await asyncio.gather(*batches)} == {("Lecture of m", "Lecture of n")}
+    assert sorted(service.asked) == ["m", "n"]
+
+
+async def test_look_ups_run_eight_at_a_time() -> None:
+    service = Service()
+    service.gate, service.expected = asyncio.Event(), IN_FLIGHT
+    batch = asyncio.create_task(Episodes(service, MemoryCache()).enrich(actions(*map(str, range(50)))))
+    await service.arrived.wait()
+    service.gate.set()
+    assert len(titles(await batch)) == 50
+    assert service.most_at_once == IN_FLIGHT
+
+
+async def test_f37_what_is_not_there_is_null_is_remembered_and_found_once_it_is_there() -> None:
+    service, clock = Service(), Clock()
+    service.unknown = {"m"}
+    episodes = Episodes(service, MemoryCache(clock=clock))
+    for _ in range(3):
+        assert titles(await episodes.enrich(actions("m", "m"))) == [None, None]
+    assert service.asked == ["m"]
+    service.unknown.clear()
+    clock.at += 900 * 1.1
+    assert titles(await episodes.enrich(actions("m"))) == ["Lecture of m"]
+
+
+async def test_e57_entries_expire_after_their_time_but_not_all_at_once() -> None:
+    class Remembering(MemoryCache):
+        ttls: list[timedelta] = []  # noqa: RUF012
+
+        async def set_many(self, items: Any, ttl: timedelta) -> None:
+            self.ttls.append(ttl)
+
+    cache = Remembering()
+    await Episodes(Service(), cache, ttl=timedelta(seconds=1000)).enrich(actions(*map(str, range(200))))
+    assert all(timedelta(seconds=900) <= ttl <= timedelta(seconds=1100) for ttl in cache.ttls)
+    assert max(cache.ttls) - min(cache.ttls) > timedelta(seconds=100)
+
+
+@pytest.mark.parametrize("error", [TransientError("503"), PermanentError("login"), StatusError("404", status=404)])
+async def test_an_outage_leaves_events_pending_and_is_not_remembered(error: HarvesterError) -> None:
+    service = Service()
+    service.failing = error
+    episodes = Episodes(service, MemoryCache())
+    events = actions("m", "n")
+    assert list(await episodes.enrich(events)) == events
+    service.failing = None
+    assert titles(await episodes.enrich(events)) == ["Lecture of m", "Lecture of n"]
+
+
+async def test_an_id_that_the_service_refuses_is_nothing_to_find_and_no_outage() -> None:
+    service = Service()
+    service.failing = StatusError("400", status=400)
+    episodes = Episodes(service, MemoryCache())
+    assert titles(await episodes.enrich(actions(*"abcdefgh"))) == [None] * 8
+    assert not episodes.away
+
+
+async def test_a_service_that_does_not_answer_costs_the_patience_and_no_more() -> None:
+    service = Service()
+    service.gate = asyncio.Event()
+    episodes = Episodes(service, MemoryCache(), patience=timedelta(milliseconds=1))
+    assert titles(await episodes.enrich(actions("m"))) == [...]
+    assert service.at_once == 0
+
+
+async def test_an_outage_does_not_cost_a_request_for_every_batch() -> None:
+    service, clock = Service(), Clock()
+    service.failing = TransientError("503")
+    fuse = Fuse(failures=3, pause=timedelta(seconds=5), clock=clock)
+    episodes = Episodes(service, MemoryCache(), fuse=fuse)
+    await episodes.enrich(actions(*map(str, range(1000))))
+    asked = len(service.asked)
+    assert asked <= IN_FLIGHT
+    assert episodes.away
+    for _ in range(50):
+        assert titles(await episodes.enrich(actions("a", "b"))) == [..., ...]
+    assert len(service.asked) == asked
+    clock.at += 5
+    service.failing = None
+    assert titles(await episodes.enrich(actions("a"))) == ["Lecture of a"]
+    assert not episodes.away
+
+
+def test_a_fuse_lets_one_trial_through_a_pause_and_pauses_grow() -> None:
+    clock = Clock()
+    fuse = Fuse(failures=2, pause=timedelta(seconds=5), longest=timedelta(seconds=15), clock=clock)
+    for _ in range(2):
+        assert fuse.allows()
+        fuse.failed()
+    fuse.failed()  # was under way: no longer pause
+    for pause in (5, 10, 15, 15):
+        clock.at += pause - 0.5
+        assert not fuse.allows()
+        clock.at += 0.5
+        assert fuse.allows()
+        assert not fuse.allows()
+        fuse.failed()
+    fuse.succeeded()
+    assert fuse.allows()
+    fuse.failed()
+    assert fuse.allows()
+
+
+async def test_events_it_does_not_concern_or_that_are_enriched_come_back_as_they_are() -> None:
+    service = Service()
+    episodes = Episodes(service, MemoryCache())
+    other = useraction_event(source="opencast/law")
+    done = useraction_event(context={"title": "from before"})
+    assert not episodes.concerns(other)
+    assert list(await episodes.enrich([other, done])) == [other, done]
+    assert service.asked == []
+    assert list(await episodes.enrich([])) == []
+
+
+@pytest.mark.parametrize("data", [b"{", b"{}", b'{"mediapackageId": ""}', b'{"mediapackageId": "' + b"m" * 9000 + b'"}'])
+async def test_an_action_that_names_no_recording_is_not_looked_up_and_not_pending(data: bytes) -> None:
+    service = Service()
+    assert titles(await Episodes(service, MemoryCache()).enrich([event_of(data)])) == [None]
+    assert service.asked == []
+
+
+async def test_two_opencasts_on_one_cache_do_not_share_episodes() -> None:
+    cache = MemoryCache()
+    here, there = Service(), Service()
+    there.unknown = {"m"}
+    await Episodes(here, cache).enrich(actions("m"))
+    other = [useraction_event(mediapackageId="m", source="opencast/law")]
+    assert titles(await Episodes(there, cache, source="opencast/law").enrich(other)) == [None]
+
+
+async def test_events_keep_everything_else_and_their_order() -> None:
+    events = actions("b", "a", "b")
+    enriched = await Episodes(Service(), MemoryCache()).enrich(events)
+    assert titles(enriched) == ["Lecture of b", "Lecture of a", "Lecture of b"]
+    assert [msgspec.structs.replace(event, context={}) for event in enriched] == events
+    assert enriched[0].context["episode"] is enriched[2].context["episode"]
+
+
+@asynccontextmanager
+async def served(answer: Callable[[web.Request], web.Response]) -> AsyncIterator[URL]:
+    async def handle(request: web.Request) -> web.Response:
+        return answer(request)
+
+    application = web.Application()
+    application.router.add_get(SEARCH, handle)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        yield URL(f"http://127.0.0.1:{port}")
+    finally:
+        await runner.cleanup()
+
+
+async def test_it_speaks_http_with_the_client_that_sources_use() -> None:
+    answers = {"m": 200, "n": 503}
+
+    def answer(request: web.Request) -> web.Response:
+        mpid = request.query["id"]
+        return web.Response(body=found(mpid), status=answers[mpid], content_type="application/json")
+
+    async with (
+        served(answer) as url,
+        open_http(HttpSettings(name="opencast", url=url), retry=Retry(attempts=1, scale=0)) as http,
+    ):
+        client: Get = http
+        enricher: Enricher = Episodes(client, MemoryCache())
+        assert titles(await enricher.enrich(actions("m", "n"))) == ["Lecture of m", ...]
