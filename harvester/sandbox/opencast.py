@@ -69,7 +69,10 @@ class OpencastSandbox:
         return View(tick, milliseconds(self._stopped) if self._stopped else FOREVER)
 
     def truth(self, start: datetime | None = None, end: datetime | None = None) -> Truth:
-        """Every action with `start <= created < end` in the newest state that was ever served or would be served now."""
+        """Every action with `start <= created < end` in the newest state that was ever served or would be served now.
+
+        Without bounds that is the whole history: about ten seconds and a gigabyte for a million actions. `/truth` streams.
+        """
         now = self.clock.latest
         found = [action for hour in self.oracle.hours(start, end, self.view(now)) for action in hour]
         broken = {action.id: action.broken for action in found if action.broken}
