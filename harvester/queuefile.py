@@ -5,7 +5,6 @@ Positions are 1, 2, 3, … without a hole. A group's position is that of the fir
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -25,8 +24,8 @@ QUEUE = Kind(
         "CREATE TABLE counts (owner TEXT, name TEXT, amount INTEGER NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID",
     ),
 )
-AGE_STEP = timedelta(minutes=1)
-"""How finely the file remembers when messages came."""
+_AGE_STEP = 60_000
+"""How finely, in milliseconds, the file remembers when messages came."""
 TRIM_AT_ONCE = 5_000
 RECEIVE_AT_ONCE = 8 << 20
 """Bytes of bodies after which a batch is long enough."""
@@ -188,8 +187,9 @@ def trim(connection: sqlite3.Connection, older_than_ms: int | None) -> bool:
         return False
     bound = int(committed)
     if older_than_ms is not None:
-        (young,) = connection.execute("SELECT max(first) FROM ages WHERE at <= ?", (older_than_ms,)).fetchone()
-        bound = min(bound, int(young or 0))
+        # What came within _AGE_STEP after a remembered moment is remembered by it.
+        (young,) = connection.execute("SELECT min(first) FROM ages WHERE at > ?", (older_than_ms - _AGE_STEP,)).fetchone()
+        bound = bound if young is None else min(bound, int(young))
     first = oldest(connection)
     upto = min(bound, first + TRIM_AT_ONCE)
     if upto <= first:
@@ -262,7 +262,7 @@ def _broken_promises(connection: sqlite3.Connection) -> list[str]:
 def _remember_age(connection: sqlite3.Connection, now_ms: int) -> None:
     first = end(connection)
     (newest,) = connection.execute("SELECT at FROM ages ORDER BY first DESC LIMIT 1").fetchone() or (None,)
-    if newest is None or not 0 <= now_ms - newest < AGE_STEP // timedelta(milliseconds=1):
+    if newest is None or not 0 <= now_ms - newest < _AGE_STEP:
         connection.execute("INSERT OR REPLACE INTO ages VALUES (?, ?)", (first, now_ms))
 
 

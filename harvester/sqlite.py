@@ -19,7 +19,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _PATIENCE = 10.0
-_MAGIC = b"SQLite format 3\0"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR}
 _OUR_MISTAKES = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
@@ -91,7 +90,7 @@ class Database:
         with _translating(self._path, self._kind):
             if writable and not self._path.exists():
                 _create(self._path, self._kind)
-            _sniff(self._path, self._kind)
+            _refuse_empty(self._path, self._kind)
             self._identity = _identity(self._path)
             self._connection = _connect(self._path, busy_timeout)
             self._connection.execute(f"PRAGMA query_only = {'OFF' if writable else 'ON'}")
@@ -141,6 +140,8 @@ def meta(connection: sqlite3.Connection) -> Mapping[str, str]:
 
 def _check_format(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
     """Raises ConfigError when the file is not of this kind, or a newer version of ours wrote it."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        raise ConfigError(f"{path} is an SQLite file of another program: name another file")
     found = meta(connection)
     if found.get("kind") != kind.name:
         raise ConfigError(f"{path} holds no {kind.name}, but {found.get('kind', 'something else')!r}: name another file")
@@ -195,11 +196,13 @@ def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _sniff(path: Path, kind: Kind) -> None:
-    """SQLite takes an empty file for a new database; one that was cut to nothing must not be taken for new."""
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise ConfigError(damaged(path, kind, "it does not begin as an SQLite file"))
+def _refuse_empty(path: Path, kind: Kind) -> None:
+    """SQLite takes an empty file for a new database; one that was cut to nothing must not be taken for new.
+
+    Never by opening it: closing any descriptor of the file drops the locks that other connections of this process hold on it.
+    """
+    if path.stat().st_size == 0:
+        raise ConfigError(damaged(path, kind, "it is empty"))
 
 
 def _create(path: Path, kind: Kind) -> None:

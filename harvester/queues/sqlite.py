@@ -32,7 +32,6 @@ from harvester.url import database_path, parse
 
 T = TypeVar("T")
 
-PARTITION = "0"
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_NAP = 0.1
 _TRIM_EVERY = timedelta(minutes=1)
@@ -114,21 +113,18 @@ class SqliteQueue:
     def _publish(
         self, connection: sqlite3.Connection, messages: Sequence[Message], counts: Mapping[str, int], owner: str
     ) -> None:
-        try:
-            self._make_room(connection)
-            self._trim_at_times(connection)
+        for _ in range(2):
             try:
+                self._make_room(connection)
+                self._trim_at_times(connection)
                 queuefile.append(connection, messages, counts, owner, _millis(self._now()))
             except sqlite3.OperationalError as error:
                 if not is_full(error):
                     raise
                 self._reclaim(connection)
-                self._make_room(connection)
-                queuefile.append(connection, messages, counts, owner, _millis(self._now()))
-        except sqlite3.OperationalError as error:
-            if not is_full(error):
-                raise
-            raise self._full("the disk has no room left") from error
+            else:
+                return
+        raise self._full("the disk has no room left")
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
         """Raises TransientError when nothing may be published now; consumers still can commit."""
@@ -157,9 +153,10 @@ class SqliteQueue:
                 if not queuefile.trim(connection, None) and not queuefile.shrink(connection):
                     break
         except sqlite3.OperationalError as error:
-            if not is_full(error) or not self._ballast.free():
+            if not is_full(error):
                 raise
-            self._reclaim(connection)
+            if self._ballast.free():
+                self._reclaim(connection)
 
     def _trim_at_times(self, connection: sqlite3.Connection) -> None:
         """Drop a part of what is old, so that no publish waits long; the next one drops more."""
@@ -182,7 +179,7 @@ class SqliteQueue:
                 subscription.end()
 
     async def lag(self, group: str) -> Mapping[str, int]:
-        return {PARTITION: await self._reader.run(queuefile.lag, group)}
+        return {"0": await self._reader.run(queuefile.lag, group)}
 
     async def groups(self) -> Sequence[Group]:
         found, end = await self._reader.run(lambda c: (queuefile.groups(c), queuefile.end(c)))
