@@ -20,7 +20,7 @@ from harvester.loading import Loaded
 SETTINGS: tuple[str, ...] = (
     "harvester.settings:CoreSettings",
     "harvester.sources.opencast:OpencastSettings",
-    "consumers.enrichers.episodes:EpisodeSettings",
+    "consumers.enrichers.opencast:EpisodeSettings",
 )
 """Every family, as "module:class". A module named here imports without any extra installed."""
 
@@ -96,6 +96,7 @@ class CoreSettings(BaseModel):
     )
     letters_url: Annotated[Url, _setting("LETTERS_URL", "store of dead letters, sqlite:///PATH")] = "sqlite:///var/letters.db"
     cache_url: Annotated[Url, _setting("CACHE_URL", "cache of looked-up metadata, memory://")] = "memory://"
+    sources: Annotated[Words, _setting("SOURCES", "sources that `harvest run` harvests, a comma list")] = ("opencast",)
     sinks: Annotated[Words, _setting("SINKS", "sinks that are fed, a comma list")] = ("duckdb",)
     duckdb_path: Annotated[Path, _setting("DUCKDB_PATH", "file of the duckdb sink")] = Path("var/harvest.duckdb")
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import click
 import msgspec
 
-from consumers.enrichers.episodes import EpisodeSettings
+from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
 from harvester.commands.harvesting import Shot, open_shot, tell
 from harvester.commands.options import json_option

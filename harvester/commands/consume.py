@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from consumers.enrichers.episodes import EpisodeSettings
+from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
 from harvester.commands.run import feeding, run_daemon
 from harvester.settings import CoreSettings

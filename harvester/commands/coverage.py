@@ -6,7 +6,7 @@ from datetime import datetime
 import click
 import msgspec
 
-from consumers.enrichers.episodes import EpisodeSettings
+from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
 from harvester.commands.backfill import fill
 from harvester.commands.harvesting import open_shot, tell

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from consumers.enrichers.episodes import EpisodeSettings
+from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
 from harvester.commands.harvesting import named_stream, open_shot, tell
 from harvester.commands.options import json_option

@@ -1,5 +1,6 @@
 """Options that are settings: their help, default and variable come from the setting's field."""
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -7,7 +8,7 @@ import click
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-F = TypeVar("F", bound=Callable[..., object])
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def setting(model: type[BaseModel], field: str, *names: str, flag: bool = False) -> Callable[[F], F]:
@@ -23,11 +24,14 @@ def setting(model: type[BaseModel], field: str, *names: str, flag: bool = False)
             click.echo(f"warning: other users of this host can see {names[-1]}; set {variables[-1]} instead", err=True)
         ctx.find_root().ensure_object(dict)[variables[0]] = value
 
-    default = "required" if info.default is PydanticUndefined else f"default: {info.default if info.default != '' else 'none'}"
+    default = (
+        "required" if info.default is PydanticUndefined else f"default: {'none' if info.default in (None, '') else info.default}"
+    )
     text = f"{info.description}  [env: {', '.join(variables)}; {default}]"
     kind: Any = {int: click.INT, float: click.FLOAT}.get(info.annotation)  # type: ignore[arg-type]
     more: dict[str, Any] = {"is_flag": True, "flag_value": True} if flag else {"type": kind}
-    return click.option(*names, expose_value=False, callback=collect, help=text, default=None, **more)
+    decorator: Callable[[F], F] = click.option(*names, expose_value=False, callback=collect, help=text, default=None, **more)
+    return decorator
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -40,7 +44,7 @@ def confirmed(question: str, *, yes: bool) -> None:
 
     if yes:
         return
-    if not click.get_text_stream("stdin").isatty():
+    if not sys.stdin.isatty():
         raise RefusedError(f"{question} Say --yes to do it.")
     if not click.confirm(question, err=True):
         raise RefusedError("nothing was changed")

@@ -13,9 +13,9 @@ from consumers.batch import Processing
 from consumers.breaker import Breaker
 from consumers.caches import open_cache
 from consumers.consume import Flow
-from consumers.enrichers.episodes import EpisodeSettings, open_episodes
+from consumers.enrichers.opencast import EpisodeSettings, open_episodes
 from consumers.protocols import Enricher, Sink
-from consumers.records import known_type
+from consumers.records import gives_records
 from consumers.sinks import open_sink
 from harvester import logs
 from harvester.coverages import open_coverages
@@ -23,7 +23,7 @@ from harvester.errors import ConfigError
 from harvester.harvest import Limits
 from harvester.letters import open_letters
 from harvester.loading import Loaded
-from harvester.metrics import SourceMetrics
+from harvester.metrics import HttpMetrics
 from harvester.protocols import CoverageStore, DeadLetters, Queue, Source
 from harvester.queues import open_queue
 from harvester.retry import Retry, Wait
@@ -47,7 +47,8 @@ def settings(*families: type[BaseModel]) -> Loaded:
 
 def configured_sources() -> tuple[str, ...]:
     """The sources that the settings name."""
-    return settings().get(CoreSettings).sources
+    names: tuple[str, ...] = settings().get(CoreSettings).sources
+    return names
 
 
 def source_settings(name: str) -> type[BaseModel]:
@@ -60,10 +61,10 @@ def source_settings(name: str) -> type[BaseModel]:
 @asynccontextmanager
 async def open_source(name: str, loaded: Loaded, retry: Retry) -> AsyncIterator[Source]:
     """The source of that name, with its requests measured and its waits logged."""
-    log, metrics = logs.get_logger("harvest").bind(source=name), SourceMetrics(name)
+    log, metrics = logs.get_logger("harvest").bind(source=name), HttpMetrics(name)
 
     def waits(wait: Wait) -> None:
-        metrics.waited(wait.seconds)
+        metrics.waited(wait.reason, wait.seconds)
         log.info("waiting", reason=wait.reason, attempt=wait.attempt, seconds=round(wait.seconds, 1), error=wait.text)
 
     opener = _named(SOURCES[name][1])
@@ -112,7 +113,7 @@ def processing(
         letters,
         stop,
         enrichers=enrichers,
-        wants=lambda event: known_type(event.type),
+        wants=gives_records,
         breaker=Breaker(accept=accept_rejections),
     )
 
@@ -136,7 +137,7 @@ def limits(core: CoreSettings) -> Limits:
 
 def sink_named(name: str, core: CoreSettings) -> Any:
     """Opens the sink of that name as set."""
-    return open_sink(name, core)
+    return open_sink(f"duckdb:///{core.duckdb_path}" if name == "duckdb" else name)
 
 
 def _named(path: str) -> Any:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import click
 
 from consumers.consume import consume
-from consumers.enrichers.episodes import EpisodeSettings
+from consumers.enrichers.opencast import EpisodeSettings
 from harvester import metrics
 from harvester.commands import parts
 from harvester.commands.harvesting import owner

@@ -1,10 +1,11 @@
 """`harvest useractions`: Opencast's user actions once, as the predecessor's command did it."""
 
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 
 import click
 
-from consumers.enrichers.episodes import EpisodeSettings
+from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
 from harvester.commands.harvesting import Shot, open_shot, tell
 from harvester.commands.options import json_option, setting
@@ -91,7 +92,7 @@ async def _harvest(
                 shot.harvest.on_window = lambda w: shown.update(
                     (w.end - edge).total_seconds(), events=shot.harvest.totals["read"], reached=w.end
                 )
-                await _refusing(shot, shot.harvest.poll(first_start, whole=whole))
+                await _refusing(shot.harvest.poll(first_start, whole=whole))
         return tell(shot, "useractions", as_json=as_json)
 
 
@@ -102,13 +103,13 @@ async def _read(shot: Shot, span: Interval, *, record: bool, whole: bool) -> Non
         shot.harvest.on_window = lambda w: shown.update(
             (w.end - span.start).total_seconds(), events=shot.harvest.totals["read"], reached=w.end
         )
-        await _refusing(shot, shot.harvest.read([span], whole=whole, record=record))
+        await _refusing(shot.harvest.read([span], whole=whole, record=record))
 
 
-async def _refusing(shot: Shot, work: object) -> None:
+async def _refusing(work: Awaitable[None]) -> None:
     """Name the two ways on when the span is refused."""
     try:
-        await work  # type: ignore[misc]
+        await work
     except RefusedError as error:
         raise RefusedError(
             f"{error}.\nTwo ways on:\n"

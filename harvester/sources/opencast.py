@@ -90,8 +90,15 @@ async def open_opencast(
     on_wait: Callable[[Wait], None] | None = None,
 ) -> AsyncIterator["Opencast"]:
     """The source of one installation. `zone` holds where the settings name none. Raises ConfigError for a bad address."""
+    pace = Pace(timedelta(seconds=settings.wait))
+    async with open_http(http_settings(settings), retry=retry, limits=[pace], on_request=on_request, on_wait=on_wait) as client:
+        yield Opencast(client, settings, ZoneInfo(settings.timezone or zone))
+
+
+def http_settings(settings: OpencastSettings) -> HttpSettings:
+    """How this installation is reached; its search service is reached the same way."""
     password = settings.password.get_secret_value()
-    http = HttpSettings(
+    return HttpSettings(
         name="opencast",
         url=base_url(settings.url),
         login=Digest(settings.user, password) if settings.login == "digest" else Basic(settings.user, password),
@@ -102,9 +109,6 @@ async def open_opencast(
         proxy=base_url(settings.proxy) if settings.proxy else None,
         allow_plain_http=settings.allow_plain_http,
     )
-    pace = Pace(timedelta(seconds=settings.wait))
-    async with open_http(http, retry=retry, limits=[pace], on_request=on_request, on_wait=on_wait) as client:
-        yield Opencast(client, settings, ZoneInfo(settings.timezone or zone))
 
 
 class Opencast:

@@ -1,0 +1,38 @@
+"""The enrichers of an Opencast: its settings and how they are opened."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from consumers.enrichers.episodes import Episodes
+from consumers.protocols import Cache
+from harvester.http import open_http
+from harvester.retry import Retry
+from harvester.sources.opencast import OpencastSettings, http_settings
+
+
+class EpisodeSettings(BaseModel):
+    """How episodes are looked up."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True)
+
+    expire: Annotated[
+        int,
+        Field(
+            validation_alias=AliasChoices("HARVESTER_EPISODE_CACHE_EXPIRE", "EPISODE_CACHE_EXPIRE"),
+            description="seconds an episode, or that there is none, stays cached",
+            ge=1,
+        ),
+    ] = 900
+
+
+@asynccontextmanager
+async def open_episodes(
+    opencast: OpencastSettings, settings: EpisodeSettings, cache: Cache, *, retry: Retry
+) -> AsyncIterator[Episodes]:
+    """Looks up episodes at the engage node that the actions come from."""
+    async with open_http(http_settings(opencast), retry=retry) as http:
+        yield Episodes(http, cache, ttl=timedelta(seconds=settings.expire))

@@ -1,0 +1,191 @@
+"""The rig of the crash proof: the real processes, a sandbox that keeps serving, and SIGKILL."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+HARVEST = [sys.executable, "-m", "harvester"]
+ROOT = Path(__file__).parents[2]
+
+HARVESTER_POINTS = (
+    "queue.before_publish",
+    "queue.in_publish",
+    "queue.after_publish",
+    "harvest.after_publish",
+    "harvest.before_cover",
+    "coverage.before_add",
+    "coverage.in_add",
+    "coverage.after_add",
+    "harvest.after_cover",
+    "letters.before_add",
+    "letters.after_add",
+)
+CONSUMER_POINTS = (
+    "consume.after_receive",
+    "consume.after_enrich",
+    "sink.before_write",
+    "sink.in_write",
+    "sink.after_write",
+    "consume.after_write",
+    "consume.before_commit",
+    "queue.before_commit",
+    "queue.in_commit",
+    "queue.after_commit",
+)
+HARVESTER = ("run", "--no-consume")
+CONSUMER = ("consume", "duckdb")
+
+
+class Sandbox:
+    """A simulated Opencast in a process of its own, whose clock stands still well behind the last action."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=120) as answer:
+            return json.load(answer)
+
+    def truth(self, start: datetime, end: datetime) -> dict[str, Any]:
+        """The sandbox's own word of what a sink must hold."""
+        stamp = "%Y-%m-%dT%H:%M:%SZ"
+        found: dict[str, Any] = self.get(f"/truth?start={start.strftime(stamp)}&end={end.strftime(stamp)}")
+        return found
+
+
+class Span:
+    """The history that is harvested: closed-open, long at rest when the harvest begins."""
+
+    def __init__(self, *, hours: int, end: datetime | None = None) -> None:
+        self.end = end or datetime(2026, 10, 5, tzinfo=UTC)
+        self.start = self.end - timedelta(hours=hours)
+        self.now = self.end + timedelta(hours=12)
+
+
+@contextmanager
+def sandbox(span: Span, *, actions_per_day: int, seed: str, faults: Sequence[str] = ()) -> Iterator[Sandbox]:
+    """Serving from `span.now`, with nothing created after `span.end`."""
+    command = [*HARVEST, "sandbox", "--port", "0", "--json", "--seed", seed, "--speed", "0", "--now", span.now.isoformat()]
+    command += ["--actions-per-day", str(actions_per_day), "--login", "digest", "--retry-after", "0.05", "--slow", "0.1"]
+    command += [part for fault in faults for part in ("--fault", fault)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            found = Sandbox(json.loads(process.stdout.readline())["url"])
+            body = json.dumps({"at": span.end.isoformat()}).encode()
+            request = urllib.request.Request(found.url + "/sandbox/stop-changing", body, {"Content-Type": "application/json"})
+            urllib.request.urlopen(request, timeout=10).close()
+            yield found
+        finally:
+            process.terminate()
+
+
+class Site:
+    """One installation in one folder: its settings, its processes, its files."""
+
+    def __init__(self, folder: Path, sandbox_url: str, span: Span, **settings: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.kills = {"harvester": 0, "consumer": 0}
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("HARVESTER_")},
+            "PYTHONPATH": str(ROOT),
+            "HARVESTER_OPENCAST_URL": sandbox_url,
+            "HARVESTER_OPENCAST_USER": "harvester",
+            "HARVESTER_OPENCAST_PASSWORD": "sandbox",
+            "HARVESTER_OPENCAST_WAIT": "0",
+            "HARVESTER_OPENCAST_BATCH_SIZE": "100",
+            "HARVESTER_OPENCAST_OVERLAP": "0",
+            "HARVESTER_OPENCAST_WINDOW": "3600",
+            "HARVESTER_OPENCAST_START": span.start.isoformat(),
+            "HARVESTER_POLL_INTERVAL": "1",
+            "HARVESTER_COVERAGE_PACE": "0",
+            "HARVESTER_BATCH_EVENTS": "50",
+            "HARVESTER_LOG_LEVEL": "warn",
+            **settings,
+        }
+
+    def start(self, command: Sequence[str], **more: str) -> "subprocess.Popen[bytes]":
+        """One process; its log is added to a file of its own."""
+        with (self.folder / f"{command[0]}.log").open("ab") as log:
+            return subprocess.Popen(
+                [*HARVEST, *command], cwd=self.folder, env={**self.environment, **more}, stdout=log, stderr=log
+            )
+
+    def call(self, *command: str) -> Any:
+        """A command that prints JSON."""
+        done = subprocess.run(
+            [*HARVEST, *command], cwd=self.folder, env=self.environment, capture_output=True, check=False, timeout=600
+        )
+        if done.returncode not in (0, 1, 5) or not done.stdout:
+            raise AssertionError(f"harvest {' '.join(command)}: exit {done.returncode}: {done.stderr.decode()[-2000:]}")
+        return json.loads(done.stdout)
+
+    def kill_at(self, command: Sequence[str], point: str, number: int, *, patience: float = 30, **more: str) -> bool:
+        """Start a process that dies by SIGKILL at a named point; False when it never came there."""
+        process = self.start(command, HARVESTER_CRASH_AT=f"{point}:{number}", **more)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.stop(process)
+            return False
+        if process.returncode != -signal.SIGKILL:
+            raise AssertionError(f"{command} ended with {process.returncode}: {self.log(command)}")
+        self._count(command)
+        return True
+
+    def kill_after(self, command: Sequence[str], seconds: float, **more: str) -> None:
+        """Start a process and kill it after a while, wherever it is."""
+        process = self.start(command, **more)
+        time.sleep(seconds)  # the moment is the point: any moment must do
+        if process.poll() is not None:
+            raise AssertionError(f"{command} ended with {process.returncode}: {self.log(command)}")
+        process.kill()
+        process.wait()
+        self._count(command)
+
+    def _count(self, command: Sequence[str]) -> None:
+        self.kills["harvester" if command[0] == "run" else "consumer"] += 1
+
+    def log(self, command: Sequence[str]) -> str:
+        return (self.folder / f"{command[0]}.log").read_text()[-2000:]
+
+    @staticmethod
+    def stop(process: "subprocess.Popen[bytes]") -> int:
+        process.terminate()
+        return process.wait(30)
+
+    def reached(self) -> datetime | None:
+        """Up to where the coverage is read."""
+        shown = self.call("coverage", "show", "useractions", "--json")
+        edge = next(iter(shown.values()), {}).get("live_edge")
+        return datetime.fromisoformat(edge) if edge else None
+
+    def finish(self, span: Span, *, patience: float = 600) -> None:
+        """Undisturbed to the end: harvest until the live edge has passed the span, then consume until nothing is left."""
+        process = self.start(HARVESTER)
+        deadline = time.monotonic() + patience
+        while (edge := self.reached()) is None or edge < span.end:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the harvest did not reach {span.end}, but {edge}: {self.log(HARVESTER)}")
+            time.sleep(0.2)
+        assert self.stop(process) == 0
+        done = self.start((*CONSUMER, "--until-empty"))
+        assert done.wait(patience) == 0, self.log(CONSUMER)
+
+
+def moments(seed: str, least: float, most: float) -> Iterator[float]:
+    """Random moments, the same for the same seed."""
+    dice = random.Random(seed)
+    while True:
+        yield dice.uniform(least, most)
