@@ -41,7 +41,8 @@ class Loaded:
     """Settings as they were found. `faults` is empty when `load` returned it; `warnings` are lines for stderr."""
 
     def __init__(self, join: "_Join", models: Mapping[type[BaseModel], BaseModel]) -> None:
-        self._models = models
+        self.models = models
+        """The families that hold."""
         self._chosen = join.chosen
         self._names = {n: o.name for o in join.options for n in o.names}
         self.options = tuple(join.options)
@@ -53,7 +54,7 @@ class Loaded:
 
     def get(self, model: type[Model]) -> Model:
         """The settings of one family that was asked for; KeyError when it was not, or is at fault."""
-        found = self._models[model]
+        found = self.models[model]
         assert isinstance(found, model)
         return found
 
@@ -200,7 +201,8 @@ class _Join:
         options = {n: o for o in options_of(model) for n in (o.field, *o.names)}
         told = set(self._broken)
         try:
-            return cast("Model", joined())
+            # Validated already: only the family's own class is put back, so that equal settings are equal.
+            return model.model_construct(**dict(joined()))
         except ValidationError as error:
             for one in error.errors(include_input=False, include_url=False):
                 option = options.get(str(one["loc"][0])) if one["loc"] else None
@@ -222,8 +224,7 @@ class _Join:
             return Fault(option.name, "not set", f"it is needed: {about}", f"set it in the environment or .env, or {instead}")
         entry = given.entry
         said = complaint(error, entry.value, secret=option.secret)
-        usual = f"; the default is {option.default}" if option.default else ""
-        return Fault(entry.shown, entry.origin, said.why, said.fix or f"expected: {about}{usual}")
+        return Fault(entry.shown, entry.origin, said.why, said.fix or expected(option))
 
 
 class _Joined(BaseSettings):
@@ -254,6 +255,12 @@ class _Place(PydanticBaseSettingsSource):
 
 def _is_known(name: str, known: Mapping[str, object]) -> bool:
     return name == CONFIG or name in known or name.removesuffix(_FILE) in known or _NO_SETTINGS.fullmatch(name) is not None
+
+
+def expected(option: Option) -> str:
+    """What an option takes, for a reader who gave it something else."""
+    usual = f"; the default is {option.default}" if option.default else ""
+    return f"expected: {option.info.description or option.field}{usual}"
 
 
 def _title(model: type[BaseModel]) -> str:

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import structlog
 
@@ -27,27 +27,31 @@ Line = MutableMapping[str, Any]
 Logger = structlog.stdlib.BoundLogger
 
 
+_PROCESSORS: Sequence[structlog.typing.Processor] = (
+    structlog.stdlib.filter_by_level,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+)
+# Also for those who ask structlog itself for a logger: unconfigured it prints to stdout, where only data may go.
+structlog.configure(
+    processors=_PROCESSORS,
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+
+
 def get_logger(name: str) -> Logger:
     """A logger whose calls take an event and fields: `log.info("drained", batches=3)`. Silent below warn until `setup`."""
-    wrapped = structlog.wrap_logger(
-        logging.getLogger(name),
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    return cast("Logger", wrapped)
+    return structlog.stdlib.get_logger(name)
 
 
 def setup(level: str, redact: Sequence[str] = (), *, stream: TextIO | None = None) -> None:
     """Send all logs of this process to `stream` (stderr), from `level` (debug, info, warn) on, without the values `redact`."""
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_console(stream, Redactor(redact)) if stream.isatty() else _json(Redactor(redact)))
+    handler.setFormatter(_console(Redactor(redact)) if stream.isatty() else _json(Redactor(redact)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
@@ -58,9 +62,9 @@ def _json(redactor: Redactor) -> logging.Formatter:
     return _formatter(_ecs, _Cleaner(redactor), lambda _, __, line: json.dumps(line))
 
 
-def _console(stream: TextIO, redactor: Redactor) -> logging.Formatter:
+def _console(redactor: Redactor) -> logging.Formatter:
     plain = structlog.dev.ConsoleRenderer(
-        colors=stream.isatty() and not os.environ.get("NO_COLOR"), exception_formatter=structlog.dev.plain_traceback
+        colors=not os.environ.get("NO_COLOR"), exception_formatter=structlog.dev.plain_traceback
     )
     return _formatter(_clock, _Cleaner(redactor, escape=True), plain)
 

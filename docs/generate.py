@@ -1,0 +1,125 @@
+"""Writes the pages that follow from the code: settings, example.env, metrics. A test fails when they are stale."""  # noqa: INP001
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from harvester import measures
+from harvester.options import Option, options_of
+from harvester.settings import families
+
+ROOT = Path(__file__).parent.parent
+_MADE = "<!-- Made by docs/generate.py from the code: change it there, then run `make docs`. -->"
+_CONFIGURATION = f"""{_MADE}
+# Settings
+
+Each setting is a variable. Its value is taken from the first of these places that gives one; an empty value counts as none:
+
+1. the command line, where a command has an option for it
+2. the environment of the process
+3. `.env` in the working directory (`example.env` lists everything; values are taken as written, `$` is not expanded)
+4. a file of the variable's name in `/run/secrets`, for secrets
+5. `harvester.toml` in the working directory, or the file that `HARVESTER_CONFIG` names
+6. the default
+
+`harvest config check` tells everything that is wrong at once, `harvest config show --origin` what holds and where it comes from.
+An unknown name that begins with `HARVESTER_`, or an unknown key in `harvester.toml`, is a fault.
+
+**In `harvester.toml`** tables are joined to their keys by `_`: `[opencast] url` and a bare `opencast_url` are both
+`HARVESTER_OPENCAST_URL`. A secret does not stand there, only the path of its file.
+
+**Every variable also works as `<NAME>_FILE`**, the path of a file that holds the value; a newline at its end does not count. The
+file of a secret may not be readable by everyone, unless it is in `/run/secrets` or on a read-only mount.
+
+**Old names** still work; one line on stderr tells the new one. Old and new with different values are a fault.
+"""
+_METRICS = f"""{_MADE}
+# Metrics
+
+`HARVESTER_LISTEN=127.0.0.1:9464` serves them at `/metrics` in Prometheus' text form, with `/livez` beside it. Every label set
+exists from the start, so that a rate exists before the first event. An empty label is none: producers have no `sink`,
+consumers no `source`. Times are seconds, points in time seconds since 1970. `process_*` are Prometheus' usual ones.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+"""
+
+
+def configuration() -> str:
+    """docs/configuration.md."""
+    return _CONFIGURATION + "".join(_family(model) for model in families())
+
+
+def metrics() -> str:
+    """docs/metrics.md."""
+    rows = [
+        f"| `{metric.name}` | {metric.type} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |\n"
+        for metric in sorted(measures.DEFINITIONS)
+    ]
+    return _METRICS + "".join(rows)
+
+
+def example_env() -> str:
+    """example.env and .env.example."""
+    lines = ["# Copy this to .env and fill in what is empty; what begins with # shows its default."]
+    for model in families():
+        lines += ["", f"# ==== {title(model)}: {_about(model)}", *_examples(model)]
+    return "\n".join(lines) + "\n"
+
+
+def pages() -> Mapping[Path, str]:
+    """Every generated file with its content."""
+    example = example_env()
+    return {
+        ROOT / "docs/configuration.md": configuration(),
+        ROOT / "docs/metrics.md": metrics(),
+        ROOT / "example.env": example,
+        ROOT / ".env.example": example,
+    }
+
+
+def title(model: type[BaseModel]) -> str:
+    """The family's name."""
+    return model.__name__.removesuffix("Settings")
+
+
+def _family(model: type[BaseModel]) -> str:
+    rows = "".join(_row(option) for option in options_of(model))
+    return (
+        f"\n## {title(model)}\n\n{_about(model)}\n\n"
+        f"| variable | in harvester.toml | default | meaning | old name |\n|---|---|---|---|---|\n{rows}"
+    )
+
+
+def _row(option: Option) -> str:
+    default = "**needed**" if option.info.is_required() else f"`{option.default}`" if option.default else ""
+    toml = f"`{option.toml}{'_file' if option.secret else ''}`"
+    old = ", ".join(f"`{name}`" for name in option.old)
+    return f"| `{option.name}` | {toml} | {default} | {option.info.description} | {old} |\n"
+
+
+def _examples(model: type[BaseModel]) -> Iterator[str]:
+    for option in options_of(model):
+        old = f" (formerly {', '.join(option.old)})" if option.old else ""
+        yield f"# {option.info.description}{old}"
+        yield f"{option.name}=" if option.info.is_required() else f"#{option.name}={option.default}"
+
+
+def _about(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").partition("\n")[0]
+
+
+def main() -> None:
+    """Write all pages; with --check only tell which are stale, and fail."""
+    stale = [path for path, text in pages().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        sys.stdout.write(f"{path.relative_to(ROOT)}\n")
+        if "--check" not in sys.argv:
+            path.write_text(pages()[path], encoding="utf-8")
+    sys.exit(1 if stale and "--check" in sys.argv else 0)
+
+
+if __name__ == "__main__":
+    main()
