@@ -165,7 +165,7 @@ class SinkMetrics:
     def lag(self, messages: int) -> None:
         self._lag.set(messages)
 
-    def breaker(self, *, open: bool) -> None:  # noqa: A002
+    def breaker(self, open: bool) -> None:  # noqa: A002
         self._open.set(open)
         self._closed.set(not open)
 
