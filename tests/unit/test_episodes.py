@@ -12,7 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from consumers.caches.memory import MemoryCache
-from consumers.enrichers.episodes import IN_FLIGHT, SEARCH, Episodes, Get
+from consumers.enrichers.episodes import IN_FLIGHT, SEARCH, Episodes, Get, derived
 from consumers.enrichers.fuse import Fuse
 from consumers.protocols import Enricher
 from harvester.answers import StatusError
@@ -76,6 +76,14 @@ def titles(events: Sequence[Event]) -> list[Any]:
     """The titles in the context; None for "nothing to find", ... while pending."""
     contexts = [msgspec.json.decode(event.context["episode"]) if "episode" in event.context else ... for event in events]
     return [context["title"] if isinstance(context, dict) else context for context in contexts]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"{}", b"[]", b"null", b'{"error": 1}', b'{"search-results": []}', b"[" * 100_000]
+)
+def test_an_answer_that_is_no_search_result_is_never_taken_for_nothing_found(body: bytes) -> None:
+    with pytest.raises(TransientError):
+        derived(body, "m")
 
 
 async def test_e18_a_hundred_actions_of_one_recording_cost_one_look_up() -> None:
