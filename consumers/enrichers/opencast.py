@@ -9,9 +9,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from consumers.enrichers.episodes import Episodes
 from consumers.protocols import Cache
-from harvester.http import open_http
+from harvester.http import HttpSettings, open_http
 from harvester.retry import Retry
-from harvester.sources.opencast import OpencastSettings, http_settings
 
 
 class EpisodeSettings(BaseModel):
@@ -31,8 +30,8 @@ class EpisodeSettings(BaseModel):
 
 @asynccontextmanager
 async def open_episodes(
-    opencast: OpencastSettings, settings: EpisodeSettings, cache: Cache, *, retry: Retry
+    engage: HttpSettings, settings: EpisodeSettings, cache: Cache, *, retry: Retry
 ) -> AsyncIterator[Episodes]:
     """Looks up episodes at the engage node that the actions come from."""
-    async with open_http(http_settings(opencast), retry=retry) as http:
+    async with open_http(engage, retry=retry) as http:
         yield Episodes(http, cache, ttl=timedelta(seconds=settings.expire))

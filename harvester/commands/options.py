@@ -21,7 +21,7 @@ def setting(model: type[BaseModel], field: str, *names: str, flag: bool = False)
         if value is None or ctx.resilient_parsing:
             return
         if secret:
-            click.echo(f"warning: other users of this host can see {names[-1]}; set {variables[-1]} instead", err=True)
+            click.echo(f"warning: other users of this host can see {names[-1]}; set {variables[0]} instead", err=True)
         ctx.find_root().ensure_object(dict)[variables[0]] = value
 
     default = (

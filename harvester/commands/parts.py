@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib import import_module
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import click
 from pydantic import BaseModel
@@ -29,7 +30,7 @@ from harvester.queues import open_queue
 from harvester.retry import Retry, Wait
 from harvester.settings import CoreSettings, load
 from harvester.sources import SOURCES
-from harvester.sources.opencast import OpencastSettings
+from harvester.sources.opencast import OpencastSettings, http_settings
 
 QUICK = Retry(attempts=1)
 """For look-ups that have a second chance: an event waits as a letter instead of holding up the stream."""
@@ -99,7 +100,7 @@ async def open_enrichers(loaded: Loaded, retry: Retry) -> AsyncIterator[Sequence
     async with AsyncExitStack() as stack:
         cache = await stack.enter_async_context(open_cache(loaded.get(CoreSettings).cache_url))
         episodes = await stack.enter_async_context(
-            open_episodes(loaded.get(OpencastSettings), loaded.get(EpisodeSettings), cache, retry=retry)
+            open_episodes(http_settings(loaded.get(OpencastSettings)), loaded.get(EpisodeSettings), cache, retry=retry)
         )
         yield [episodes]
 
@@ -137,7 +138,7 @@ def limits(core: CoreSettings) -> Limits:
 
 def sink_named(name: str, core: CoreSettings) -> Any:
     """Opens the sink of that name as set."""
-    return open_sink(f"duckdb:///{core.duckdb_path}" if name == "duckdb" else name)
+    return open_sink(f"duckdb:///{quote(str(core.duckdb_path))}" if name == "duckdb" else name)
 
 
 def _named(path: str) -> Any:

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from harvester.coverage import Interval, Timing
 from harvester.errors import InvalidEventError, PermanentError, TransientError
@@ -42,7 +42,7 @@ class OpencastSettings(BaseModel):
 
     url: Annotated[str, _setting("URL", "MATTERHORN_ENGAGE_HOST", description="engage node: host, host:port or full URL")]
     user: Annotated[str, _setting("USER", "MATTERHORN_REST_USER", description="account for the REST API")]
-    password: Annotated[SecretStr, _setting("PASSWORD", "MATTERHORN_REST_PASS", description="its password")]
+    password: Annotated[SecretStr, _setting("PASSWORD", "MATTERHORN_REST_PASS", description="password of that account")]
     login: Annotated[Literal["digest", "basic"], _setting("LOGIN", description="how the server asks for the password")] = "digest"
     timezone: Annotated[
         str, _setting("TIMEZONE", description="zone of the server's clock; empty: the zone of HARVESTER_TIMEZONE")
@@ -71,6 +71,13 @@ class OpencastSettings(BaseModel):
     ] = False
     ca_file: Annotated[str, _setting("CA_FILE", description="certificate authority of the server, PEM")] = ""
     proxy: Annotated[str, _setting("PROXY", description="HTTP proxy, http://host:port")] = ""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name and name not in available_timezones():
+            raise ValueError("no time zone of that name")
+        return name
 
     @property
     def timing(self) -> Timing:

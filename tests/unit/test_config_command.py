@@ -59,7 +59,7 @@ def test_check_tells_three_faults_at_once_with_place_reason_and_remedy() -> None
      → did you mean Europe/Zurich?
 
   3  HARVESTER_OPENCAST_PASSWORD  (not set)
-     it is needed: its password
+     it is needed: password of that account
      → set it in the environment or .env, or HARVESTER_OPENCAST_PASSWORD_FILE = the path of a file with it
 
 """
