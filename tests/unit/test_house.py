@@ -54,8 +54,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "duckdb": ("consumers/sinks/duckdb", "harvester/commands/"),
     "sqlite3": (
         "harvester/sqlite.py",
-        "harvester/queuefile.py",
-        "harvester/queues/sqlite",
+        "harvester/queue",
         "harvester/letters/sqlite",
         "harvester/commands/",
     ),
