@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harvester.errors import ConfigError, HarvesterError, PermanentError, TransientError
 
-_NO_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_NO_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 ROOM = 4
 """A ballast is made when this many times its size are free."""
 ENOUGH = 0.05
@@ -50,6 +50,11 @@ def write_durably(path: Path, body: bytes) -> Path:
     return beside
 
 
+def free(directory: Path) -> int:
+    """Bytes that may still be written there."""
+    return shutil.disk_usage(directory).free
+
+
 def nearly_full(directory: Path) -> bool:
     """Whether less than ENOUGH of the disk is free."""
     usage = shutil.disk_usage(directory)
@@ -74,7 +79,7 @@ class Ballast:
         """Whether it is whole now: made anew when the disk has ROOM for it."""
         if self.whole():
             return True
-        if shutil.disk_usage(self._path.parent).free < ROOM * self._size:
+        if free(self._path.parent) < ROOM * self._size:
             return False
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:

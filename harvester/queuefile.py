@@ -177,8 +177,8 @@ def all_counts(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
     return found
 
 
-def trim(connection: sqlite3.Connection, older_than_ms: int | None) -> bool:
-    """Drop up to TRIM_AT_ONCE messages that every group has committed and that came before then (None: of any age).
+def trim(connection: sqlite3.Connection, older_than_ms: int | None, share: int = 1) -> bool:
+    """Drop messages that every group has committed and that came before then (None: of any age); TRIM_AT_ONCE / share at most.
 
     Whether more could be dropped. Without a group nothing is: who would have committed it?
     """
@@ -191,7 +191,7 @@ def trim(connection: sqlite3.Connection, older_than_ms: int | None) -> bool:
         (young,) = connection.execute("SELECT min(first) FROM ages WHERE at > ?", (older_than_ms - _AGE_STEP,)).fetchone()
         bound = bound if young is None else min(bound, int(young))
     first = oldest(connection)
-    upto = min(bound, first + TRIM_AT_ONCE)
+    upto = min(bound, first + TRIM_AT_ONCE // share)
     if upto <= first:
         return False
     with transaction(connection):
@@ -214,11 +214,16 @@ def wasteful(connection: sqlite3.Connection) -> bool:
     return free >= 4 * _VACUUM_PAGES and 2 * free > _pragma(connection, "page_count")
 
 
-def shrink(connection: sqlite3.Connection) -> bool:
-    """Give some free pages back to the disk; whether there are more."""
-    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+def shrink(connection: sqlite3.Connection, share: int = 1) -> bool:
+    """Give a part of the free pages back to the disk; whether there are more."""
+    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES // share})").fetchall()
+    checkpoint(connection)
     return _pragma(connection, "freelist_count") > 0
+
+
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Put what the log holds into the file, and give the log's space back."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def faults(connection: sqlite3.Connection) -> list[str]:

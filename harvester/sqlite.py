@@ -18,7 +18,11 @@ from harvester.lock import Lock, me
 P = ParamSpec("P")
 T = TypeVar("T")
 
+PAGE = 16384
+"""Bytes of a page: large ones suit records of one or two KiB."""
 _PATIENCE = 10.0
+_LEAST = 512
+"""Bytes of the smallest database there can be."""
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR}
 _OUR_MISTAKES = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
@@ -191,18 +195,18 @@ def damaged(path: Path, kind: Kind, why: str) -> str:
 def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=busy_timeout)
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA wal_autocheckpoint = 512")
+    connection.execute("PRAGMA secure_delete = FAST")  # else deleting on a full disk would first write all of it to the log
     connection.execute("PRAGMA journal_size_limit = 67108864")
     return connection
 
 
 def _refuse_empty(path: Path, kind: Kind) -> None:
-    """SQLite takes an empty file for a new database; one that was cut to nothing must not be taken for new.
+    """SQLite takes an empty file for a new database, and one of a byte; one that was cut so must not be taken for new.
 
     Never by opening it: closing any descriptor of the file drops the locks that other connections of this process hold on it.
     """
-    if path.stat().st_size == 0:
-        raise ConfigError(damaged(path, kind, "it is empty"))
+    if path.stat().st_size < _LEAST:
+        raise ConfigError(damaged(path, kind, "it is cut"))
 
 
 def _create(path: Path, kind: Kind) -> None:
@@ -223,18 +227,18 @@ def _create(path: Path, kind: Kind) -> None:
 
 
 def _refuse_orphan(path: Path, kind: Kind) -> None:
-    log = _log_of(path)
+    log = log_of(path)
     if log.exists() and log.stat().st_size:
         raise ConfigError(damaged(path, kind, f"it is gone, but {log.name} still holds a part of it"))
 
 
 def _fill(path: Path, kind: Kind) -> None:
     path.unlink(missing_ok=True)
-    _log_of(path).unlink(missing_ok=True)
+    log_of(path).unlink(missing_ok=True)
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        # Large pages suit records of one or two KiB; without auto_vacuum a file could never give space back to a full disk.
-        connection.execute("PRAGMA page_size = 16384")
+        # Without auto_vacuum a file could never give space back to a full disk.
+        connection.execute(f"PRAGMA page_size = {PAGE}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA synchronous = FULL")
         with transaction(connection):
@@ -248,7 +252,7 @@ def _fill(path: Path, kind: Kind) -> None:
         connection.close()
 
 
-def _log_of(path: Path) -> Path:
+def log_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 

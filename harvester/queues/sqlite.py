@@ -15,28 +15,22 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 
 from harvester import queuefile
-from harvester.coverage import EPOCH
 from harvester.crash import point
-from harvester.disk import Ballast, nearly_full
-from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError, TransientError
+from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError
 from harvester.lock import Lock, holder, me
 from harvester.protocols import NO_COUNTS, Delivery, Group, Message, Queue
 from harvester.queuefile import QUEUE
-from harvester.sqlite import Database, is_full, meta, open_database
+from harvester.queueroom import Room, millis
+from harvester.sqlite import Database, meta, open_database
 from harvester.url import database_path, parse
-
-T = TypeVar("T")
 
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_NAP = 0.1
-_TRIM_EVERY = timedelta(minutes=1)
-_RECLAIM_STEPS = 20
-_RETRY_FULL = 5.0
 
 
 class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +61,9 @@ async def open_sqlite(path: Path, options: SqliteOptions, now: Callable[[], date
         open_database(path, QUEUE, busy_timeout=timeout) as writer,
         open_database(path, QUEUE, busy_timeout=timeout, writable=False) as reader,
     ):
-        ballast = Ballast(path.with_name(path.name + ".ballast"), options.ballast)
-        await writer.run(lambda _: ballast.make())
-        yield SqliteQueue(path, options, (await reader.run(meta))["id"], writer, reader, ballast, now)
+        room = Room(path, options.max_bytes, options.ballast, timedelta(days=options.retention_days))
+        await writer.run(room.prepare)
+        yield SqliteQueue(path, options, (await reader.run(meta))["id"], writer, reader, room, now)
 
 
 class SqliteQueue:
@@ -82,7 +76,7 @@ class SqliteQueue:
         id_: str,
         writer: Database,
         reader: Database,
-        ballast: Ballast,
+        room: Room,
         now: Callable[[], datetime],
     ) -> None:
         self._path = path
@@ -90,9 +84,8 @@ class SqliteQueue:
         self._id = id_
         self._writer = writer
         self._reader = reader
-        self._ballast = ballast
+        self._room = room
         self._now = now
-        self._trimmed = EPOCH
         self._news = asyncio.Event()
 
     @property
@@ -101,9 +94,9 @@ class SqliteQueue:
 
     async def publish(self, messages: Sequence[Message], counts: Mapping[str, int] = NO_COUNTS, owner: str = "") -> None:
         point("queue.before_publish")
-        large = [index for index, message in enumerate(messages) if len(message.body) > self._options.max_message]
+        limit = self._options.max_message
+        large = [index for index, message in enumerate(messages) if len(message.body) > limit]
         if large:
-            limit = self._options.max_message
             raise PayloadTooLargeError(f"{len(large)} messages are larger than {limit} bytes", indexes=large)
         await self._writer.run(self._publish, messages, counts, owner)
         point("queue.after_publish")
@@ -113,65 +106,16 @@ class SqliteQueue:
     def _publish(
         self, connection: sqlite3.Connection, messages: Sequence[Message], counts: Mapping[str, int], owner: str
     ) -> None:
-        for _ in range(2):
-            try:
-                self._make_room(connection)
-                self._trim_at_times(connection)
-                queuefile.append(connection, messages, counts, owner, _millis(self._now()))
-            except sqlite3.OperationalError as error:
-                if not is_full(error):
-                    raise
-                self._reclaim(connection)
-            else:
-                return
-        raise self._full("the disk has no room left")
-
-    def _make_room(self, connection: sqlite3.Connection) -> None:
-        """Raises TransientError when nothing may be published now; consumers still can commit."""
-        limit = self._options.max_bytes
-        if limit is not None:
-            more = True
-            while queuefile.used(connection) >= limit and more:
-                more = queuefile.trim(connection, None)
-            if queuefile.used(connection) >= limit:
-                raise self._full(f"it holds its {limit} bytes")
-        if not self._ballast.whole():
-            self._reclaim(connection)
-            if nearly_full(self._path.parent) or not self._ballast.make():
-                raise self._full("the disk has no room left for its ballast")
-
-    def _full(self, why: str) -> TransientError:
-        return TransientError(
-            f"queue {self._path} is full ({why}): consumers must drain it, or give it more room; nothing is lost meanwhile",
-            retry_after=_RETRY_FULL,
-        )
-
-    def _reclaim(self, connection: sqlite3.Connection) -> None:
-        """Give the disk a part of what every group has committed. That needs a little room itself."""
-        try:
-            for _ in range(_RECLAIM_STEPS):
-                if not queuefile.trim(connection, None) and not queuefile.shrink(connection):
-                    break
-        except sqlite3.OperationalError as error:
-            if not is_full(error):
-                raise
-            if self._ballast.free():
-                self._reclaim(connection)
-
-    def _trim_at_times(self, connection: sqlite3.Connection) -> None:
-        """Drop a part of what is old, so that no publish waits long; the next one drops more."""
         now = self._now()
-        if self._trimmed <= now < self._trimmed + _TRIM_EVERY:
-            return
-        more = queuefile.trim(connection, _millis(now - timedelta(days=self._options.retention_days)))
-        if queuefile.wasteful(connection):
-            more = queuefile.shrink(connection) or more
-        self._trimmed = EPOCH if more else now
+        now_ms = millis(now)
+        size = sum(len(message.body) for message in messages)
+        self._room.trim_at_times(connection, now)
+        self._room.fill(connection, size, lambda: queuefile.append(connection, messages, counts, owner, now_ms))
 
     @asynccontextmanager
     async def subscribe(self, group: str) -> AsyncIterator["SqliteSubscription"]:
         async with self._alone(group):
-            position = await self._writer.run(lambda c: self._drained(lambda: queuefile.join(c, group)))
+            position = await self._writer.run(lambda c: self._room.drain(c, lambda: queuefile.join(c, group)))
             subscription = SqliteSubscription(self, group, position)
             try:
                 yield subscription
@@ -228,17 +172,8 @@ class SqliteQueue:
         first, last = _run_of(deliveries) if deliveries else (0, -1)
         if last - first + 1 != len(deliveries):
             raise RefusedError(f"group {group}: positions {first} to {last} cannot be committed by {len(deliveries)} deliveries")
-        await self._writer.run(lambda c: self._drained(lambda: queuefile.advance(c, group, first, last, counts)))
+        await self._writer.run(lambda c: self._room.drain(c, lambda: queuefile.advance(c, group, first, last, counts)))
         point("queue.after_commit")
-
-    def _drained(self, act: Callable[[], T]) -> T:
-        """What consumers need to do, done even on a full disk."""
-        try:
-            return act()
-        except sqlite3.OperationalError as error:
-            if not is_full(error) or not self._ballast.free():
-                raise
-            return act()
 
     def _lock_path(self, group: str) -> Path:
         if not _GROUP.fullmatch(group):
@@ -290,10 +225,6 @@ class SqliteSubscription:
     def end(self) -> None:
         """Called when the membership is given back."""
         self._ended = True
-
-
-def _millis(moment: datetime) -> int:
-    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def _run_of(deliveries: Sequence[Delivery]) -> tuple[int, int]:
