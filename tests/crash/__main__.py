@@ -3,9 +3,9 @@
 import argparse
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -16,33 +16,32 @@ PASSES = (1, 2, 7)
 """At which pass of a named point the process dies."""
 
 
-def kill_everywhere(site: Site, random_kills: int, seed: str) -> None:
-    """Named points first, one process at a time; then both processes at once, at random moments, each on its own."""
-    for point in HARVESTER_POINTS:
-        for number in PASSES:
-            site.kill_at(HARVESTER, point, number)
-    for point in CONSUMER_POINTS:
-        for number in PASSES:
-            site.kill_at(CONSUMER, point, number)
-    named = dict(site.kills)
-    print(f"killed at {len(HARVESTER_POINTS) + len(CONSUMER_POINTS)} named points: {sum(named.values())} kills", flush=True)
-    failures: list[BaseException] = []
+def kill_at_points(site: Site, passes: Sequence[int]) -> None:
+    """At every named point, one process at a time."""
+    for command, points in ((HARVESTER, HARVESTER_POINTS), (CONSUMER, CONSUMER_POINTS)):
+        for point in points:
+            for number in passes:
+                site.kill_at(command, point, number, patience=20)
+    tell(f"killed at {len(HARVESTER_POINTS) + len(CONSUMER_POINTS)} named points: {sum(site.kills.values())} kills")
 
-    def keep_killing(command: Sequence[str], kills: int) -> None:
-        try:
-            for seconds in islice(moments(f"{seed}{command[0]}", 0.3, 2.2), kills):
-                site.kill_after(command, seconds)
-        except BaseException as error:
-            failures.append(error)
 
-    shares = ((HARVESTER, random_kills - random_kills // 2), (CONSUMER, random_kills // 2))
-    threads = [threading.Thread(target=keep_killing, args=share) for share in shares]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+def kill_at_random(site: Site, kills: int, seed: str) -> None:
+    """Both processes at once, each at its own random moments."""
+    shares = ((HARVESTER, kills - kills // 2), (CONSUMER, kills // 2))
+    with ThreadPoolExecutor(2) as threads:
+        running = [threads.submit(_keep_killing, site, command, share, seed) for command, share in shares]
+    for one in running:
+        one.result()
+
+
+def _keep_killing(site: Site, command: Sequence[str], kills: int, seed: str) -> None:
+    for seconds in islice(moments(f"{seed}{command[0]}", 0.3, 2.2), kills):
+        site.kill_after(command, seconds)
+
+
+def tell(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def undisturbed(folder: Path, world: Sandbox, span: Span) -> Verdict:
@@ -58,22 +57,35 @@ def prove(folder: Path, *, random_kills: int, hours: int, actions_per_day: int, 
     with sandbox(span, actions_per_day=actions_per_day, seed=seed, faults=faults) as world:
         began = time.monotonic()
         calm = undisturbed(folder / "calm", world, span)
-        print(f"undisturbed: {calm}", flush=True)
+        tell(f"undisturbed: {calm}")
         site = Site(folder / "killed", world.url, span, HARVESTER_OPENCAST_WAIT="0.02")
-        kill_everywhere(site, random_kills, seed)
+        kill_at_points(site, PASSES)
+        kill_at_random(site, random_kills, seed)
         site.finish(span)
         verdict = judge(site, world, span)
         allowed = calm.published + site.kills["harvester"] * largest_window(world, span)
-    print(f"killed:      {verdict}")
-    print(
+    tell(f"killed:      {verdict}")
+    tell(
         f"{sum(site.kills.values())} kills (harvester {site.kills['harvester']}, consumer {site.kills['consumer']}) in "
         f"{time.monotonic() - began:.0f} s; published {verdict.published:,} ≤ {allowed:,} allowed "
         f"({calm.published:,} undisturbed + kills × one window)"
     )
     good = calm.good and verdict.good and verdict.published <= allowed
-    print(f"missing {verdict.missing}, doubled {verdict.doubled}, stale {verdict.stale}, unaccounted {verdict.unaccounted}")
-    print("nothing lost, nothing doubled" if good else "THE PROMISE IS BROKEN")
+    tell(f"missing {verdict.missing}, doubled {verdict.doubled}, stale {verdict.stale}, unaccounted {verdict.unaccounted}")
+    tell("nothing lost, nothing doubled" if good else "THE PROMISE IS BROKEN")
     return good
+
+
+def can_fail(folder: Path, order: str, *, seed: str) -> bool:
+    """The same run with the order switched must find losses; else the proof proves nothing."""
+    span = Span(hours=48)
+    with sandbox(span, actions_per_day=2500, seed=seed, faults=("records=0.01",)) as world:
+        site = Site(folder / order, world.url, span, HARVESTER_CRASH_ORDER=order)
+        kill_at_points(site, PASSES[1:2])
+        site.finish(span)
+        verdict = judge(site, world, span)
+    tell(f"{order}: {verdict}; {'fails, as it must' if verdict.missing else 'DID NOT FAIL: the proof proves nothing'}")
+    return verdict.missing > 0
 
 
 def main() -> int:
@@ -83,11 +95,11 @@ def main() -> int:
     parser.add_argument("--actions-per-day", type=int, default=2500)
     parser.add_argument("--seed", default="crash")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="harvest-crash-") as folder:
-        good = prove(
-            Path(folder), random_kills=given.kills, hours=given.hours, actions_per_day=given.actions_per_day, seed=given.seed
-        )
-    return 0 if good else 1
+    with tempfile.TemporaryDirectory(prefix="harvest-crash-") as name:
+        folder = Path(name)
+        good = prove(folder, random_kills=given.kills, hours=given.hours, actions_per_day=given.actions_per_day, seed=given.seed)
+        fails = [can_fail(folder, order, seed=given.seed) for order in ("cover-first", "commit-first")]
+    return 0 if good and all(fails) else 1
 
 
 if __name__ == "__main__":

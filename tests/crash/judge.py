@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
     def __str__(self) -> str:
         return (
             f"{self.true:,} actions in truth: missing {self.missing}, doubled {self.doubled}, stale {self.stale}, "
-            f"unaccounted {self.unaccounted}; published {self.published:,}, broken records {self.broken} in {self.letters} letters"
+            f"unaccounted {self.unaccounted}; published {self.published:,}, {self.broken} broken records, {self.letters} letters"
         )
 
 

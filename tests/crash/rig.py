@@ -167,8 +167,8 @@ class Site:
 
     def reached(self) -> datetime | None:
         """Up to where the coverage is read."""
-        shown = self.call("coverage", "show", "useractions", "--json")
-        edge = next(iter(shown.values()), {}).get("live_edge")
+        shown: dict[str, dict[str, str | None]] = self.call("coverage", "show", "useractions", "--json")
+        edge = next((facts["live_edge"] for facts in shown.values()), None)
         return datetime.fromisoformat(edge) if edge else None
 
     def finish(self, span: Span, *, patience: float = 600) -> None:
