@@ -16,13 +16,13 @@ PASSES = (1, 2, 7)
 """At which pass of a named point the process dies."""
 
 
-def kill_at_points(site: Site, passes: Sequence[int]) -> None:
-    """At every named point, one process at a time."""
-    for command, points in ((HARVESTER, HARVESTER_POINTS), (CONSUMER, CONSUMER_POINTS)):
-        for point in points:
-            for number in passes:
-                site.kill_at(command, point, number, patience=20)
-    tell(f"killed at {len(HARVESTER_POINTS) + len(CONSUMER_POINTS)} named points: {sum(site.kills.values())} kills")
+def kill_at_points(site: Site, command: Sequence[str], points: Sequence[str], passes: Sequence[int]) -> None:
+    """At every named point of one process."""
+    before = sum(site.kills.values())
+    for point in points:
+        for number in passes:
+            site.kill_at(command, point, number, patience=20)
+    tell(f"{command[0]}: {sum(site.kills.values()) - before} kills at {len(points)} named points")
 
 
 def kill_at_random(site: Site, kills: int, seed: str) -> None:
@@ -47,7 +47,8 @@ def tell(text: str) -> None:
 def undisturbed(folder: Path, world: Sandbox, span: Span) -> Verdict:
     """The same history without a kill: what the disturbed run is measured by."""
     site = Site(folder, world.url, span)
-    site.finish(span)
+    site.harvest(span)
+    site.consume()
     return judge(site, world, span)
 
 
@@ -59,9 +60,11 @@ def prove(folder: Path, *, random_kills: int, hours: int, actions_per_day: int, 
         calm = undisturbed(folder / "calm", world, span)
         tell(f"undisturbed: {calm}")
         site = Site(folder / "killed", world.url, span, HARVESTER_OPENCAST_WAIT="0.02")
-        kill_at_points(site, PASSES)
+        kill_at_points(site, HARVESTER, HARVESTER_POINTS, PASSES)
+        kill_at_points(site, CONSUMER, CONSUMER_POINTS, PASSES)
         kill_at_random(site, random_kills, seed)
-        site.finish(span)
+        site.harvest(span)
+    site.consume()
         verdict = judge(site, world, span)
         allowed = calm.published + site.kills["harvester"] * largest_window(world, span)
     tell(f"killed:      {verdict}")
@@ -81,8 +84,10 @@ def can_fail(folder: Path, order: str, *, seed: str) -> bool:
     span = Span(hours=48)
     with sandbox(span, actions_per_day=2500, seed=seed, faults=("records=0.01",)) as world:
         site = Site(folder / order, world.url, span, HARVESTER_CRASH_ORDER=order)
-        kill_at_points(site, PASSES[1:2])
-        site.finish(span)
+        kill_at_points(site, HARVESTER, HARVESTER_POINTS, PASSES[:2])
+        site.harvest(span)
+        kill_at_points(site, CONSUMER, CONSUMER_POINTS, PASSES[:2])
+        site.consume()
         verdict = judge(site, world, span)
     tell(f"{order}: {verdict}; {'fails, as it must' if verdict.missing else 'DID NOT FAIL: the proof proves nothing'}")
     return verdict.missing > 0

@@ -171,8 +171,8 @@ class Site:
         edge = next((facts["live_edge"] for facts in shown.values()), None)
         return datetime.fromisoformat(edge) if edge else None
 
-    def finish(self, span: Span, *, patience: float = 600) -> None:
-        """Undisturbed to the end: harvest until the live edge has passed the span, then consume until nothing is left."""
+    def harvest(self, span: Span, *, patience: float = 600) -> None:
+        """Undisturbed until the live edge has passed the span."""
         process = self.start(HARVESTER)
         deadline = time.monotonic() + patience
         while (edge := self.reached()) is None or edge < span.end:
@@ -180,8 +180,10 @@ class Site:
                 raise AssertionError(f"the harvest did not reach {span.end}, but {edge}: {self.log(HARVESTER)}")
             time.sleep(0.2)
         assert self.stop(process) == 0
-        done = self.start((*CONSUMER, "--until-empty"))
-        assert done.wait(patience) == 0, self.log(CONSUMER)
+
+    def consume(self, *, patience: float = 600) -> None:
+        """Undisturbed until nothing is left."""
+        assert self.start((*CONSUMER, "--until-empty")).wait(patience) == 0, self.log(CONSUMER)
 
 
 def moments(seed: str, least: float, most: float) -> Iterator[float]:

@@ -17,11 +17,14 @@ SWITCHED = {
 
 def _killed(folder: Path, world: Sandbox, span: Span, points: Collection[str], **switched: str) -> tuple[Verdict, int]:
     site = Site(folder, world.url, span, **switched)
-    for command, known in ((HARVESTER, HARVESTER_POINTS), (CONSUMER, CONSUMER_POINTS)):
-        for point in known:
-            if point in points:
-                site.kill_at(command, point, 2, patience=10)
-    site.finish(span)
+    for point in HARVESTER_POINTS:
+        if point in points:
+            site.kill_at(HARVESTER, point, 2, patience=10)
+    site.harvest(span)
+    for point in CONSUMER_POINTS:
+        if point in points:
+            site.kill_at(CONSUMER, point, 2, patience=10)
+    site.consume()
     return judge(site, world, span), sum(site.kills.values())
 
 
