@@ -64,7 +64,7 @@ def prove(folder: Path, *, random_kills: int, hours: int, actions_per_day: int, 
         kill_at_points(site, CONSUMER, CONSUMER_POINTS, PASSES)
         kill_at_random(site, random_kills, seed)
         site.harvest(span)
-    site.consume()
+        site.consume()
         verdict = judge(site, world, span)
         allowed = calm.published + site.kills["harvester"] * largest_window(world, span)
     tell(f"killed:      {verdict}")
