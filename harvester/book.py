@@ -74,10 +74,8 @@ def merged(source: str, stored: Book, new: Book, now: datetime) -> Book:
     CoverageResetError: `new` was loaded under another epoch. RefusedError: it is true for another queue, or lies in the future.
     """
     if new.epoch != stored.epoch:
-        what = "was reset" if stored.epoch else "was deleted"
-        raise CoverageResetError(
-            f"the book of {source} {what} since it was loaded" if new.epoch else f"{source} has a book by now"
-        )
+        what = "deleted" if not stored.epoch else "reset" if new.epoch else "created"
+        raise CoverageResetError(f"the book of {source} was {what} since it was loaded")
     if stored.queue and new.queue and stored.queue != new.queue:
         raise RefusedError(_other_queue(source, stored.queue, new.queue))
     check_clock(source, new, now)

@@ -45,7 +45,7 @@ class BookFile:
     def __init__(self, path: Path, source: str) -> None:
         self._path = path
         self._source = source
-        self._known: tuple[bytes, Book] = (b"", Book())
+        self._known: tuple[bytes | None, Book] = (None, Book())
 
     def read(self) -> Found:
         """What is stored; epoch "" when there is no file. ConfigError: every generation is damaged, or a newer format."""
