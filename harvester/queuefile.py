@@ -23,6 +23,7 @@ QUEUE = Kind(
         "CREATE TABLE groups (name TEXT PRIMARY KEY, base INTEGER NOT NULL, position INTEGER NOT NULL, counts TEXT NOT NULL)",
         "CREATE TABLE counts (owner TEXT, name TEXT, amount INTEGER NOT NULL, PRIMARY KEY (owner, name)) WITHOUT ROWID",
     ),
+    check="harvest queue check",
 )
 _AGE_STEP = 60_000
 """How finely, in milliseconds, the file remembers when messages came."""

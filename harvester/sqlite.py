@@ -42,11 +42,12 @@ def is_full(error: sqlite3.Error) -> bool:
 
 
 class Kind(NamedTuple):
-    """What a file of ours is for: its name in `harvest <name> check`, the format this version writes, and its tables."""
+    """What a file of ours is for, the format this version writes, its tables, and the command that looks into it."""
 
     name: str
     format: int
     schema: tuple[str, ...]
+    check: str = ""
 
 
 class Database:
@@ -186,9 +187,10 @@ def _translated(error: sqlite3.Error, path: Path, kind: Kind) -> Exception:
 
 def damaged(path: Path, kind: Kind, why: str) -> str:
     """What to tell the operator about a file that cannot be trusted."""
+    look = f"`{kind.check}` shows what is wrong; " if kind.check else ""
     return (
-        f"{path} is damaged: {why}. Nothing was changed. Next: `harvest {kind.name} check` shows what is wrong; "
-        f"restore the file from a backup, or move it and its -wal file aside to begin anew"
+        f"{path} is damaged: {why}. Nothing was changed. Next: {look}restore the file from a backup, "
+        f"or move it and its -wal file aside to begin anew"
     )
 
 
