@@ -4,21 +4,23 @@ Publish, then cover: a window's interval is added to the coverage only after the
 broken record is a durable letter. So a crash anywhere repeats events and never loses one.
 """
 
-import asyncio
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from harvester import __version__, crash
-from harvester.coverage import Coverage, Interval, Intervals, SpanPolicy, covered, due_to_settle, live_window, plan
-from harvester.errors import InvalidEventError, PayloadTooLargeError
+from harvester.coverage import Coverage, Interval, SpanPolicy, covered, due_to_settle, live_window, plan
+from harvester.errors import CoverageResetError, InvalidEventError, PayloadTooLargeError, TransientError
 from harvester.event import Event, encode_event
 from harvester.limits import Bound
+from harvester.logs import get_logger
 from harvester.metrics import StreamMetrics
 from harvester.openbook import OpenBook
+from harvester.outbox import Batch, Outbox
 from harvester.protocols import Broken, DeadLetters, Letter, Message, Outlet, Page, Source, Stream, letter_id
+from harvester.retry import ONE_SHOT, OutageError, Retry, Wait, retrying
 
 _COVER_FIRST = os.environ.get("HARVESTER_CRASH_ORDER") == "cover-first"
 """Only the crash proof sets this: with the order switched it must find losses, else it proves nothing."""
@@ -49,6 +51,7 @@ class Harvest:
         letters: DeadLetters,
         *,
         limits: Limits = Limits(),
+        retry: Retry = ONE_SHOT,
         metrics: StreamMetrics | None = None,
         on_window: Callable[[Interval], None] | None = None,
     ) -> None:
@@ -58,6 +61,7 @@ class Harvest:
         self._book = book
         self._letters = letters
         self._limits = limits
+        self._retry = retry
         self.metrics = metrics or StreamMetrics(source.name, stream.name)
         self._owner = f"{source.name}/{stream.name}"
         self._recent: dict[str, tuple[str, datetime]] = {}
@@ -68,25 +72,31 @@ class Harvest:
 
     async def poll(self, first_start: datetime, *, whole: bool = False) -> None:
         """One live poll to the vendor's now, and whatever has come to rest since it was read. Begins at `first_start`."""
-        now = self._source.now()
-        if self._book.coverage(self._stream.name).start is None:
-            await self._book.begin(self._stream.name, min(first_start, now))
-        coverage, timing = self._coverage(), self._stream.timing
+        now, name, timing = self._source.now(), self._stream.name, self._stream.timing
+        if not self._book.begun(name):
+            await self._book.begin(name, min(first_start, now))
+        coverage = self._coverage()
         await self.read([live_window(coverage, now, timing)], coverage.notes, whole=whole)
         for window in due_to_settle(self._coverage(), self._source.now(), timing):
-            await self._window(window, b"")
-        await self._book.flush()
+            await self._window(window)
+        await self._flush()
+        self._forget()
 
-    async def read(self, spans: Iterable[Interval], notes: bytes = b"", *, whole: bool = False, record: bool = True) -> None:
+    async def read(
+        self, spans: Iterable[Interval], notes: bytes | None = None, *, whole: bool = False, record: bool = True
+    ) -> None:
         """Read spans window by window, oldest first, each committed alone; `whole`: a span is one window, however long.
 
-        `record` False leaves the coverage as it is. RefusedError when a span is too long and the policy is to abort.
+        `notes`: what a live poll hands to the stream; only then those that come back are kept. `record` False leaves the
+        coverage as it is. RefusedError when a span is too long and the policy is to abort; CoverageResetError when the book was
+        reset meanwhile: nothing that was read before counts as read.
         """
+        self._coverage()
         for span in spans:
             windows = [span] if whole else plan(span, self._stream.timing.window, self._limits.max_span, self._limits.span_policy)
             for window in windows:
                 await self._window(window, notes, record=record)
-        await self._book.flush()
+        await self._flush()
 
     async def reread(self) -> int:
         """Try letters of this stream again that are due; how many became events."""
@@ -96,11 +106,10 @@ class Harvest:
                 continue
             try:
                 event = self._stream.event(letter.body, self._source.now())
-            except InvalidEventError as error:
-                await self._letters.add([self._letter(Broken(letter.body, str(error), error.reason))])
+                await self._publish([Message(event.key, encode_event(event))], {"read": 1, "published": 1})
+            except (InvalidEventError, PayloadTooLargeError) as error:
+                await self._letters.add([self._letter(Broken(letter.body, str(error), letter.reason))])
                 continue
-            message = Message(event.key, encode_event(event))
-            await self._queue.publish([message], {"read": 1, "published": 1}, self._owner)
             await self._letters.remove([letter.id])
             done += 1
         return done
@@ -111,46 +120,79 @@ class Harvest:
             self._recent.clear()
         return self._book.coverage(self._stream.name)
 
-    async def _window(self, window: Interval, notes: bytes, *, record: bool = True) -> None:
-        name, timing = self._stream.name, self._stream.timing
-        asked_at = self._source.now()
-        final = window.end <= asked_at - timing.settle
-        fact = covered(window, asked_at, timing)
+    async def _cover(self, fact: Coverage) -> None:
+        """Add what was read to the coverage, unless a reset made it void."""
+        if self._generation == self._book.generation:
+            await self._book.add(self._stream.name, fact)
+        self._still_valid()
+
+    async def _flush(self) -> None:
+        await self._book.flush()
+        self._still_valid()
+
+    def _still_valid(self) -> None:
+        # Another stream of the source may have met the reset: then this one's facts went with the book.
+        if self._generation != self._book.generation:
+            raise CoverageResetError(f"the book of {self._source.name} was reset while {self._stream.name} was read")
+
+    async def _window(self, window: Interval, notes: bytes | None = None, *, record: bool = True) -> None:
+        asked_at, timing = self._source.now(), self._stream.timing
+        again = window.end > asked_at - max(timing.settle, timing.overlap)
+        fact = self._fact(window, asked_at)
         if _COVER_FIRST and record:
-            await self._book.add(name, fact)
-        outbox = _Outbox(self, keep=not final)
-        async with outbox:
-            async for page in self._stream.fetch(window, notes):
-                await outbox.take(page)
-                if page.covered and record:
+            await self._cover(fact)
+        outbox = self._outbox(keep=again)
+        async with outbox, _pages(self._stream, window, notes or b"") as pages:
+            async for page in pages:
+                fresh = self._sift(page.events)
+                await outbox.take(fresh, page.broken, len(page.events) - len(fresh))
+                live = page.notes if notes is not None else None
+                if page.covered is None:
+                    fact = _noted(fact, live)
+                elif record:
                     await outbox.drain()
-                    await self._book.add(name, self._noted(covered(page.covered, asked_at, timing), page))
+                    await self._cover(_noted(self._fact(page.covered, asked_at), live))
         crash.point("harvest.after_publish")
         if record:
-            await self._book.add(name, fact)
-        if final:
-            self._forget(fact.settled)
+            await self._cover(fact)
         if self.on_window:
             self.on_window(window)
         self._report()
 
-    @staticmethod
-    def _noted(fact: Coverage, page: Page) -> Coverage:
-        if page.notes is None or not fact.read:
+    def _fact(self, interval: Interval, asked_at: datetime) -> Coverage:
+        """What reading an interval proves. Nothing behind the horizon: there the vendor may have forgotten."""
+        timing = self._stream.timing
+        fact = covered(interval, asked_at, timing)
+        if timing.horizon is None:
             return fact
-        return fact | Coverage(notes=page.notes, notes_at=fact.read[-1].end)
+        known = [(asked_at - timing.horizon, asked_at)]
+        return Coverage(read=fact.read & known, settled=fact.settled & known)
 
-    def _forget(self, settled: Intervals) -> None:
-        if settled:
-            edge = settled[-1].end
-            self._recent = {s: seen for s, seen in self._recent.items() if seen[1] >= edge}
+    def _outbox(self, *, keep: bool) -> Outbox:
+        async def deliver(batch: Batch) -> None:
+            await self._send(batch)
+            if keep:
+                self._remember(batch.events)
 
-    def sift(self, events: Sequence[Event]) -> list[Event]:
+        limits = self._limits
+        bound = Bound(events=limits.batch_events * limits.in_flight, size=limits.in_flight_bytes)
+        return Outbox(deliver, bound, batch_events=limits.batch_events, batch_bytes=limits.batch_bytes)
+
+    def _forget(self) -> None:
+        """Drop what no poll will read again: what is settled, and behind the overlap."""
+        coverage = self._coverage()
+        if coverage.live_edge is None:
+            return
+        unsettled = coverage.read - coverage.settled
+        edge = min([coverage.live_edge - self._stream.timing.overlap, *(i.start for i in unsettled[:1])])
+        self._recent = {s: seen for s, seen in self._recent.items() if seen[1] >= edge}
+
+    def _sift(self, events: Sequence[Event]) -> Sequence[Event]:
         """The events without those that this process published before, unchanged."""
         recent = self._recent
-        return [e for e in events if (seen := recent.get(e.subject)) is None or seen[0] != e.id] if recent else list(events)
+        return [e for e in events if (seen := recent.get(e.subject)) is None or seen[0] != e.id] if recent else events
 
-    def remember(self, events: Iterable[Event]) -> None:
+    def _remember(self, events: Iterable[Event]) -> None:
         """Events that are durable in the queue and will be read again."""
         recent = self._recent
         for event in events:
@@ -158,27 +200,50 @@ class Harvest:
         while len(recent) > self._limits.remembered:
             del recent[next(iter(recent))]
 
-    async def send(self, events: Sequence[Event], messages: list[Message], broken: Sequence[Broken], filtered: int) -> None:
+    async def _send(self, batch: Batch) -> None:
         """One batch: letters first, then the events with the counts of both, in one durable act."""
-        if broken:
-            await self._letters.add([self._letter(b) for b in broken])
+        events, messages, broken, filtered = batch
+        await self._store([self._letter(b) for b in broken])
         counts = {"read": len(events) + len(broken) + filtered, "dead_lettered": len(broken), "filtered": filtered}
         try:
-            await self._queue.publish(messages, {**counts, "published": len(messages)}, self._owner)
+            await self._publish(messages, {**counts, "published": len(messages)})
         except PayloadTooLargeError as error:
             large = set(error.indexes)
-            reason = "payload_too_large"
-            await self._letters.add([self._letter(Broken(bytes(events[i].data), str(error), reason)) for i in sorted(large)])
+            await self._store(
+                [self._letter(Broken(bytes(events[i].data), str(error), "payload_too_large")) for i in sorted(large)]
+            )
             counts["dead_lettered"] += len(large)
             messages = [m for i, m in enumerate(messages) if i not in large]
-            await self._queue.publish(messages, {**counts, "published": len(messages)}, self._owner)
-        counts["published"] = len(messages)
+            await self._publish(messages, {**counts, "published": len(messages)})
+
+    async def _publish(self, messages: Sequence[Message], counts: Mapping[str, int]) -> None:
+        await self._patiently(lambda: self._queue.publish(messages, counts, self._owner))
         for name, amount in counts.items():
             self.totals[name] += amount
         self.metrics.read(counts["read"])
         self.metrics.published(counts["published"])
-        self.metrics.filtered(counts["filtered"])
-        self.metrics.dead_lettered(counts["dead_lettered"])
+        self.metrics.filtered(counts.get("filtered", 0))
+        self.metrics.dead_lettered(counts.get("dead_lettered", 0))
+
+    async def _store(self, letters: Sequence[Letter]) -> None:
+        if letters:
+            await self._patiently(lambda: self._letters.add(letters))
+
+    async def _patiently(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Wait out a queue that is full or away, instead of asking the vendor for the same window again and again."""
+
+        async def once() -> None:
+            try:
+                await act()
+            except TransientError as error:
+                # As an outage whatever it told: a one-shot run must not wait for ever in front of a full queue.
+                raise OutageError(str(error), retry_after=error.retry_after) from error
+
+        def waits(wait: Wait) -> None:
+            log.warning("tried again", error=wait.text, seconds=round(wait.seconds, 1), attempt=wait.attempt)
+
+        log = get_logger("harvest").bind(source=self._source.name, stream=self._stream.name)
+        await retrying(once, self._retry, on_wait=waits)
 
     def _letter(self, broken: Broken) -> Letter:
         now = datetime.now(UTC)
@@ -195,85 +260,23 @@ class Harvest:
             version=__version__,
         )
 
-    def outlet(self) -> Bound:
-        return Bound(events=self._limits.batch_events * self._limits.in_flight, size=self._limits.in_flight_bytes)
-
-    @property
-    def limits(self) -> Limits:
-        return self._limits
-
     def _report(self) -> None:
         coverage = self._book.coverage(self._stream.name)
         self.metrics.progress(coverage.watermark, coverage.live_edge, self._source.now(), len(coverage.gaps()))
 
 
-class _Outbox:
-    """Batches of one window on their way: several at once, behind one bound in events and bytes."""
-
-    def __init__(self, harvest: Harvest, *, keep: bool) -> None:
-        self._harvest = harvest
-        self._keep = keep
-        self._bound = harvest.outlet()
-        self._sending: deque[asyncio.Task[None]] = deque()
-        self._events: list[Event] = []
-        self._messages: list[Message] = []
-        self._broken: list[Broken] = []
-        self._filtered = 0
-        self._bytes = 0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                await self.drain()
-        finally:
-            for task in self._sending:
-                task.cancel()
-            await asyncio.gather(*self._sending, return_exceptions=True)
-
-    async def take(self, page: Page) -> None:
-        """Add a page; send what makes a batch. Waits while too much is on its way: that is the back-pressure."""
-        new = self._harvest.sift(page.events)
-        messages = [Message(e.key, encode_event(e)) for e in new]
-        self._events += new
-        self._messages += messages
-        self._broken += page.broken
-        self._filtered += len(page.events) - len(new)
-        self._bytes += sum(len(m.body) for m in messages)
-        limits = self._harvest.limits
-        if len(self._events) >= limits.batch_events or self._bytes >= limits.batch_bytes:
-            await self._send()
-
-    async def drain(self) -> None:
-        """Returns = everything taken is durable."""
-        await self._send()
-        while self._sending:
-            await self._sending.popleft()
-
-    async def _send(self) -> None:
-        batch = _Batch(self._events, self._messages, self._broken, self._filtered, self._bytes)
-        if not (batch.events or batch.broken or batch.filtered):
-            return
-        self._events, self._messages, self._broken, self._filtered, self._bytes = [], [], [], 0, 0
-        while self._sending and self._sending[0].done():
-            await self._sending.popleft()
-        await self._bound.acquire(len(batch.events), batch.size)
-        self._sending.append(asyncio.create_task(self._deliver(batch)))
-
-    async def _deliver(self, batch: "_Batch") -> None:
-        try:
-            await self._harvest.send(batch.events, batch.messages, batch.broken, batch.filtered)
-            if self._keep:
-                self._harvest.remember(batch.events)
-        finally:
-            self._bound.release(len(batch.events), batch.size)
+def _noted(fact: Coverage, notes: bytes | None) -> Coverage:
+    if notes is None or not fact.read:
+        return fact
+    return Coverage(start=fact.start, read=fact.read, settled=fact.settled, notes=notes, notes_at=fact.read[-1].end)
 
 
-class _Batch(NamedTuple):
-    events: list[Event]
-    messages: list[Message]
-    broken: list[Broken]
-    filtered: int
-    size: int
+@asynccontextmanager
+async def _pages(stream: Stream, window: Interval, notes: bytes) -> AsyncIterator[AsyncIterator[Page]]:
+    """The pages of a window. However the block ends, the stream has let go of its request when it is left."""
+    pages = stream.fetch(window, notes)
+    try:
+        yield pages
+    finally:
+        if isinstance(pages, AsyncGenerator):
+            await pages.aclose()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from harvester import crash
@@ -34,6 +34,7 @@ class OpenBook:
         self._clock = clock
         self._stored = Book()
         self._new: dict[str, Coverage] = {}
+        self._writing: dict[str, Coverage] = {}
         self._written_at = -self._pace
         self._lock = asyncio.Lock()
         self.generation = 0
@@ -52,7 +53,12 @@ class OpenBook:
 
     def coverage(self, stream: str) -> Coverage:
         """What is known of a stream, stored or not yet."""
-        return self._stored.streams.get(stream, Coverage()) | self._new.get(stream, Coverage())
+        nothing = Coverage()
+        return self._stored.streams.get(stream, nothing) | self._writing.get(stream, nothing) | self._new.get(stream, nothing)
+
+    def begun(self, stream: str) -> bool:
+        """Whether it is stored where a stream begins."""
+        return self._stored.streams.get(stream, Coverage()).start is not None
 
     async def begin(self, stream: str, start: datetime) -> None:
         """Store where a stream begins, before its first fetch."""
@@ -69,34 +75,46 @@ class OpenBook:
         self._new[stream] = self._new.get(stream, Coverage()) | fact
 
     async def flush(self) -> None:
-        """Returns = everything added so far is durable."""
+        """Returns = everything added so far is durable, or void: then `generation` has grown."""
         async with self._lock:
             if not self._new:
                 return
             crash.point("harvest.before_cover")
-            taken, self._new = self._new, {}
+            self._writing, self._new = self._new, {}
             try:
-                await self._write(Book(epoch=self._stored.epoch, queue=self._queue, streams=taken))
+                await self._write(self._writing)
             except CoverageResetError:
-                raise
-            except BaseException:
-                self._new = {n: taken.get(n, Coverage()) | self._new.get(n, Coverage()) for n in {**taken, **self._new}}
-                raise
-            crash.point("harvest.after_cover")
-
-    async def _write(self, new: Book) -> None:
-        try:
-            await self._store.add(self.source, new)
-        except CoverageResetError:
-            first = not new.epoch
-            await self.load()
-            if not first:
                 self.generation += 1
                 self._new = {}
                 raise
-            await self._store.add(self.source, Book(epoch=self._stored.epoch, queue=self._queue, streams=new.streams))
+            except BaseException:
+                self._new = _merged(self._writing, self._new)
+                raise
+            finally:
+                self._writing = {}
+            crash.point("harvest.after_cover")
+
+    async def _write(self, new: Mapping[str, Coverage]) -> None:
+        try:
+            await self._store.add(self.source, self._book(new))
+        except CoverageResetError:
+            first = not self._stored.epoch
+            await self.load()
+            if not first or not self._stored.epoch:
+                raise
+            # Another harvester was the first to write: what this one read is as true as before.
+            await self._store.add(self.source, self._book(new))
         self._written_at = self._clock()
         if self._stored.epoch:
-            self._stored |= new
+            self._stored = self._book(_merged(self._stored.streams, new))
         else:
             await self.load()
+
+    def _book(self, streams: Mapping[str, Coverage]) -> Book:
+        return Book(epoch=self._stored.epoch, queue=self._queue, streams=streams)
+
+
+def _merged(all_: Mapping[str, Coverage], some: Mapping[str, Coverage]) -> dict[str, Coverage]:
+    """The union. Only what `some` names is worth the arithmetic: of five thousand streams a few change."""
+    nothing = Coverage()
+    return {**all_, **{name: all_.get(name, nothing) | coverage for name, coverage in some.items()}}
