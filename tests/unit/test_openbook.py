@@ -1,0 +1,243 @@
+"""The open book: facts reach the store in the end, or are known to be void; none is lost in between."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from harvester.coverage import Book, Coverage, Interval, Intervals
+from harvester.errors import CoverageResetError, RefusedError, TransientError
+from harvester.harvest import Harvest
+from harvester.openbook import OpenBook
+from harvester.protocols import CoverageStore
+from tests.fakes import HOUR, MINUTE, NOON, SOURCE, STREAM, TIMING, Clock, Vendor
+from tests.harvesting import AT_ONCE, SMALL, newest, opened, stored
+from tests.taps import Stores, conserve, fails, open_stores, tap_on, tapped
+
+QUEUE = "this queue"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def stores(tmp_path: Path, clock: Clock) -> AsyncIterator[Stores]:
+    async with open_stores(tmp_path, clock) as stores:
+        yield stores
+        await conserve(stores.queue)
+
+
+def hour(n: int) -> Coverage:
+    """The fact that the n-th hour before noon was read."""
+    return Coverage(read=Intervals([(NOON - n * HOUR, NOON - (n - 1) * HOUR)]))
+
+
+async def open_book(store: CoverageStore, *, pace: float = 0, clock: Clock | None = None, queue: str = QUEUE) -> OpenBook:
+    book = OpenBook(store, SOURCE, queue, pace=timedelta(seconds=pace), clock=lambda: clock().timestamp() if clock else 0.0)
+    await book.load()
+    return book
+
+
+async def read(store: CoverageStore, stream: str = STREAM) -> Intervals:
+    return (await store.load(SOURCE)).streams.get(stream, Coverage()).read
+
+
+async def test_with_pace_zero_what_was_added_is_durable(stores: Stores) -> None:
+    book = await open_book(stores.coverages)
+    await book.add(STREAM, hour(3))
+    await book.add(STREAM, hour(1))
+    assert await read(stores.coverages) == hour(3).read | hour(1).read == book.coverage(STREAM).read
+
+
+async def test_facts_are_written_at_most_once_a_pace_and_all_of_them_by_flush(stores: Stores, clock: Clock) -> None:
+    writes = 0
+
+    async def count() -> None:
+        nonlocal writes
+        writes += 1
+
+    book = await open_book(tapped(stores.coverages, tap_on({"add": count})), pace=1, clock=clock)
+    for n in range(9, 0, -1):
+        await book.add(STREAM, hour(n))
+        clock.advance(timedelta(seconds=0.25))
+    assert writes == 3
+    assert book.coverage(STREAM).read == Intervals([(NOON - 9 * HOUR, NOON)])
+    await book.flush()
+    await book.flush()
+    assert writes == 3 + (await read(stores.coverages) != book.coverage(STREAM).read)
+    assert await read(stores.coverages) == Intervals([(NOON - 9 * HOUR, NOON)])
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_f13_a_write_that_fails_keeps_its_facts_for_the_next(stores: Stores, moment: str) -> None:
+    errors: list[BaseException] = [TransientError("away"), asyncio.CancelledError()]
+
+    async def tap(name: str, when: str) -> None:
+        if (name, when) == ("add", moment) and errors:
+            raise errors.pop(0)
+
+    book = await open_book(tapped(stores.coverages, tap))
+    with pytest.raises(TransientError):
+        await book.add(STREAM, hour(5))
+    with pytest.raises(asyncio.CancelledError):
+        await book.add("other", hour(4))
+    assert book.coverage(STREAM) == hour(5)
+    await book.add(STREAM, hour(3))
+    assert await read(stores.coverages) == hour(5).read | hour(3).read
+    assert await read(stores.coverages, "other") == hour(4).read
+
+
+async def test_what_is_being_written_is_known_all_the_while(stores: Stores) -> None:
+    seen: list[Coverage] = []
+
+    async def look() -> None:
+        seen.append(book.coverage(STREAM))
+
+    book = await open_book(tapped(stores.coverages, tap_on({"add": look})))
+    await book.add(STREAM, hour(2))
+    await book.add("other", hour(1))
+    assert seen == [hour(2), hour(2)]
+
+
+async def test_f09_a_book_that_was_deleted_voids_what_is_not_stored_and_begins_anew(stores: Stores, tmp_path: Path) -> None:
+    book = await open_book(stores.coverages)
+    await book.begin(STREAM, NOON - 9 * HOUR)
+    await book.add(STREAM, hour(9))
+    (tmp_path / "coverage" / f"{SOURCE}.json").unlink()
+    with pytest.raises(CoverageResetError):
+        await book.add(STREAM, hour(8))
+    assert (book.generation, book.coverage(STREAM), book.begun(STREAM)) == (1, Coverage(), False)
+    await book.begin(STREAM, NOON - HOUR)
+    assert (await stored(stores)) == Coverage(start=NOON - HOUR)
+
+
+async def test_f11_facts_from_before_a_reset_are_refused_and_the_book_is_loaded_again(stores: Stores) -> None:
+    book = await open_book(stores.coverages)
+    await book.add(STREAM, hour(9))
+    await stores.coverages.reset(SOURCE, STREAM, Coverage(start=NOON - 4 * HOUR))
+    with pytest.raises(CoverageResetError):
+        await book.add(STREAM, hour(8))
+    assert (book.generation, book.coverage(STREAM)) == (1, Coverage(start=NOON - 4 * HOUR))
+    await book.add(STREAM, hour(4))
+    assert await read(stores.coverages) == hour(4).read
+
+
+async def test_two_that_begin_at_once_both_keep_what_they_read(stores: Stores) -> None:
+    one, other = await open_book(stores.coverages), await open_book(stores.coverages)
+    await asyncio.gather(one.add(STREAM, hour(2)), other.add(STREAM, hour(1)))
+    assert await read(stores.coverages) == hour(2).read | hour(1).read
+    assert one.generation == other.generation == 0
+    await asyncio.gather(one.add(STREAM, hour(4)), other.add(STREAM, hour(3)))
+    assert await read(stores.coverages) == Intervals([(NOON - 4 * HOUR, NOON)])
+
+
+async def test_f09_a_book_that_is_true_for_another_queue_is_refused_with_the_two_ways_on(stores: Stores) -> None:
+    await (await open_book(stores.coverages)).add(STREAM, hour(1))
+    with pytest.raises(RefusedError, match=r"(?s)HARVESTER_QUEUE_URL.*harvest coverage reset"):
+        await open_book(stores.coverages, queue="another")
+
+
+async def test_f09_a_book_that_another_queue_took_meanwhile_is_refused(stores: Stores) -> None:
+    book, other = await open_book(stores.coverages), await open_book(stores.coverages, queue="another")
+    await other.add(STREAM, hour(2))
+    with pytest.raises(RefusedError):
+        await book.add(STREAM, hour(1))
+    assert await read(stores.coverages) == hour(2).read
+
+
+# Resets while windows are read
+
+
+async def test_f11_a_reset_during_a_window_voids_it_whoever_met_the_reset_first(stores: Stores, clock: Clock) -> None:
+    vendor = Vendor(clock)
+    vendor.fill(NOON - 4 * HOUR, 20, 12 * MINUTE)
+    harvest = await opened(stores, vendor)
+    book = harvest._book
+    await harvest.poll(NOON - 4 * HOUR)
+    clock.advance(3 * HOUR)
+
+    async def reset_in_the_second_window(_: int) -> None:
+        if len(vendor.windows) == 2 and not book.generation:
+            await stores.coverages.reset(SOURCE, STREAM, Coverage(start=NOON - 4 * HOUR))
+            with pytest.raises(CoverageResetError):
+                await book.add("other stream", hour(1))  # another task of this process notices
+
+    vendor.fill(NOON, 30, 6 * MINUTE)
+    vendor.windows.clear()
+    vendor.before_page = reset_in_the_second_window
+    with pytest.raises(CoverageResetError):
+        await harvest.poll(NOON)
+    assert (await stored(stores)).read == (), "neither this window nor one before or after it counts"
+    await harvest.poll(NOON)
+    coverage = await stored(stores)
+    assert (coverage.read, coverage.gaps()) == (Intervals([(NOON - 4 * HOUR, clock())]), ())
+    assert await newest(stores.queue) == vendor.truth()
+
+
+async def test_f11_a_reset_voids_what_this_process_remembers_to_leave_out(stores: Stores, clock: Clock) -> None:
+    vendor = Vendor(clock)
+    vendor.fill(NOON - HOUR, 5)
+    harvest = await opened(stores, vendor)
+    await harvest.poll(NOON - HOUR)
+    await stores.coverages.reset(SOURCE, STREAM, Coverage(start=NOON - HOUR))
+    clock.advance(MINUTE)
+    with pytest.raises(CoverageResetError):
+        await harvest.poll(NOON)
+    await harvest.poll(NOON)
+    assert harvest.totals["published"] == 10
+
+
+async def test_f11_a_reset_found_at_the_end_by_another_is_told_to_who_waits_to_write(stores: Stores, clock: Clock) -> None:
+    """Two streams share a book; both have facts that are not written when one of them meets the reset."""
+    vendor = Vendor(clock)
+    book = OpenBook(stores.coverages, SOURCE, stores.queue.id, pace=timedelta(0))
+    await book.load()
+    streams = [Harvest(vendor, vendor.stream, stores.queue, book, stores.letters, limits=SMALL, retry=AT_ONCE) for _ in "ab"]
+    await streams[0].poll(NOON - HOUR)
+    await stores.coverages.reset(SOURCE, STREAM, Coverage(start=NOON - HOUR))
+    clock.advance(MINUTE)
+    spans = [Interval(NOON - HOUR, NOON)]
+    results = await asyncio.gather(*(s.read(spans) for s in streams), return_exceptions=True)
+    assert [type(r) for r in results] == [CoverageResetError] * 2
+    assert (await stored(stores)).read == ()
+
+
+# Two harvesters
+
+
+async def test_f12_two_harvesters_without_a_lease_lose_nothing_and_their_coverage_is_the_union(
+    stores: Stores, clock: Clock
+) -> None:
+    vendor = Vendor(clock, timing=TIMING._replace(overlap=0 * MINUTE))
+    vendor.fill(NOON - 8 * HOUR, 48, 10 * MINUTE)
+    first, second = await opened(stores, vendor), await opened(stores, vendor)
+    await asyncio.gather(first.poll(NOON - 4 * HOUR), second.poll(NOON - 8 * HOUR))
+    coverage = await stored(stores)
+    assert (coverage.start, coverage.read) == (NOON - 8 * HOUR, Intervals([(NOON - 8 * HOUR, NOON)]))
+    clock.advance(HOUR)
+    vendor.fill(NOON, 6, 10 * MINUTE)
+    for harvest in (second, first):
+        await harvest.poll(NOON)
+    clock.advance(9 * HOUR)
+    await asyncio.gather(first.poll(NOON), second.poll(NOON))
+    assert (await stored(stores)).read == Intervals([(NOON - 8 * HOUR, clock())])
+    assert await newest(stores.queue) == vendor.truth()
+
+
+async def test_a_store_that_is_away_while_the_epoch_is_learnt_forgets_nothing(stores: Stores) -> None:
+    loads = fails(None, TransientError("away"))
+    book = await open_book(tapped(stores.coverages, tap_on({"load": loads})))
+    with pytest.raises(TransientError):
+        await book.add(STREAM, hour(2))
+    await book.add(STREAM, hour(1))
+    assert await read(stores.coverages) == hour(2).read | hour(1).read
+
+
+async def test_a_flush_without_anything_new_writes_nothing(stores: Stores) -> None:
+    book = await open_book(stores.coverages)
+    await book.flush()
+    assert await stores.coverages.load(SOURCE) == Book()
