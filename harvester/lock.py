@@ -58,6 +58,10 @@ class Lock:
                 self._sign(self._owner)
                 return True
 
+    def other(self, patience: float = 0.25) -> str:
+        """Acquire it; who else holds it when that fails, "" when it is ours now."""
+        return "" if self.acquire(patience) else holder(self._path) or "another process"
+
     def release(self) -> None:
         """Give it back; nothing when it is not held."""
         if self._descriptor >= 0:

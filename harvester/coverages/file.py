@@ -22,18 +22,13 @@ from harvester.coverage import Book, Coverage
 from harvester.crash import point
 from harvester.disk import named
 from harvester.errors import ConfigError, RefusedError, TransientError
-from harvester.lock import Lock, holder, me
+from harvester.lock import Lock, me
 from harvester.protocols import CoverageStore
 from harvester.url import directory_path, parse
 
 T = TypeVar("T")
 
 _LONGEST = 80
-
-
-def host_now() -> datetime:
-    """This host's clock."""
-    return datetime.now(UTC)
 
 
 class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,12 +89,12 @@ class FileCoverages:
 
     @asynccontextmanager
     async def lease(self, source: str, stream: str, owner: str) -> AsyncIterator[None]:
-        path = self._path / f"{_name(source)}+{_name(stream)}.lease"
-        lock = Lock(path, owner)
+        lock = Lock(self._path / f"{_name(source)}+{_name(stream)}.lease", owner)
         try:
             # Taken and given back on one thread: in order, even when the task is cancelled in between.
-            if not await self._run(lock.acquire):
-                raise RefusedError(f"{source} {stream} is being harvested by {holder(path)}: stop it, or wait until it is done")
+            other = await self._run(lock.other)
+            if other:
+                raise RefusedError(f"{source} {stream} is being harvested by {other}: stop it, or wait until it is done")
             yield
         finally:
             await self._run(lock.release)
@@ -127,10 +122,10 @@ class FileCoverages:
 
     @contextmanager
     def _alone(self, source: str) -> Iterator[None]:
-        path = self._path / f"{_name(source)}.lock"
-        lock = Lock(path, me())
-        if not lock.acquire(self._options.patience):
-            raise TransientError(f"the book of {source} is being written by {holder(path)}")
+        lock = Lock(self._path / f"{_name(source)}.lock", me())
+        other = lock.other(self._options.patience)
+        if other:
+            raise TransientError(f"the book of {source} is being written by {other}")
         try:
             yield
         finally:

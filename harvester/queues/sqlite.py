@@ -43,7 +43,7 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: Annotated[float, msgspec.Meta(ge=0)] = 7.0
     """How long messages are kept after every group has committed them; those that one has not are kept for ever."""
     max_message: Annotated[int, msgspec.Meta(ge=1)] = 16 << 20
-    busy_timeout: float = 5.0
+    busy_timeout: Annotated[float, msgspec.Meta(ge=0)] = 5.0
     """Seconds to wait for another process that writes."""
 
 
@@ -140,11 +140,11 @@ class SqliteQueue:
 
     async def seek(self, group: str, position: int) -> None:
         async with self._alone(group):
-            await self._writer.run(queuefile.move, group, position)
+            await self._writer.run(lambda c: self._room.drain(c, lambda: queuefile.move(c, group, position)))
 
     async def forget(self, group: str) -> None:
         async with self._alone(group):
-            await self._writer.run(queuefile.drop, group)
+            await self._writer.run(lambda c: self._room.drain(c, lambda: queuefile.drop(c, group)))
 
     async def check(self) -> Sequence[str]:
         # A connection of its own: on a large file it takes minutes, and readers go on.
@@ -183,12 +183,12 @@ class SqliteQueue:
     @asynccontextmanager
     async def _alone(self, group: str) -> AsyncIterator[None]:
         """As the only member of the group, until the process ends."""
-        path = self._lock_path(group)
-        lock = Lock(path, me())
+        lock = Lock(self._lock_path(group), me())
         try:
             # Taken and given back on one thread: in order, even when the task is cancelled in between.
-            if not await self._writer.run(lambda _: lock.acquire()):
-                raise RefusedError(f"group {group} is read by {holder(path)}: a group has one member; stop it first")
+            other = await self._writer.run(lambda _: lock.other())
+            if other:
+                raise RefusedError(f"group {group} is read by {other}: a group has one member; stop it first")
             yield
         finally:
             await asyncio.get_running_loop().run_in_executor(self._writer.thread, lock.release)

@@ -1,31 +1,15 @@
-"""What every queue does. A new driver adds a line to DRIVERS."""
+"""What every queue does with messages. Drivers stand in `queues.py`."""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError
-from harvester.protocols import Delivery, Message, Queue, Subscription
+from harvester.errors import ConfigError, PayloadTooLargeError
+from harvester.protocols import Message
 from harvester.queues import open_queue
-
-
-class Driver(NamedTuple):
-    """One kind of queue, and what of the contract its server leaves to it."""
-
-    name: str
-    url: Callable[[Path, str], str]
-    """Of the queue that this name has in this directory; the same each time. Messages over 1 KiB are too large for it."""
-    one_member: bool = True
-    """Whether a second member of a group is refused; otherwise the two share the messages."""
-    seekable: bool = True
-    """Whether positions are numbers that an operator can set and look at."""
-
-
-DRIVERS = [Driver("sqlite", lambda directory, name: f"sqlite:///{directory}/{name}.db?max_message=1KiB&ballast=0")]
+from tests.contracts.queues import DRIVERS, Driver, bodies, drain, messages
 
 
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
@@ -38,27 +22,6 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 @pytest.fixture
 def url(driver: Driver, tmp_path: Path) -> str:
     return driver.url(tmp_path, "queue")
-
-
-def messages(*bodies: str, key: str = "k") -> list[Message]:
-    return [Message(key, body.encode()) for body in bodies]
-
-
-def bodies(deliveries: Sequence[Delivery]) -> list[str]:
-    return [delivery.message.body.decode() for delivery in deliveries]
-
-
-async def drain(subscription: Subscription, amount: int) -> list[Delivery]:
-    """`amount` messages, in as many calls as the driver needs."""
-    deliveries: list[Delivery] = []
-    until = time.monotonic() + 20
-    while len(deliveries) < amount and time.monotonic() < until:
-        deliveries += await subscription.receive(amount - len(deliveries), 0.5)
-    return deliveries
-
-
-async def left(queue: Queue, group: str) -> int:
-    return sum((await queue.lag(group)).values())
 
 
 async def test_every_group_receives_every_message(url: str) -> None:
@@ -134,30 +97,6 @@ async def test_several_batches_may_be_received_before_the_first_is_committed(url
             assert sorted(bodies(await drain(subscription, 2))) == sorted(bodies(batches[2]))
 
 
-async def test_committing_again_moves_and_counts_nothing(url: str) -> None:
-    async with open_queue(url) as queue:
-        await queue.publish(messages("a", "b", "c"))
-        async with queue.subscribe("g") as subscription:
-            first = await drain(subscription, 1)
-            second = await drain(subscription, 1)
-            await subscription.commit(first, {"consumed": 1})
-            await subscription.commit(second, {"consumed": 1})
-            await subscription.commit(first, {"consumed": 1})
-        assert await left(queue, "g") == 1
-        (group,) = await queue.groups()
-        assert group.counts == {"consumed": 2}
-
-
-async def test_a_new_group_begins_at_the_oldest_message_and_is_kept(url: str) -> None:
-    async with open_queue(url) as queue:
-        await queue.publish(messages("a"))
-        async with queue.subscribe("early") as subscription:
-            await subscription.commit(await drain(subscription, 1))
-        async with queue.subscribe("late") as subscription:
-            assert bodies(await drain(subscription, 1)) == ["a"]
-        assert sorted(group.name for group in await queue.groups()) == ["early", "late"]
-
-
 async def test_receive_gives_at_most_its_limit_and_nothing_for_none(url: str) -> None:
     async with open_queue(url) as queue:
         await queue.publish(messages(*"abcdef"))
@@ -219,18 +158,6 @@ async def test_counts_given_to_publish_add_up_by_owner_beside_what_the_queue_pro
     assert counts[""]["published"] == 3
 
 
-async def test_counts_given_to_commit_add_up_by_group(url: str) -> None:
-    async with open_queue(url) as queue:
-        await queue.publish(messages("a", "b", "c"))
-        async with queue.subscribe("g") as subscription:
-            await subscription.commit(await drain(subscription, 2), {"consumed": 2, "delivered": 2})
-            await subscription.commit(await drain(subscription, 1), {"consumed": 1, "filtered": 1})
-            await subscription.commit([], {"repaired": 4})
-    async with open_queue(url) as queue:
-        (group,) = await queue.groups()
-    assert group.counts == {"consumed": 3, "delivered": 2, "filtered": 1, "repaired": 4}
-
-
 async def test_f22_a_message_too_large_is_named_and_nothing_of_its_batch_is_published(url: str) -> None:
     large = Message("k", b"x" * 1025)
     async with open_queue(url) as queue:
@@ -241,82 +168,6 @@ async def test_f22_a_message_too_large_is_named_and_nothing_of_its_batch_is_publ
         await queue.publish([Message("k", b"x" * 1024)])
         async with queue.subscribe("g") as subscription:
             assert [len(d.message.body) for d in await subscription.receive(10, 5)] == [1024]
-
-
-async def test_lag_is_what_a_group_has_not_committed(url: str) -> None:
-    async with open_queue(url) as queue:
-        await queue.publish(messages("a", "b", "c"))
-        assert await left(queue, "g") == 3
-        async with queue.subscribe("g") as subscription:
-            deliveries = await drain(subscription, 3)
-            assert await left(queue, "g") == 3
-            await subscription.commit(deliveries[:2])
-            assert await left(queue, "g") == 1
-        (group,) = await queue.groups()
-        assert group.lag == 1
-
-
-async def test_e21_a_second_member_is_refused_with_the_name_of_the_first(driver: Driver, url: str) -> None:
-    if not driver.one_member:
-        return
-    async with open_queue(url) as queue, open_queue(url) as other:
-        async with queue.subscribe("g"):
-            (group,) = await other.groups()
-            assert group.owner
-            for each in (queue, other):
-                with pytest.raises(RefusedError, match=group.owner):
-                    await each.subscribe("g").__aenter__()
-            async with other.subscribe("another"):
-                pass
-        async with other.subscribe("g"):
-            pass
-        assert {group.owner for group in await queue.groups()} == {""}
-
-
-async def test_seek_reads_again_and_begins_the_counts_anew(driver: Driver, url: str) -> None:
-    if not driver.seekable:
-        return
-    async with open_queue(url) as queue:
-        await queue.publish(messages("a", "b", "c"))
-        async with queue.subscribe("g") as subscription:
-            deliveries = await drain(subscription, 3)
-            await subscription.commit(deliveries, {"consumed": 3})
-        await queue.seek("g", 0)
-        (group,) = await queue.groups()
-        assert (group.lag, group.counts) == (3, {})
-        await queue.seek("g", int(deliveries[1].position))
-        (group,) = await queue.groups()
-        assert (group.position, group.since) == (deliveries[1].position, deliveries[1].position)
-        async with queue.subscribe("g") as subscription:
-            assert bodies(await drain(subscription, 2)) == ["b", "c"]
-            with pytest.raises(RefusedError):
-                await queue.seek("g", 0)
-
-
-async def test_seek_refuses_what_is_not_kept_and_groups_that_do_not_exist(driver: Driver, url: str) -> None:
-    if not driver.seekable:
-        return
-    async with open_queue(url) as queue:
-        async with queue.subscribe("g"):
-            pass
-        with pytest.raises(RefusedError):
-            await queue.seek("g", 99)
-        with pytest.raises(RefusedError, match="g"):
-            await queue.seek("mistyped", 0)
-        assert [group.name for group in await queue.groups()] == ["g"]
-
-
-async def test_forget_drops_a_group_that_is_not_read(url: str) -> None:
-    async with open_queue(url) as queue:
-        await queue.publish(messages("a"))
-        async with queue.subscribe("g") as subscription:
-            await subscription.commit(await drain(subscription, 1))
-            with pytest.raises(RefusedError):
-                await queue.forget("g")
-        await queue.forget("g")
-        assert list(await queue.groups()) == []
-        async with queue.subscribe("g") as subscription:
-            assert bodies(await drain(subscription, 1)) == ["a"]
 
 
 async def test_peek_shows_messages_without_a_group(driver: Driver, url: str) -> None:
@@ -340,13 +191,6 @@ async def test_a_whole_queue_passes_its_check(url: str) -> None:
         async with queue.subscribe("g") as subscription:
             await subscription.commit(await drain(subscription, 1), {"consumed": 1, "delivered": 1})
             assert list(await queue.check()) == []
-
-
-@pytest.mark.parametrize("group", ["", "..", "a/b", "../x", ".hidden", "a b", "ä", "x" * 65])
-async def test_a_group_whose_name_could_leave_its_place_is_refused(url: str, group: str) -> None:
-    async with open_queue(url) as queue:
-        with pytest.raises(ConfigError):
-            await queue.subscribe(group).__aenter__()
 
 
 @pytest.mark.parametrize(

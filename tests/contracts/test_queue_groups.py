@@ -1,0 +1,140 @@
+"""What every queue does with consumer groups. Drivers stand in `queues.py`."""
+
+from pathlib import Path
+
+import pytest
+
+from harvester.errors import ConfigError, RefusedError
+from harvester.queues import open_queue
+from tests.contracts.queues import DRIVERS, Driver, bodies, drain, left, messages
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    found = request.param
+    assert isinstance(found, Driver)
+    return found
+
+
+@pytest.fixture
+def url(driver: Driver, tmp_path: Path) -> str:
+    return driver.url(tmp_path, "queue")
+
+
+async def test_committing_again_moves_and_counts_nothing(url: str) -> None:
+    async with open_queue(url) as queue:
+        await queue.publish(messages("a", "b", "c"))
+        async with queue.subscribe("g") as subscription:
+            first = await drain(subscription, 1)
+            second = await drain(subscription, 1)
+            await subscription.commit(first, {"consumed": 1})
+            await subscription.commit(second, {"consumed": 1})
+            await subscription.commit(first, {"consumed": 1})
+        assert await left(queue, "g") == 1
+        (group,) = await queue.groups()
+        assert group.counts == {"consumed": 2}
+
+
+async def test_a_new_group_begins_at_the_oldest_message_and_is_kept(url: str) -> None:
+    async with open_queue(url) as queue:
+        await queue.publish(messages("a"))
+        async with queue.subscribe("early") as subscription:
+            await subscription.commit(await drain(subscription, 1))
+        async with queue.subscribe("late") as subscription:
+            assert bodies(await drain(subscription, 1)) == ["a"]
+        assert sorted(group.name for group in await queue.groups()) == ["early", "late"]
+
+
+async def test_counts_given_to_commit_add_up_by_group(url: str) -> None:
+    async with open_queue(url) as queue:
+        await queue.publish(messages("a", "b", "c"))
+        async with queue.subscribe("g") as subscription:
+            await subscription.commit(await drain(subscription, 2), {"consumed": 2, "delivered": 2})
+            await subscription.commit(await drain(subscription, 1), {"consumed": 1, "filtered": 1})
+            await subscription.commit([], {"repaired": 4})
+    async with open_queue(url) as queue:
+        (group,) = await queue.groups()
+    assert group.counts == {"consumed": 3, "delivered": 2, "filtered": 1, "repaired": 4}
+
+
+async def test_lag_is_what_a_group_has_not_committed(url: str) -> None:
+    async with open_queue(url) as queue:
+        await queue.publish(messages("a", "b", "c"))
+        assert await left(queue, "g") == 3
+        async with queue.subscribe("g") as subscription:
+            deliveries = await drain(subscription, 3)
+            assert await left(queue, "g") == 3
+            await subscription.commit(deliveries[:2])
+            assert await left(queue, "g") == 1
+        (group,) = await queue.groups()
+        assert group.lag == 1
+
+
+async def test_e21_a_second_member_is_refused_with_the_name_of_the_first(driver: Driver, url: str) -> None:
+    if not driver.one_member:
+        return
+    async with open_queue(url) as queue, open_queue(url) as other:
+        async with queue.subscribe("g"):
+            (group,) = await other.groups()
+            assert group.owner
+            for each in (queue, other):
+                with pytest.raises(RefusedError, match=group.owner):
+                    await each.subscribe("g").__aenter__()
+            async with other.subscribe("another"):
+                pass
+        async with other.subscribe("g"):
+            pass
+        assert {group.owner for group in await queue.groups()} == {""}
+
+
+async def test_seek_reads_again_and_begins_the_counts_anew(driver: Driver, url: str) -> None:
+    if not driver.seekable:
+        return
+    async with open_queue(url) as queue:
+        await queue.publish(messages("a", "b", "c"))
+        async with queue.subscribe("g") as subscription:
+            deliveries = await drain(subscription, 3)
+            await subscription.commit(deliveries, {"consumed": 3})
+        await queue.seek("g", 0)
+        (group,) = await queue.groups()
+        assert (group.lag, group.counts) == (3, {})
+        await queue.seek("g", int(deliveries[1].position))
+        (group,) = await queue.groups()
+        assert (group.position, group.since) == (deliveries[1].position, deliveries[1].position)
+        async with queue.subscribe("g") as subscription:
+            assert bodies(await drain(subscription, 2)) == ["b", "c"]
+            with pytest.raises(RefusedError):
+                await queue.seek("g", 0)
+
+
+async def test_seek_refuses_what_is_not_kept_and_groups_that_do_not_exist(driver: Driver, url: str) -> None:
+    if not driver.seekable:
+        return
+    async with open_queue(url) as queue:
+        async with queue.subscribe("g"):
+            pass
+        with pytest.raises(RefusedError):
+            await queue.seek("g", 99)
+        with pytest.raises(RefusedError, match="g"):
+            await queue.seek("mistyped", 0)
+        assert [group.name for group in await queue.groups()] == ["g"]
+
+
+async def test_forget_drops_a_group_that_is_not_read(url: str) -> None:
+    async with open_queue(url) as queue:
+        await queue.publish(messages("a"))
+        async with queue.subscribe("g") as subscription:
+            await subscription.commit(await drain(subscription, 1))
+            with pytest.raises(RefusedError):
+                await queue.forget("g")
+        await queue.forget("g")
+        assert list(await queue.groups()) == []
+        async with queue.subscribe("g") as subscription:
+            assert bodies(await drain(subscription, 1)) == ["a"]
+
+
+@pytest.mark.parametrize("group", ["", "..", "a/b", "../x", ".hidden", "a b", "ä", "x" * 65])
+async def test_a_group_whose_name_could_leave_its_place_is_refused(url: str, group: str) -> None:
+    async with open_queue(url) as queue:
+        with pytest.raises(ConfigError):
+            await queue.subscribe(group).__aenter__()
