@@ -10,14 +10,17 @@ from typing import NamedTuple
 from consumers.breaker import Breaker
 from consumers.protocols import Enricher, Rejection, Sink
 from harvester import __version__, crash
-from harvester.errors import HarvesterError, InvalidEventError, TransientError
+from harvester.errors import HarvesterError, InvalidEventError, PermanentError, TransientError
 from harvester.event import Event, decode_event
 from harvester.logs import get_logger
 from harvester.metrics import SinkMetrics
 from harvester.protocols import DeadLetters, Delivery, Letter, letter_id
+from harvester.retry import TOLD_CAP
 
 _PENDING_AGAIN = timedelta(minutes=1)
 _LONGEST_PAUSE = 60.0
+_TRIES = 3
+"""How often a batch is tried before an exception that nobody named counts as the fault of one of its events."""
 
 
 class BreakerError(HarvesterError):
@@ -34,6 +37,11 @@ class _Work(NamedTuple):
     events: Sequence[Event]
     bodies: Sequence[bytes]
     positions: Sequence[str]
+
+    def halves(self) -> Sequence["_Work"]:
+        half = len(self.events) // 2
+        parts = (slice(half), slice(half, None))
+        return [_Work(self.events[part], self.bodies[part], self.positions[part]) for part in parts]
 
 
 class Processing:
@@ -130,24 +138,47 @@ class Processing:
                 positions.append(str(position))
         return _Work(events, bodies, positions), letters
 
-    async def _finish(self, work: _Work) -> tuple[list[Letter], list[Letter]]:
-        """Enrich and write; letters for the refused, and for those written without their enrichment."""
+    async def _finish(self, work: _Work, tries: int = _TRIES) -> tuple[list[Letter], list[Letter]]:
+        """Enrich and write; letters for the refused, and for those written without their enrichment.
+
+        An exception that nobody named is tried again, then the batch is halved until the event that causes it is alone (F34).
+        """
+        pause = self._first_pause
+        for left in reversed(range(tries)):
+            try:
+                return await self._through(work)
+            except (HarvesterError, OSError):
+                raise
+            except Exception as error:  # noqa: BLE001 - a poison event may raise anything
+                self._log.exception("a batch failed", error=str(error), events=len(work.events), tries_left=left)
+                if left:
+                    pause = await self._back_off(pause, error)
+                elif len(work.events) == 1:
+                    guilty = InvalidEventError(f"{type(error).__name__}: {error}", reason="exception")
+                    return [self._letter_of(work, 0, "write", guilty)], []
+        refused, pending = [], []
+        for half in work.halves():
+            more_refused, more_pending = await self._finish(half, 1)
+            refused += more_refused
+            pending += more_pending
+        return refused, pending
+
+    async def _through(self, work: _Work) -> tuple[list[Letter], list[Letter]]:
         events = work.events
         for enricher in self._enrichers:
             events = await enricher.enrich(events)
+            if len(events) != len(work.events):
+                raise PermanentError(f"enricher {enricher.name} was given {len(work.events)} events and gave back {len(events)}")
         crash.point("consume.after_enrich")
         rejections = await self._write(events)
         errors = {id(r.event): r.error for r in rejections}
         refused, pending = [], []
         for i, event in enumerate(events):
             if (error := errors.get(id(event))) is not None:
-                refused.append(self._letter(work.bodies[i], work.positions[i], "write", error, event_id=event.id, key=event.key))
+                refused.append(self._letter_of(work, i, "write", error))
             elif self._lacking(event):
-                due = datetime.now(UTC) + _PENDING_AGAIN
                 error = TransientError("written without enrichment: the look-up could not be made")
-                pending.append(
-                    self._letter(work.bodies[i], work.positions[i], "enrich", error, event_id=event.id, key=event.key, due=due)
-                )
+                pending.append(self._letter_of(work, i, "enrich", error, due=datetime.now(UTC) + _PENDING_AGAIN))
         return refused, pending
 
     def _lacking(self, event: Event) -> bool:
@@ -159,7 +190,7 @@ class Processing:
         todo, pause = events, self._first_pause
         while todo:
             try:
-                rejections = await self._bisected(todo)
+                rejections = await write_halving(self._sink, todo)
             except TransientError as error:
                 self._log.warning("write is tried again", error=str(error), events=len(todo), wait=pause)
                 pause = await self._back_off(pause, error)
@@ -168,25 +199,18 @@ class Processing:
             busy = [r for r in rejections if isinstance(r.error, TransientError)]
             todo = [r.event for r in busy]
             if busy:
-                pause = await self._back_off(pause, busy[0].error)
+                pause = await self._back_off(pause, max((r.error for r in busy), key=_told))
         return refused
 
-    async def _bisected(self, events: Sequence[Event]) -> list[Rejection]:
-        """A batch that is refused whole is halved until the guilty event is alone."""
-        try:
-            return list(await self._sink.write(events))
-        except InvalidEventError as error:
-            if len(events) == 1:
-                return [Rejection(events[0], error)]
-        half = len(events) // 2
-        return [*await self._bisected(events[:half]), *await self._bisected(events[half:])]
-
-    async def _back_off(self, pause: float, error: TransientError | InvalidEventError) -> float:
-        told = error.retry_after if isinstance(error, TransientError) else None
-        await self.pause(told if told is not None else pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+    async def _back_off(self, pause: float, error: Exception) -> float:
+        await self.pause(_told(error) or pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
         if self._stop.is_set():
             raise StoppedError(str(error)) from error
         return min(pause * 2, _LONGEST_PAUSE)
+
+    def _letter_of(self, work: _Work, i: int, stage: str, error: HarvesterError, *, due: datetime | None = None) -> Letter:
+        event = work.events[i]
+        return self._letter(work.bodies[i], work.positions[i], stage, error, event_id=event.id, key=event.key, due=due)
 
     def _letter(
         self,
@@ -224,3 +248,23 @@ class Processing:
         self._metrics.batch(len(deliveries), sum(len(d.message.body) for d in deliveries), seconds)
         if work.events:
             self._metrics.latency((datetime.now(UTC) - work.events[0].time).total_seconds())
+
+
+async def write_halving(sink: Sink, events: Sequence[Event]) -> list[Rejection]:
+    """Write; a batch that is refused whole is halved until the guilty event is alone."""
+    try:
+        rejections = list(await sink.write(events))
+    except InvalidEventError as error:
+        if len(events) == 1:
+            return [Rejection(events[0], error)]
+        half = len(events) // 2
+        return [*await write_halving(sink, events[:half]), *await write_halving(sink, events[half:])]
+    if rejections and not {id(r.event) for r in rejections} <= {id(e) for e in events}:
+        # Taken for written, it would be lost.
+        raise PermanentError(f"{sink.name}: an event was rejected that it was not given")
+    return rejections
+
+
+def _told(error: Exception) -> float:
+    """Seconds that the other side asked to wait; 0 is no answer: obeying it would be a storm without end."""
+    return min(error.retry_after or 0.0, TOLD_CAP) if isinstance(error, TransientError) else 0.0

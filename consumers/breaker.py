@@ -17,7 +17,8 @@ class Breaker:
     def opens(self, decided: int, refused: int) -> bool:
         """Whether a batch with these numbers opens it; the batch is remembered only if not."""
         if decided > MEMORY:
-            decided, refused = MEMORY, refused * MEMORY // decided
+            # By its share, rounded up: which of them were the last is not known.
+            decided, refused = MEMORY, -(-refused * MEMORY // decided)
         trial = deque(self._refused, maxlen=MEMORY)
         trial.extend([True] * refused)
         trial.extend([False] * (decided - refused))
