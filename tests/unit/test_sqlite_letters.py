@@ -22,7 +22,8 @@ async def main(url, name):
     async with open_letters(url) as letters:
         for n in range(20):
             pair = [f"{name}{n}{half}" for half in "ab"]
-            await letters.add([Letter(id=i, group=name, stage="write", reason="r", error="", body=b"", first=now, last=now) for i in pair])
+            about = {"group": name, "stage": "write", "reason": "r", "error": "", "body": b"", "first": now, "last": now}
+            await letters.add([Letter(id=id_, **about) for id_ in pair])
             print(*pair, flush=True)
 
 asyncio.run(main(*sys.argv[1:]))
