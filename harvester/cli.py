@@ -54,7 +54,11 @@ class _Commands(click.Group):
     },
 )
 @click.version_option(__version__, prog_name="harvest", message="%(prog)s %(version)s")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warn"]), help="How much is logged. [env: HARVESTER_LOG_LEVEL]")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warn"]),
+    help="Least level that is logged.  [env: HARVESTER_LOG_LEVEL; default: info]",
+)
 @click.pass_context
 def cli(ctx: click.Context, log_level: str | None) -> None:
     """Harvest events from vendor APIs: nothing lost, nothing doubled, and you can prove it.

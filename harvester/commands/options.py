@@ -2,46 +2,58 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
+
+from harvester.errors import RefusedError
+from harvester.options import Option, options_of
+from harvester.sources import SOURCES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def setting(model: type[BaseModel], field: str, *names: str, flag: bool = False) -> Callable[[F], F]:
+def setting(model: type[BaseModel], field: str, *names: str) -> Callable[[F], F]:
     """A click option that sets one field of a settings model for this run; it is collected in `ctx.obj`."""
-    info = model.model_fields[field]
-    variables = [str(choice) for choice in info.validation_alias.choices]  # type: ignore[union-attr]
-    secret = "Secret" in str(info.annotation)
+    option = next(o for o in options_of(model) if o.field == field)
 
-    def collect(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # noqa: ARG001 - click's signature
+    def collect(ctx: click.Context, _: click.Parameter, value: Any) -> None:
         if value is None or ctx.resilient_parsing:
             return
-        if secret:
-            click.echo(f"warning: other users of this host can see {names[-1]}; set {variables[0]} instead", err=True)
-        ctx.find_root().ensure_object(dict)[variables[0]] = value
+        if option.secret:
+            click.echo(f"warning: other users of this host can see {names[-1]}; set {option.name} instead", err=True)
+        ctx.find_root().ensure_object(dict)[option.name] = value
 
-    default = (
-        "required" if info.default is PydanticUndefined else f"default: {'none' if info.default in (None, '') else info.default}"
+    default = "required" if option.info.is_required() else f"default: {option.default or 'none'}"
+    text = f"{option.info.description}  [env: {', '.join(option.names)}; {default}]"
+    decorator: Callable[[F], F] = click.option(
+        *names, expose_value=False, callback=collect, help=text, default=None, type=_kind(option)
     )
-    text = f"{info.description}  [env: {', '.join(variables)}; {default}]"
-    kind: Any = {int: click.INT, float: click.FLOAT}.get(info.annotation)  # type: ignore[arg-type]
-    more: dict[str, Any] = {"is_flag": True, "flag_value": True} if flag else {"type": kind}
-    decorator: Callable[[F], F] = click.option(*names, expose_value=False, callback=collect, help=text, default=None, **more)
     return decorator
+
+
+def _kind(option: Option) -> Any:
+    """What click can check of the setting, so that a wrong value is wrong usage and is told with the option's name."""
+    annotation = option.info.annotation
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    least = next((m.ge for m in option.info.metadata if hasattr(m, "ge")), None)
+    if annotation is int:
+        return click.IntRange(min=least)
+    if annotation is float:
+        return click.FloatRange(min=least)
+    return click.STRING
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
+stream_option = click.option("--stream", default="", help="One stream of the source.  [default: the only one]")
+source_type = click.Choice(tuple(SOURCES))
 
 
 def confirmed(question: str, *, yes: bool) -> None:
     """Ask on a terminal; off one, --yes is needed. RefusedError (exit 4) without consent."""
-    from harvester.errors import RefusedError
-
     if yes:
         return
     if not sys.stdin.isatty():
