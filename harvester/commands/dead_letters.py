@@ -28,9 +28,9 @@ def command() -> None:
 def _chosen_by(function: F) -> F:
     """The options that choose letters."""
     for option in (
-        click.option("--group", default="", help="Only of this sink or source."),
-        click.option("--reason", default="", help="Only with this reason."),
-        click.option("--since", metavar="TIME", help="Only those first seen since."),
+        click.option("--group", default="", help="Only of this sink or source.  [default: any]"),
+        click.option("--reason", default="", help="Only with this reason.  [default: any]"),
+        click.option("--since", metavar="TIME", help="Only those first seen since.  [default: ever]"),
     ):
         function = option(function)
     return function
@@ -151,7 +151,13 @@ async def _matching(
 async def _ids(
     letters: DeadLetters, core: CoreSettings, ids: tuple[str, ...], group: str, reason: str, since: str | None
 ) -> list[str]:
-    return [x.id async for x in _matching(letters, core, group, reason, since) if not ids or x.id.startswith(ids)]
+    """The ids of the letters chosen. Exit 2 when one that is given is the beginning of no letter's id, or of several."""
+    found = [x.id async for x in _matching(letters, core, group, reason, since)]
+    for given in ids:
+        amount = sum(one.startswith(given) for one in found)
+        if amount != 1:
+            raise click.BadParameter(f"{amount:,} letters begin with {given!r}: harvest dead-letters list", param_hint="ID")
+    return [one for one in found if not ids or one.startswith(ids)]
 
 
 def _facts(letter: Letter) -> dict[str, Any]:
