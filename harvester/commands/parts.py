@@ -28,7 +28,7 @@ from harvester.metrics import HttpMetrics
 from harvester.protocols import CoverageStore, DeadLetters, Queue, Source
 from harvester.queues import open_queue
 from harvester.retry import Retry, Wait
-from harvester.settings import CoreSettings, load
+from harvester.settings import CoreSettings, inspect, load
 from harvester.sources import SOURCES
 from harvester.sources.opencast import OpencastSettings, http_settings
 
@@ -37,7 +37,10 @@ QUICK = Retry(attempts=1)
 
 
 def settings(*families: type[BaseModel]) -> Loaded:
-    """The settings of these families and the core, with what the command line set. Starts the logs."""
+    """The settings of these families and the core, with what the command line set. Starts the logs.
+
+    To be asked for once a command, for it tells of old names.
+    """
     overrides = click.get_current_context().find_root().obj or {}
     loaded = load(CoreSettings, *families, overrides=overrides)
     for warning in loaded.warnings:
@@ -47,9 +50,10 @@ def settings(*families: type[BaseModel]) -> Loaded:
 
 
 def configured_sources() -> tuple[str, ...]:
-    """The sources that the settings name."""
-    names: tuple[str, ...] = settings().get(CoreSettings).sources
-    return names
+    """The sources that the settings name; what is wrong with other settings is told later, all at once."""
+    overrides = click.get_current_context().find_root().obj or {}
+    core = inspect(CoreSettings, overrides=overrides).models.get(CoreSettings)
+    return core.sources if isinstance(core, CoreSettings) else tuple(SOURCES)
 
 
 def source_settings(name: str) -> type[BaseModel]:
@@ -96,7 +100,10 @@ async def open_stores(core: CoreSettings) -> AsyncIterator[Stores]:
 
 @asynccontextmanager
 async def open_enrichers(loaded: Loaded, retry: Retry) -> AsyncIterator[Sequence[Enricher]]:
-    """All enrichers; none while no Opencast is set, whose episodes they would look up."""
+    """All enrichers; none when the settings of the Opencast whose episodes they look up were not asked for."""
+    if OpencastSettings not in loaded.models:
+        yield []
+        return
     async with AsyncExitStack() as stack:
         cache = await stack.enter_async_context(open_cache(loaded.get(CoreSettings).cache_url))
         episodes = await stack.enter_async_context(
