@@ -7,8 +7,8 @@ import msgspec
 
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
-from harvester.commands.harvesting import Shot, open_shot, tell
-from harvester.commands.options import json_option
+from harvester.commands.harvesting import FILLING, Shot, open_shot, tell
+from harvester.commands.options import json_option, source_type, stream_option
 from harvester.commands.progress import bar
 from harvester.commands.times import ordered, parse_time, shown
 from harvester.coverage import Interval, Intervals, cut
@@ -18,10 +18,10 @@ from harvester.settings import CoreSettings
 
 
 @click.command("backfill")
-@click.argument("source", default="opencast")
-@click.option("--stream", default="", help="One stream of the source.  [default: the only one]")
-@click.option("-s", "--start", required=True, metavar="TIME", help="How far back to read.")
-@click.option("-e", "--end", metavar="TIME", help="Time to read up to.  [default: the start of what is read]")
+@click.argument("source", default="opencast", type=source_type)
+@stream_option
+@click.option("-s", "--start", required=True, metavar="TIME", help="How far back to read.  [required]")
+@click.option("-e", "--end", metavar="TIME", help="Time to read up to.  [default: the live edge]")
 @click.option("--again", is_flag=True, help="Read also what is read already.")
 @click.option("--dry-run", is_flag=True, help="Say what would be read, and stop.")
 @json_option
@@ -51,7 +51,7 @@ async def _backfill(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    async with open_shot(loaded, source, stream, hold=not dry_run) as shot:
+    async with open_shot(loaded, source, stream, hold="" if dry_run else FILLING) as shot:
         coverage = shot.book.coverage(shot.stream.name)
         end = min(last or coverage.live_edge or shot.source.now(), shot.source.now())
         ordered(first, end, "the range")

@@ -1,7 +1,7 @@
 """`harvest coverage`: what is read, what is final, what is missing."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import click
 import msgspec
@@ -9,12 +9,12 @@ import msgspec
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
 from harvester.commands.backfill import fill
-from harvester.commands.harvesting import open_shot, tell
+from harvester.commands.harvesting import FILLING, PRINTED, open_shot, tell
 from harvester.commands.options import confirmed, json_option, yes_option
 from harvester.commands.times import ordered, parse_time, shown
 from harvester.coverage import Coverage, Interval, Intervals
 from harvester.coverages import open_coverages
-from harvester.errors import ConfigError
+from harvester.errors import ConfigError, RefusedError
 from harvester.loading import Loaded
 from harvester.protocols import CoverageStore
 from harvester.service import run_once
@@ -53,23 +53,25 @@ def gaps(name: str, as_json: bool) -> int:
 
 @command.command("fill")
 @click.argument("name", default="useractions")
-@click.option("-s", "--start", metavar="TIME", help="Fill from here on only.")
-@click.option("-e", "--end", metavar="TIME", help="Fill up to here only.")
+@click.option("-s", "--start", metavar="TIME", help="Fill from here on only.  [default: all gaps]")
+@click.option("-e", "--end", metavar="TIME", help="Fill up to here only.  [default: all gaps]")
 @json_option
 def fill_gaps(name: str, start: str | None, end: str | None, as_json: bool) -> int:
     """Read the gaps of NAME."""
-    source, stream = _split(name)
+    source, stream = _split(name, printed=False)
     loaded = parts.settings(parts.source_settings(source), EpisodeSettings)
     zone = loaded.get(CoreSettings).timezone
     first = parse_time(start, zone, "--start") if start else None
     last = parse_time(end, zone, "--end") if end else None
+    if first and last:
+        ordered(first, last, "--start/--end")
     return run_once(_fill(loaded, source, stream, first, last, as_json=as_json))
 
 
 @command.command("set")
 @click.argument("name")
-@click.option("-s", "--start", required=True, metavar="TIME", help="Where the stream begins.")
-@click.option("-u", "--read-until", metavar="TIME", help="Up to here it counts as read, and as final.")
+@click.option("-s", "--start", required=True, metavar="TIME", help="Where the stream begins.  [required]")
+@click.option("-u", "--read-until", metavar="TIME", help="Up to here it counts as read, and as final.  [default: --start]")
 @yes_option
 def set_(name: str, start: str, read_until: str | None, yes: bool) -> int:
     """State what is read of NAME, in place of what is known: for moving in from another tool.
@@ -84,6 +86,8 @@ def set_(name: str, start: str, read_until: str | None, yes: bool) -> int:
         last = parse_time(read_until, core.timezone, "--read-until") if read_until else first
         if read_until:
             ordered(first, last, "--start/--read-until")
+        if last > datetime.now(UTC):
+            raise click.UsageError(f"{shown(last)} is in the future: nothing is read of it")
         confirmed(f"Set {source}/{stream} to begin at {shown(first)} and be read up to {shown(last)}?", yes=yes)
         read = Intervals([(first, last)])
         await store.reset(source, stream, Coverage(start=first, read=read, settled=read))
@@ -104,28 +108,40 @@ def reset(name: str, yes: bool) -> int:
     source, stream = _split(name)
 
     async def act(store: CoverageStore, core: CoreSettings) -> int:  # noqa: ARG001 - one shape for all
-        streams = [stream] if stream else await _streams(store, source)
-        confirmed(f"Forget what is read of {source} ({', '.join(streams) or 'nothing readable'})?", yes=yes)
-        for one in streams or ["all"]:
+        known = await _streams(store, source)
+        if known is not None and not ({stream} & known if stream else known):
+            click.echo(f"nothing is recorded of {name}: there is nothing to forget", err=True)
+            return 0
+        streams = [stream] if stream else sorted(known or {s for one, s in _STREAMS.values() if one == source} or {"all"})
+        confirmed(f"Forget what is read of {source} ({', '.join(streams)})?", yes=yes)
+        for one in streams:
             await store.reset(source, one, Coverage())
-        click.echo(f"{source}: {', '.join(streams) or 'book'} reset", err=True)
+        click.echo(f"{source}: {', '.join(streams)} reset", err=True)
         return 0
 
     return run_once(_with_store(act))
 
 
-async def _streams(store: CoverageStore, source: str) -> list[str]:
+async def _streams(store: CoverageStore, source: str) -> set[str] | None:
+    """The streams of a book; None when it is damaged, or claims the future: the reset is what mends that."""
     try:
-        return sorted((await store.load(source)).streams)
-    except ConfigError:  # damaged beyond reading: the reset is what mends it
-        return []
+        return set((await store.load(source)).streams)
+    except (ConfigError, RefusedError):
+        return None
 
 
-def _split(name: str, *, whole: bool = False) -> tuple[str, str]:
-    """A name as source and stream; "" for all streams of the source."""
+def _split(name: str, *, whole: bool = False, printed: bool = True) -> tuple[str, str]:
+    """A name as source and stream; "" for all streams of the source. Exit 2 for a source that there is not.
+
+    `printed`: also the books of what was printed, such as opencast.stdout.
+    """
     if name in _STREAMS:
         return _STREAMS[name]
     source, _, stream = name.partition("/")
+    known = [*SOURCES, *(f"{s}.{PRINTED}" for s in SOURCES if printed)]
+    if source not in known:
+        named = ", ".join([*_STREAMS, *known])
+        raise click.BadParameter(f"there is no source {source!r}; there are: {named}", param_hint="NAME")
     if whole and not stream:
         raise click.BadParameter(f"{name!r}: name a stream, such as opencast/useractions", param_hint="NAME")
     return source, stream
@@ -140,9 +156,12 @@ async def _with_store(act: Callable[[CoverageStore, CoreSettings], Awaitable[int
 async def _chosen(store: CoverageStore, name: str) -> dict[str, Coverage]:
     source, stream = _split(name) if name else ("", "")
     found = {}
-    for key in [source] if source else [k for s in SOURCES for k in (s, f"{s}.stdout")]:
-        book = await store.load(key)
-        found.update({f"{key}/{n}": c for n, c in sorted(book.streams.items()) if stream in ("", n)})
+    for key in [source] if source else [k for s in SOURCES for k in (s, f"{s}.{PRINTED}")]:
+        streams = (await store.load(key)).streams
+        if stream and streams and stream not in streams:
+            there = ", ".join(sorted(streams))
+            raise click.BadParameter(f"{key} has no stream {stream!r}; there are: {there}", param_hint="NAME")
+        found.update({f"{key}/{n}": c for n, c in sorted(streams.items()) if stream in ("", n)})
     return found
 
 
@@ -193,7 +212,7 @@ def _screen(name: str, coverage: Coverage) -> list[str]:
 def _bar(coverage: Coverage, span: Interval) -> str:
     """The span in cells; a cell shows the worst that is in it, so that no gap is too small to be seen."""
     step = (span.end - span.start) / _WIDTH
-    cells = [[(span.start + i * step, span.start + (i + 1) * step)] for i in range(_WIDTH)]
+    cells = [[(span.start + i * step, min(span.start + (i + 1) * step, span.end))] for i in range(_WIDTH)]
     return "".join("·" if Intervals(c) - coverage.read else "▒" if Intervals(c) - coverage.settled else "█" for c in cells)
 
 
@@ -211,12 +230,11 @@ async def _gaps(store: CoverageStore, name: str, *, as_json: bool) -> int:
 
 
 async def _fill(loaded: Loaded, source: str, stream: str, first: datetime | None, last: datetime | None, *, as_json: bool) -> int:
-    async with open_shot(loaded, source, stream) as shot:
+    async with open_shot(loaded, source, stream, hold=FILLING) as shot:
         todo = shot.book.coverage(shot.stream.name).gaps()
         if todo and (first or last):
             todo &= [(first or todo[0].start, last or todo[-1].end)]
         if not todo:
             click.echo("no gaps: nothing to fill", err=True)
-            return 0
         await fill(shot, todo)
         return tell(shot, "fill", as_json=as_json)

@@ -1,11 +1,9 @@
 """What the one-shot harvest commands share: open everything, hold the stream, harvest, say what was done."""
 
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import click
@@ -13,12 +11,15 @@ import msgspec
 
 from consumers.direct import DirectQueue
 from harvester.commands import parts
-from harvester.commands.times import shown
+from harvester.commands.times import parse_time, shown
+from harvester.coverage import Intervals
 from harvester.coverages import open_coverages
 from harvester.errors import ConfigError
 from harvester.harvest import Harvest, Limits
+from harvester.layers import COMMAND_LINE
 from harvester.letters import open_letters
 from harvester.loading import Loaded
+from harvester.lock import me
 from harvester.openbook import OpenBook
 from harvester.protocols import Outlet, Source, Stream
 from harvester.queues import open_queue
@@ -26,11 +27,9 @@ from harvester.retry import ONE_SHOT
 from harvester.settings import CoreSettings
 
 PRINTED = "stdout"
-
-
-def owner() -> str:
-    """Who holds a lease: host and process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+HARVESTING = "{stream}"
+FILLING = "{stream} backfill"
+"""Leases: live harvests of a stream exclude each other, and so do those that fill its history, which may run beside."""
 
 
 class Shot(NamedTuple):
@@ -40,7 +39,10 @@ class Shot(NamedTuple):
     stream: Stream
     book: OpenBook
     harvest: Harvest
+    limits: Limits
     began: float
+    gaps: Intervals
+    """What was missing before."""
 
 
 @asynccontextmanager
@@ -50,10 +52,9 @@ async def open_shot(
     stream_name: str = "",
     *,
     printing: bool = False,
-    hold: bool = True,
-    limits: Limits | None = None,
+    hold: str = HARVESTING,
 ) -> AsyncIterator[Shot]:
-    """Open a source and one of its streams (the only one when not named), hold its lease, load its book.
+    """Open a source and one of its streams (the only one when not named), hold its lease ("": none), load its book.
 
     A printing run has a book of its own and needs no queue. What was added to the book is stored when this ends, however it ends.
     """
@@ -69,32 +70,58 @@ async def open_shot(
         else:
             queue = await stack.enter_async_context(open_queue(core.queue_url))
         key = f"{source_name}.{PRINTED}" if printing else source_name
-        if hold:
-            await stack.enter_async_context(store.lease(key, stream_name or "all", owner()))
         book = OpenBook(store, key, queue.id, pace=timedelta(seconds=core.coverage_pace))
-        await book.load()
+        await book.load()  # before the network: a book of another queue is refused at once
         source = await stack.enter_async_context(parts.open_source(source_name, loaded, ONE_SHOT))
         stream = named_stream(await source.streams(), stream_name)
-        harvest = Harvest(source, stream, queue, book, letters, limits=limits or parts.limits(core))
+        if hold:
+            await stack.enter_async_context(store.lease(key, hold.format(stream=stream.name), me()))
+            await book.load()  # anew, for whoever held it until now has added to it
+        limits = parts.limits(core)
+        if hold == FILLING:  # whoever fills history knows that it is long
+            limits = limits._replace(span_policy="windows")
+        harvest = Harvest(source, stream, queue, book, letters, limits=limits)
         try:
-            yield Shot(source, stream, book, harvest, began)
+            yield Shot(source, stream, book, harvest, limits, began, book.coverage(stream.name).gaps())
         finally:
             await book.flush()
 
 
 def named_stream(streams: Sequence[Stream], name: str) -> Stream:
-    """The stream of that name. ConfigError naming those there are."""
+    """The stream of that name, the only one when it is "". Exit 2 naming those there are."""
     found = [s for s in streams if s.name == name or not name]
     if len(found) != 1:
-        raise ConfigError(f"there is no stream {name!r}; there are: {', '.join(s.name for s in streams)}")
+        wrong = f"there is no stream {name!r}" if name else "name one stream"
+        raise click.BadParameter(f"{wrong}; there are: {', '.join(s.name for s in streams)}", param_hint="--stream")
     return found[0]
 
 
+def start_set(name: str, loaded: Loaded) -> datetime | None:
+    """Where a source begins of which nothing is known, if that is set. ConfigError when it is no time."""
+    text = str(getattr(loaded.get(parts.source_settings(name)), "start", ""))
+    try:
+        return parse_time(text, loaded.get(CoreSettings).timezone, "start") if text else None
+    except click.BadParameter as error:
+        raise ConfigError(f"HARVESTER_{name.upper()}_START: {error.message}") from error
+
+
+def first_start(source: Source, loaded: Loaded) -> datetime:
+    """Where a stream begins of which nothing is known: as set for the source, else the default interval before now.
+
+    An interval on the command line goes before a start that is set elsewhere.
+    """
+    start = start_set(source.name, loaded)
+    if start and loaded.origin("HARVESTER_DEFAULT_INTERVAL") != COMMAND_LINE:
+        return start
+    return source.now() - timedelta(minutes=loaded.get(CoreSettings).default_interval)
+
+
 def tell(shot: Shot, title: str, *, as_json: bool) -> int:
-    """Say what was done, to people on stderr or as JSON on stdout; the exit code: 0, or 5 with dead letters."""
+    """Say what was done, to people on stderr or as JSON on stdout; the exit code: 0, or 5 with dead letters or new gaps."""
     totals, coverage = shot.harvest.totals, shot.book.coverage(shot.stream.name)
     seconds = time.monotonic() - shot.began
     gaps = coverage.gaps()
+    new = gaps - shot.gaps
     if as_json:
         report = {
             "source": shot.source.name,
@@ -106,12 +133,15 @@ def tell(shot: Shot, title: str, *, as_json: bool) -> int:
             "gaps": [[g.start, g.end] for g in gaps],
         }
         click.echo(msgspec.json.encode(report))
+    edges = f"read up to {shown(coverage.live_edge)}, final up to {shown(coverage.watermark)}"
     click.echo(
         f"{title}: read {totals['read']:,} = published {totals['published']:,} + repeats left out {totals['filtered']:,} + "
-        f"dead letters {totals['dead_lettered']:,} in {seconds:.1f} s; read up to {shown(coverage.live_edge)}, "
-        f"final up to {shown(coverage.watermark)}{f', {len(gaps)} gaps' if gaps else ''}",
+        f"dead letters {totals['dead_lettered']:,} in {seconds:.1f} s; "
+        f"{edges if coverage.start else 'nothing is recorded as read'}{f', {len(gaps)} gaps' if gaps else ''}",
         err=True,
     )
     if totals["dead_lettered"]:
         click.echo(f"dead letters: harvest dead-letters list --group {shot.source.name}", err=True)
-    return 5 if totals["dead_lettered"] else 0
+    for gap in new:
+        click.echo(f"not read: {shown(gap.start)} … {shown(gap.end)}; harvest coverage fill {shot.source.name}", err=True)
+    return 5 if totals["dead_lettered"] or new else 0

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 import click
 
 from consumers.enrichers.opencast import EpisodeSettings
-from harvester.commands import parts
+from harvester.commands import parts, spans
 from harvester.commands.harvesting import named_stream, open_shot, tell
-from harvester.commands.options import json_option
+from harvester.commands.options import json_option, source_type, stream_option
 from harvester.commands.progress import bar
-from harvester.commands.times import ordered, parse_time
+from harvester.commands.times import begun, ordered, parse_time
 from harvester.coverage import Interval, plan
 from harvester.event import encode_event
 from harvester.loading import Loaded
@@ -19,13 +19,13 @@ from harvester.settings import CoreSettings
 
 
 @click.command("once")
-@click.argument("source")
-@click.option("--stream", default="", help="One stream of the source.  [default: the only one]")
+@click.argument("source", type=source_type)
+@stream_option
 @click.option("--since", metavar="TIME", help="First time to read.  [default: an hour before --until]")
 @click.option("--until", metavar="TIME", help="Time to read up to.  [default: now]")
 @click.option("--dry-run", is_flag=True, help="Print events as JSON lines; nothing is published or recorded.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many events; with --dry-run.")
-@click.option("-o", "--output", type=click.Choice(["ndjson"]), default="ndjson", help="How --dry-run prints.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many events; with --dry-run.  [default: none]")
+@click.option("-o", "--output", type=click.Choice(["ndjson"]), default="ndjson", show_default=True, help="How --dry-run prints.")
 @json_option
 def command(
     source: str,
@@ -42,6 +42,8 @@ def command(
     \b
     harvest once opencast --since 2026-11-22 --dry-run --limit 20
     """
+    if as_json and dry_run:
+        raise click.UsageError("--json is for what was done; --dry-run prints JSON lines by itself")
     if limit and not dry_run:
         raise click.UsageError("--limit goes with --dry-run: half a window cannot be recorded as read")
     loaded = parts.settings(parts.source_settings(source), EpisodeSettings)
@@ -57,9 +59,7 @@ def command(
 
 def _span(first: datetime | None, last: datetime | None, now: datetime) -> Interval:
     end = last or now
-    span = Interval(first or end - timedelta(hours=1), end)
-    ordered(span.start, span.end, "--since/--until")
-    return span
+    return begun(Interval(first or end - timedelta(hours=1), end), now, "--since/--until")
 
 
 async def _look(
@@ -86,6 +86,7 @@ async def _look(
 async def _read(loaded: Loaded, source: str, stream: str, first: datetime | None, last: datetime | None, *, as_json: bool) -> int:
     async with open_shot(loaded, source, stream) as shot:
         span = _span(first, last, shot.source.now())
+        spans.allow(span, shot.stream, shot.limits, ranged=True)
         if shot.book.coverage(shot.stream.name).start is None:
             await shot.book.begin(shot.stream.name, span.start)
         with bar(source, span.end - span.start) as shown:

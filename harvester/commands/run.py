@@ -1,21 +1,23 @@
 """`harvest run`: the daemon."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import click
 
 from consumers.consume import consume
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester import metrics
-from harvester.commands import parts
-from harvester.commands.harvesting import owner
-from harvester.commands.times import parse_time
-from harvester.errors import CoverageResetError
+from harvester.commands import parts, spans
+from harvester.commands.harvesting import HARVESTING, first_start, start_set
+from harvester.commands.options import source_type
+from harvester.coverage import Interval, live_window
+from harvester.errors import CoverageResetError, PermanentError, RefusedError
 from harvester.harvest import Harvest
 from harvester.loading import Loaded
+from harvester.lock import me
 from harvester.logs import get_logger
 from harvester.openbook import OpenBook
 from harvester.protocols import Source, Stream
@@ -25,37 +27,48 @@ from harvester.settings import CoreSettings
 
 
 @click.command("run")
-@click.option("--source", "sources", multiple=True, help="Harvest only this source; may be given several times.")
-@click.option("--sink", "sinks", multiple=True, help="Feed this sink; may be given several times.  [env: HARVESTER_SINKS]")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    type=source_type,
+    help="Harvest only this source; may be given several times.  [env: HARVESTER_SOURCES; default: opencast]",
+)
+@click.option(
+    "--sink",
+    "sinks",
+    multiple=True,
+    help="Feed this sink; may be given several times.  [env: HARVESTER_SINKS; default: duckdb]",
+)
 @click.option("--no-consume", is_flag=True, help="Only harvest; consumers run elsewhere.")
 @click.option("--accept-rejections", is_flag=True, help="Go on however many events a sink refuses.")
 def command(sources: tuple[str, ...], sinks: tuple[str, ...], no_consume: bool, accept_rejections: bool) -> int:
     """Harvest for ever, and feed the sinks. SIGTERM finishes what is in flight and exits 0; a second signal ends at once."""
-    names = sources or parts.configured_sources()
+    names = dict.fromkeys(sources or parts.configured_sources())
     loaded = parts.settings(*[parts.source_settings(n) for n in names], EpisodeSettings)
     core = loaded.get(CoreSettings)
-    feeds = () if no_consume else sinks or core.sinks
+    feeds = () if no_consume else dict.fromkeys(sinks or core.sinks)
+    for name in names:
+        start_set(name, loaded)
 
     async def work(stop: asyncio.Event) -> None:
         async with AsyncExitStack() as stack:
             stores = await stack.enter_async_context(parts.open_stores(core))
-            if core.listen:
-                await stack.enter_async_context(metrics.serve(core.listen))
+            address = await stack.enter_async_context(metrics.serve(core.listen))
+            get_logger("service").info("started", sources=[*names], sinks=[*feeds], metrics=address or "off")
+            group = await stack.enter_async_context(asyncio.TaskGroup())
             for name in names:
-                await stack.enter_async_context(_held(stores, name))
-            async with asyncio.TaskGroup() as group:
-                for name in names:
-                    group.create_task(_harvesting(name, loaded, stores, stop))
-                for name in feeds:
-                    group.create_task(feeding(name, loaded, stores, stop, accept_rejections=accept_rejections))
+                group.create_task(_harvesting(name, loaded, stores, stop))
+            for name in feeds:
+                group.create_task(feeding(name, loaded, stores, stop, accept_rejections=accept_rejections))
 
     return run_daemon(work, core)
 
 
-def run_daemon(work: object, core: CoreSettings) -> int:
+def run_daemon(work: Callable[[asyncio.Event], Awaitable[None]], core: CoreSettings) -> int:
     """Run until a signal; the errors that stop a process come out of their groups."""
     try:
-        asyncio.run(until_signal(work, drain=core.drain_timeout))  # type: ignore[arg-type]
+        asyncio.run(until_signal(work, drain=core.drain_timeout))
     except BaseExceptionGroup as group:
         raise _first(group) from group
     return 0
@@ -68,20 +81,20 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-@asynccontextmanager
-async def _held(stores: parts.Stores, source: str) -> AsyncIterator[None]:
-    async with stores.coverages.lease(source, "all", owner()):
-        yield
-
-
 async def _harvesting(name: str, loaded: Loaded, stores: parts.Stores, stop: asyncio.Event) -> None:
-    core = loaded.get(CoreSettings)
+    """One source until the stop, which ends whatever it waits for; windows that are done stay done."""
+    core, held = loaded.get(CoreSettings), set[str]()
 
     async def work() -> None:
         book = OpenBook(stores.coverages, name, stores.queue.id, pace=timedelta(seconds=core.coverage_pace))
         await book.load()
         async with parts.open_source(name, loaded, DAEMON) as source:
             streams = await source.streams()
+            for stream in streams:
+                if stream.name not in held:
+                    await leases.enter_async_context(stores.coverages.lease(name, HARVESTING.format(stream=stream.name), me()))
+                    held.add(stream.name)
+            await book.load()  # anew, for whoever held them until now has added to it
             try:
                 async with asyncio.TaskGroup() as group:
                     for stream in streams:
@@ -89,43 +102,51 @@ async def _harvesting(name: str, loaded: Loaded, stores: parts.Stores, stop: asy
             finally:
                 await book.flush()
 
-    await supervise(name, work, stop)
+    # Held until the end, so that nobody comes in between while the source is started anew.
+    async with AsyncExitStack() as leases:
+        await supervise(name, lambda: _unless(stop, work), stop)
+
+
+async def _unless(stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work; the stop cancels it."""
+    task, stopping = asyncio.ensure_future(work()), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        task.cancel()
+        stopping.cancel()
+        await asyncio.gather(task, stopping, return_exceptions=True)
+    if not task.cancelled():
+        task.result()
 
 
 async def _stream(
     source: Source, stream: Stream, book: OpenBook, loaded: Loaded, stores: parts.Stores, stop: asyncio.Event
 ) -> None:
     core = loaded.get(CoreSettings)
-    harvest = Harvest(source, stream, stores.queue, book, stores.letters, limits=parts.limits(core))
+    limits = parts.limits(core)
+    harvest = Harvest(source, stream, stores.queue, book, stores.letters, limits=limits)
     log = get_logger("harvest").bind(source=source.name, stream=stream.name)
 
     async def work() -> None:
         while not stop.is_set():
+            first, now = first_start(source, loaded), source.now()
+            coverage = book.coverage(stream.name)
+            span = live_window(coverage, now, stream.timing) if coverage.start else Interval(min(first, now), now)
             try:
-                polling = asyncio.ensure_future(harvest.poll(_first_start(source, loaded)))
-                stopping = asyncio.ensure_future(stop.wait())
-                await asyncio.wait([polling, stopping], return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
-                if not polling.done():
-                    polling.cancel()
-                    await asyncio.gather(polling, return_exceptions=True)
-                    return
-                polling.result()
+                spans.allow(span, stream, limits, daemon=True)
+            except RefusedError as error:
+                # This stream waits for a person; the sinks and the other streams go on.
+                raise PermanentError(str(error)) from error
+            try:
+                await harvest.poll(first)
                 await harvest.reread()
             except CoverageResetError:
-                log.warning("the book was reset: beginning as it says")
+                log.warning("the book was reset or deleted: beginning as it says")
                 continue
             await sleep_until(stop, core.poll_interval)
 
     await supervise(f"{source.name}/{stream.name}", work, stop)
-
-
-def _first_start(source: Source, loaded: Loaded) -> datetime:
-    core = loaded.get(CoreSettings)
-    start = str(getattr(loaded.get(parts.source_settings(source.name)), "start", ""))
-    if start:
-        return parse_time(start, core.timezone, "start")
-    return source.now() - timedelta(minutes=core.default_interval)
 
 
 async def feeding(

@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from harvester.coverage import Interval
+
 _FORMS = {14: "%Y%m%d%H%M%S", 12: "%Y%m%d%H%M", 8: "%Y%m%d"}
 
 
@@ -23,7 +25,15 @@ def parse_time(text: str, zone: str, option: str) -> datetime:
 def ordered(start: datetime, end: datetime, options: str) -> None:
     """Exit 2 unless start < end."""
     if start >= end:
-        raise click.UsageError(f"{options}: the end {end:%Y-%m-%dT%H:%M:%SZ} is not after the start {start:%Y-%m-%dT%H:%M:%SZ}")
+        raise click.UsageError(f"{options}: the end {shown(end)} is not after the start {shown(start)}")
+
+
+def begun(span: Interval, now: datetime, options: str) -> Interval:
+    """The part of the span that is not in the future. Exit 2 when there is none: a stream must not begin there."""
+    ordered(span.start, span.end, options)
+    if span.start >= now:
+        raise click.UsageError(f"{options}: {shown(span.start)} is in the future: the vendor's clock shows {shown(now)}")
+    return Interval(span.start, min(span.end, now))
 
 
 def shown(moment: datetime | None) -> str:

@@ -1,28 +1,28 @@
 """`harvest useractions`: Opencast's user actions once, as the predecessor's command did it."""
 
-from collections.abc import Awaitable
-from datetime import datetime, timedelta
+from datetime import datetime
+from pathlib import Path
 
 import click
 
 from consumers.enrichers.opencast import EpisodeSettings
-from harvester.commands import parts
-from harvester.commands.harvesting import Shot, open_shot, tell
+from harvester.commands import parts, spans
+from harvester.commands.harvesting import HARVESTING, Shot, first_start, open_shot, start_set, tell
 from harvester.commands.options import json_option, setting
 from harvester.commands.progress import bar
-from harvester.commands.times import ordered, parse_time
+from harvester.commands.times import begun, ordered, parse_time
 from harvester.coverage import Interval, live_window
-from harvester.errors import RefusedError
+from harvester.layers import dotenv
 from harvester.loading import Loaded
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 from harvester.sources.opencast import OpencastSettings
 
+_QUEUE_NAME = "SQS_QUEUE_NAME"
+
 
 @click.command("useractions")
-@click.option(
-    "-s", "--start", metavar="YYYYMMDDHHmmss", help="First time to read; without it, on from where the last harvest ended."
-)
+@click.option("-s", "--start", metavar="YYYYMMDDHHmmss", help="First time to read.  [default: where the last harvest ended]")
 @click.option("-e", "--end", metavar="YYYYMMDDHHmmss", help="Time to read up to.  [default: now]")
 @setting(OpencastSettings, "wait", "-w", "--wait")
 @setting(OpencastSettings, "url", "-H", "--engage_host")
@@ -31,7 +31,13 @@ from harvester.sources.opencast import OpencastSettings
 @click.option(
     "-o", "--output", default="queue", show_default=True, help="`queue`, or `-` for one JSON document a line on stdout."
 )
-@click.option("-q", "--queue-name", help="`-` prints, too; other names are for an SQS queue.  [env: SQS_QUEUE_NAME]")
+@click.option(
+    "-q",
+    "--queue-name",
+    envvar=_QUEUE_NAME,
+    default=lambda: next((str(e.value) for e in [dotenv(Path(".env"), []).get(_QUEUE_NAME)] if e), None),
+    help="`-` prints, too; other names are for an SQS queue.  [env: SQS_QUEUE_NAME; default: none]",
+)
 @setting(OpencastSettings, "batch_size", "-b", "--batch-size")
 @setting(CoreSettings, "default_interval", "-i", "--interval")
 @click.option("--disable-start-end-span-check", "whole", is_flag=True, help="Fetch the whole span at once, however long.")
@@ -61,60 +67,49 @@ def command(
     """
     if output not in ("-", "queue"):
         raise click.BadParameter("write `-` for stdout, or leave it out for the queue", param_hint="--output")
-    loaded = parts.settings(OpencastSettings, EpisodeSettings)
     printing = "-" in (output, queue_name)
-    record = not printing if update is None else update
-    zone = loaded.get(CoreSettings).timezone
-    first = parse_time(start, zone, "--start") if start else None
-    last = parse_time(end, zone, "--end") if end else None
-    if first and last:
-        ordered(first, last, "--start/--end")
     if as_json and printing:
         raise click.UsageError("--json and printing both want stdout")
+    loaded = parts.settings(OpencastSettings, EpisodeSettings)
+    core = loaded.get(CoreSettings)
+    start_set("opencast", loaded)
+    record = not printing if update is None else update
+    first = parse_time(start, core.timezone, "--start") if start else None
+    last = parse_time(end, core.timezone, "--end") if end else None
+    if first and last:
+        ordered(first, last, "--start/--end")
+    if queue_name and not printing:
+        click.echo(f"queue name {queue_name}: not used, the queue is {core.queue_url} (HARVESTER_QUEUE_URL)", err=True)
     return run_once(_harvest(loaded, first, last, printing=printing, record=record, whole=whole, as_json=as_json))
 
 
 async def _harvest(
     loaded: Loaded, start: datetime | None, end: datetime | None, *, printing: bool, record: bool, whole: bool, as_json: bool
 ) -> int:
-    async with open_shot(loaded, "opencast", "useractions", printing=printing, hold=record) as shot:
+    hold = HARVESTING if record else ""
+    async with open_shot(loaded, "opencast", "useractions", printing=printing, hold=hold) as shot:
         now = shot.source.now()
         coverage = shot.book.coverage(shot.stream.name)
-        first_start = now - timedelta(minutes=loaded.get(CoreSettings).default_interval)
-        if start or end or not record:
-            since = start or (live_window(coverage, now, shot.stream.timing).start if coverage.start else first_start)
-            span = Interval(since, end or now)
-            ordered(span.start, span.end, "the range")
-            await _read(shot, span, record=record, whole=whole)
-        else:
-            edge = coverage.live_edge or first_start
-            with bar("useractions", now - edge) as shown:
-                shot.harvest.on_window = lambda w: shown.update(
-                    (w.end - edge).total_seconds(), events=shot.harvest.totals["read"], reached=w.end
-                )
-                await _refusing(shot.harvest.poll(first_start, whole=whole))
+        ranged = bool(start or end)
+        live = live_window(coverage, now, shot.stream.timing)
+        since = start or (live.start if coverage.start else first_start(shot.source, loaded))
+        span = Interval(since, end or now) if ranged else Interval(min(since, now), now)
+        if ranged:
+            span = begun(span, now, "--start/--end")
+        if not whole:
+            spans.allow(span, shot.stream, shot.limits, ranged=ranged)
+        with bar("useractions", span.end - span.start) as shown:
+            shot.harvest.on_window = lambda w: shown.update(
+                (w.end - span.start).total_seconds(), events=shot.harvest.totals["read"], reached=w.end
+            )
+            await _read(shot, span, ranged=ranged, record=record, whole=whole)
         return tell(shot, "useractions", as_json=as_json)
 
 
-async def _read(shot: Shot, span: Interval, *, record: bool, whole: bool) -> None:
+async def _read(shot: Shot, span: Interval, *, ranged: bool, record: bool, whole: bool) -> None:
+    if record and not ranged:
+        await shot.harvest.poll(span.start, whole=whole)
+        return
     if record and shot.book.coverage(shot.stream.name).start is None:
         await shot.book.begin(shot.stream.name, span.start)
-    with bar("useractions", span.end - span.start) as shown:
-        shot.harvest.on_window = lambda w: shown.update(
-            (w.end - span.start).total_seconds(), events=shot.harvest.totals["read"], reached=w.end
-        )
-        await _refusing(shot.harvest.read([span], whole=whole, record=record))
-
-
-async def _refusing(work: Awaitable[None]) -> None:
-    """Name the two ways on when the span is refused."""
-    try:
-        await work
-    except RefusedError as error:
-        raise RefusedError(
-            f"{error}.\nTwo ways on:\n"
-            "  1. pause scheduled harvests, then once: harvest useractions --disable-start-end-span-check\n"
-            "  2. harvest coverage reset useractions --yes, then fill the gap in several runs: "
-            "harvest useractions --start … --end …\n"
-            "Or let it be cut into windows by itself: --span-policy windows"
-        ) from error
+    await shot.harvest.read([span], whole=whole, record=record)
