@@ -12,11 +12,11 @@ from harvester.sources.opencast import OpencastSettings
 
 
 @click.command("consume")
-@click.argument("sinks", nargs=-1)
+@click.argument("sinks", nargs=-1, metavar="[SINK]...")
 @click.option("--until-empty", is_flag=True, help="End when nothing is left in the queue.")
 @click.option("--accept-rejections", is_flag=True, help="Go on however many events a sink refuses.")
 def command(sinks: tuple[str, ...], until_empty: bool, accept_rejections: bool) -> int:
-    """Feed SINKS from the queue until a signal; without any, those of HARVESTER_SINKS.
+    """Feed each SINK from the queue until a signal; without any, those of HARVESTER_SINKS (default: duckdb).
 
     \b
     harvest consume duckdb --until-empty
@@ -24,11 +24,18 @@ def command(sinks: tuple[str, ...], until_empty: bool, accept_rejections: bool) 
     loaded = parts.settings(OpencastSettings, EpisodeSettings)
     core = loaded.get(CoreSettings)
 
-    async def work(stop: asyncio.Event) -> None:
-        async with parts.open_stores(core) as stores, asyncio.TaskGroup() as group:
-            for name in sinks or core.sinks:
-                group.create_task(
-                    feeding(name, loaded, stores, stop, accept_rejections=accept_rejections, until_empty=until_empty)
-                )
+    cut = False
 
-    return run_daemon(work, core)
+    async def work(stop: asyncio.Event) -> None:
+        nonlocal cut
+        try:
+            async with parts.open_stores(core) as stores, asyncio.TaskGroup() as group:
+                for name in dict.fromkeys(sinks or core.sinks):
+                    group.create_task(
+                        feeding(name, loaded, stores, stop, accept_rejections=accept_rejections, until_empty=until_empty)
+                    )
+        finally:
+            cut = stop.is_set()
+
+    code = run_daemon(work, core)
+    return 130 if until_empty and cut else code
