@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -17,18 +17,22 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, fiel
 from harvester.coverage import Interval, Timing
 from harvester.errors import InvalidEventError, PermanentError, TransientError
 from harvester.event import Event, event_id
-from harvester.http import Basic, Digest, HttpClient, HttpSettings, StatusError, base_url, open_http
+from harvester.http import Basic, Digest, HttpClient, HttpSettings, StatusError, TooLargeError, base_url, open_http
 from harvester.limits import Pace
 from harvester.protocols import Broken, Page
-from harvester.raw import MAX_DEPTH, Refused, depth, split
+from harvester.raw import checked
 from harvester.retry import DAEMON, Retry, Wait
+from harvester.sources.opencast_paging import Reading, Row
+from harvester.sources.opencast_rows import Rows, offset_of, rows, server_bounds, server_span, useraction_event
 
-USERACTION = "opencast.useraction"
 _ACTIONS = "/usertracking/actions.json"
 _MAX_PASSES = 8
 """How often a window is paged anew because its rows shifted meanwhile."""
-_LARGEST_VERSION = 2**61
-"""Twice this plus one still fits the 64 bits that sinks compare."""
+_DAY = timedelta(days=1)
+_ROUNDING = timedelta(minutes=1)
+"""A row further off than this was asked for by another clock: zones differ by a quarter of an hour or more."""
+_ZONE_CHECK = timedelta(hours=1)
+"""How often, at most, an empty window makes us ask whether it looks empty because of the zone alone."""
 
 
 def _setting(name: str, *old: str, **more: object) -> object:
@@ -149,221 +153,117 @@ class UserActions:
         self._batch = settings.batch_size
         self._zone = zone
         self._source = source
+        self._counts_windows = True
+        self._zone_checked: datetime | None = None
         self.timing = settings.timing
 
     async def probe(self) -> None:
         """Ask for a day on which nobody watched anything: rows mean that the server ignores `start` and `end`."""
-        try:
-            page = await self._page(Interval(datetime(1970, 1, 2, tzinfo=UTC), datetime(1970, 1, 3, tzinfo=UTC)), 1, 0)
-        except StatusError as error:
-            raise PermanentError(_explain(error)) from error
-        if page.rows:
+        page = await self._page(Interval(datetime(1970, 1, 2, tzinfo=UTC), datetime(1970, 1, 3, tzinfo=UTC)), 1, 0)
+        if page.rows or page.refused:
             raise PermanentError(
                 "opencast: the server ignores start and end on /usertracking/actions.json (a stock Opencast does): this version "
                 "reads by time window only. Nothing was read. Use a server with the start/end patch."
             )
+        self._counts_windows = not page.total
 
     async def fetch(self, window: Interval, notes: bytes) -> AsyncIterator[Page]:  # noqa: ARG002 - this API has nothing to note
         """All actions created in the window; complete although rows have no order and shift while they are paged.
 
-        Raises TransientError when they would not stop shifting.
+        Raises TransientError when they would not stop shifting, PermanentError when the server's clock is in another zone.
         """
-        seen: dict[str, str] = {}
-        for number in range(_MAX_PASSES):
-            known, reading = len(seen), _Pass()
-            async for page in self._read_through(window, reading, seen):
-                yield page
-            if reading.whole or (number and known == len(seen) and len(seen) + reading.refused >= reading.total):
+        reading = Reading(self._batch)
+        for _ in range(_MAX_PASSES):
+            reading.begin()
+            try:
+                async for page in self._read_through(window, reading):
+                    yield page
+            except TooLargeError:
+                if not reading.keep_small():
+                    raise
+                continue
+            if reading.whole:
+                if reading.empty:
+                    await self._check_zone()
                 return
         raise TransientError(f"opencast: the rows of {window.start} … {window.end} kept shifting while they were paged")
 
-    async def _read_through(self, window: Interval, reading: "_Pass", seen: dict[str, str]) -> AsyncIterator[Page]:
-        more = True
+    async def _read_through(self, window: Interval, reading: Reading) -> AsyncIterator[Page]:
+        asked, more = server_span(window, self._zone), True
         while more:
             read_at = self._http.clock.now()
-            page = await self._page(window, reading.limit(self._batch), reading.offset)
-            events, broken = [], [Broken(r.body, str(r.why), r.why.reason) for r in page.refused]
-            subjects = []
-            for row in page.rows:
-                try:
-                    event = self.event(row, read_at)
-                    subject, state = event.subject, event.id
-                except InvalidEventError as error:
-                    event, subject, state = None, event_id("", "", "", row), "broken"
-                    if subject not in seen:
-                        broken.append(Broken(bytes(row), str(error), error.reason))
-                subjects.append(subject)
-                if seen.get(subject) != state:
-                    seen[subject] = state
-                    if event is not None and window.start <= event.time < window.end:
+            page = await self._page(window, reading.limit, reading.offset)
+            events: list[Event] = []
+            refused = [(_broken_row(r.body), Broken(r.body, str(r.why), r.why.reason)) for r in page.refused]
+            broken = [bad for row, bad in refused if reading.is_new(row)]
+            seen: list[Row] = []
+            for record in page.rows:
+                event = self._event_or_broken(record, read_at)
+                if isinstance(event, Broken):
+                    row = _broken_row(event.body)
+                    if reading.is_new(row):
+                        broken.append(event)
+                else:
+                    self._check_asked_for(event, asked)
+                    row = event.subject, event.id
+                    if reading.is_new(row) and window.start <= event.time < window.end:
                         events.append(event)
-            more = reading.add(subjects, len(page.refused), page.total)
+                seen.append(row)
+            more = reading.add(seen, [row for row, _ in refused], page.total if self._counts_windows else None)
             if events or broken:
                 yield Page(events, broken)
 
-    async def _page(self, window: Interval, limit: int, offset: int) -> "_Rows":
+    async def _page(self, window: Interval, limit: int, offset: int) -> Rows:
         start, end = server_bounds(window, self._zone)
-        answer = await self._http.get(_ACTIONS, start=start, end=end, limit=str(limit), offset=str(offset))
+        try:
+            answer = await self._http.get(_ACTIONS, start=start, end=end, limit=str(limit), offset=str(offset))
+        except StatusError as error:
+            raise PermanentError(_explain(error)) from error
         return rows(answer.body)
 
-    def event(self, record: bytes | msgspec.Raw, read_at: datetime) -> Event:
+    def _event_or_broken(self, record: bytes | msgspec.Raw, read_at: datetime) -> Event | Broken:
+        try:
+            return useraction_event(record, self._source, read_at, self._zone)
+        except InvalidEventError as error:
+            return Broken(bytes(record), str(error), error.reason)
+
+    def _check_asked_for(self, event: Event, asked: Interval) -> None:
+        """A row far from what was asked for would be dropped, and the one that was asked for not read: stop before that."""
+        if not asked.start - _ROUNDING <= event.time <= asked.end + _ROUNDING:
+            raise PermanentError(
+                f"opencast: asked for {asked.start:%Y-%m-%dT%H:%M:%SZ} … {asked.end:%Y-%m-%dT%H:%M:%SZ}, and got an action of "
+                f"{event.time:%Y-%m-%dT%H:%M:%SZ}: {self._wrong_zone}, or it ignores start and end. Nothing of it counts as read."
+            )
+
+    async def _check_zone(self) -> None:
+        """An empty window may be that of a clock that runs behind: ask for any recent action, then for it by its time."""
+        now = self._http.clock.now()
+        if self._zone_checked is not None and now - self._zone_checked < _ZONE_CHECK:
+            return
+        self._zone_checked = now
+        for record in (await self._page(Interval(now - _DAY, now + _DAY), 1, 0)).rows:
+            event, offset = self._event_or_broken(record, now), offset_of(record)
+            if isinstance(event, Broken) or offset in (None, event.time.astimezone(self._zone).utcoffset()):
+                continue
+            asked = Interval(event.time, event.time)
+            again = await self._page(asked, 1, 0)
+            if not again.rows:
+                raise PermanentError(f"opencast: no action is found at {asked.start:%Y-%m-%dT%H:%M:%SZ}: {self._wrong_zone}")
+            found = self._event_or_broken(again.rows[0], now)
+            if isinstance(found, Event):
+                self._check_asked_for(found, asked)
+
+    @property
+    def _wrong_zone(self) -> str:
+        return f"the server's clock is not that of {self._zone.key} (set HARVESTER_OPENCAST_TIMEZONE)"
+
+    def event(self, record: bytes, read_at: datetime) -> Event:
         """One record as an event. Raises InvalidEventError."""
-        return useraction_event(record, self._source, read_at, self._zone)
+        return useraction_event(checked(record), self._source, read_at, self._zone)
 
 
-class _Pass:
-    """One reading of a window from offset 0 to the first page that brings nothing new.
-
-    Pages after the first begin with the row that the last one ended with. If another row stands there, the rows shifted (one was
-    inserted, deleted or, as PostgreSQL does when a row grows, moved to the end), and something may have been jumped over.
-    """
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.refused = 0
-        self._received = 0
-        self._anchor: str | None = None
-        self._steady = True
-        self._subjects: set[str] = set()
-
-    @property
-    def offset(self) -> int:
-        return self._received - (self._anchor is not None)
-
-    def limit(self, batch: int) -> int:
-        return batch + (self._anchor is not None)
-
-    def add(self, subjects: list[str], refused: int, total: int | None) -> bool:
-        """Take a page into account; False when it was the last."""
-        known, received = len(self._subjects), self._received
-        if self._anchor is not None and subjects[:1] != [self._anchor]:
-            self._steady = False
-        self._received = self.offset + len(subjects) + refused
-        self._subjects.update(subjects)
-        self.refused += refused
-        self.total = len(self._subjects) if total is None else total
-        self._anchor = subjects[-1] if subjects and not refused else None
-        return self._received > received and (len(self._subjects) > known or refused > 0)
-
-    @property
-    def whole(self) -> bool:
-        """Whether no row can have been jumped over."""
-        return self._steady and len(self._subjects) + self.refused >= self.total
-
-
-class _Rows(NamedTuple):
-    total: int | None
-    rows: Sequence[bytes | msgspec.Raw]
-    refused: Sequence[Refused]
-
-
-class _Actions(msgspec.Struct):
-    total: int | str | None = None
-    action: msgspec.Raw = msgspec.Raw(b"[]")
-
-
-class _ActionsPage(msgspec.Struct):
-    actions: _Actions
-
-
-class _Action(msgspec.Struct):
-    """The fields that make an event of a record, in every type that Jettison gives them."""
-
-    id: int | str | float
-    created: str
-    inpoint: int | float | str | None = None
-    outpoint: int | float | str | None = None
-
-
-_page_decoder = msgspec.json.Decoder(_ActionsPage)
-_list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
-_action_decoder = msgspec.json.Decoder(_Action)
-
-
-def rows(body: bytes) -> _Rows:
-    """The rows of a page: none (no `action` key), one (an object) or many (a list), as Jettison writes them.
-
-    From a page that is not strict JSON only the bad rows are refused. Raises TransientError when it is no page at all.
-    """
-    try:
-        body.decode()
-        page = _page_decoder.decode(body).actions
-        found = page.action
-        records = _list_decoder.decode(found) if memoryview(found)[0] == ord("[") else [found]
-    except (ValueError, RecursionError):
-        return _rows_of_a_broken_page(body)
-    if b"\n" in body or b"\r" in body or any(depth(bytes(record)) > MAX_DEPTH for record in records):
-        return _rows_of_a_broken_page(body)
-    return _Rows(_whole_number(page.total), records, ())
-
-
-def _rows_of_a_broken_page(body: bytes) -> _Rows:
-    parts = split(body, "actions", "action")
-    try:
-        page = _page_decoder.decode(parts.envelope).actions
-    except ValueError as error:
-        raise TransientError(f"opencast: the answer is no page of actions: {error}") from error
-    return _Rows(_whole_number(page.total), parts.records, parts.refused)
-
-
-def useraction_event(record: bytes | msgspec.Raw, source: str, read_at: datetime, zone: ZoneInfo) -> Event:
-    """An action as an event: its id is the subject, its outpoint the version, since only FOOTPRINT rows change and they grow.
-
-    A `created` without offset is the server's local time. Raises InvalidEventError.
-    """
-    try:
-        action = _action_decoder.decode(record)
-        created = datetime.fromisoformat(action.created)
-    except (ValueError, RecursionError) as error:
-        raise InvalidEventError(f"no user action: {error}") from error
-    if created.tzinfo is None:
-        created = created.replace(tzinfo=zone)
-    subject = _whole_number(action.id)
-    outpoint = max(_whole_number(action.inpoint if action.outpoint is None else action.outpoint) or 0, 0)
-    if subject is None or outpoint >= _LARGEST_VERSION:
-        raise InvalidEventError(f"no user action: id {action.id!r:.100}, outpoint {action.outpoint!r:.100}")
-    key = str(subject)
-    return Event(
-        id=event_id(source, USERACTION, key, record),
-        source=source,
-        type=USERACTION,
-        subject=key,
-        version=outpoint,
-        time=created.astimezone(UTC),
-        read_at=read_at,
-        data=record if isinstance(record, msgspec.Raw) else msgspec.Raw(record),
-    )
-
-
-def _whole_number(value: int | str | float | None) -> int | None:
-    """Jettison writes numbers as text and text as numbers; None for what is no whole number."""
-    if isinstance(value, int) or value is None:
-        return value
-    try:
-        return int(value) if isinstance(value, str) or value.is_integer() else None
-    except ValueError:
-        return None
-
-
-def server_bounds(window: Interval, zone: ZoneInfo) -> tuple[str, str]:
-    """The window as `start` and `end`: whole seconds of the server's wall clock, which carry no zone.
-
-    An hour that the clock shows twice is asked for as a whole, from before it to behind it: read twice rather than lost.
-    """
-    start = window.start.replace(microsecond=0)
-    end = window.end.replace(microsecond=0) + timedelta(seconds=1 if window.end.microsecond else 0)
-    while fold := _fold(start, zone):
-        start -= fold
-    while fold := _fold(end, zone):
-        end += fold
-    return start.astimezone(zone).strftime("%Y%m%d%H%M%S"), end.astimezone(zone).strftime("%Y%m%d%H%M%S")
-
-
-def _fold(moment: datetime, zone: ZoneInfo) -> timedelta:
-    """How long the wall clock repeats itself around `moment`; zero when its time is shown once only."""
-    local = moment.astimezone(zone)
-    first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
-    return max((first or timedelta()) - (second or timedelta()), timedelta())
+def _broken_row(body: bytes) -> Row:
+    return "", event_id("", "", "", body)
 
 
 def _explain(error: StatusError) -> str:
@@ -374,4 +274,4 @@ def _explain(error: StatusError) -> str:
             "it on there; without it, episodes come from the harvest interface (/tobira/harvest), views from the statistics "
             "API or access logs."
         )
-    return f"opencast: {error}"
+    return str(error)
