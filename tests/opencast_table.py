@@ -100,9 +100,11 @@ class _Client:
     def now(self) -> datetime:
         return self._table.now
 
-    async def get(self, path: str, **query: str) -> Answer:
+    async def get(self, path: str, *, check: Callable[[Answer, str], object], **query: str) -> Answer:
         assert path == ACTIONS
-        return Answer(200, self._table.answer(query), {}, URL(), 0, 0)
+        answer = Answer(200, self._table.answer(query), {}, URL(), 0, 0)
+        check(answer, "opencast")
+        return answer
 
 
 def settings(url: str = "localhost", **switches: Any) -> OpencastSettings:

@@ -17,11 +17,22 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, fiel
 from harvester.coverage import Interval, Timing
 from harvester.errors import InvalidEventError, PermanentError, TransientError
 from harvester.event import Event, event_id
-from harvester.http import Basic, Digest, HttpClient, HttpSettings, StatusError, TooLargeError, base_url, open_http
+from harvester.http import (
+    Answer,
+    Basic,
+    Digest,
+    HttpClient,
+    HttpSettings,
+    StatusError,
+    TooLargeError,
+    base_url,
+    checked_json,
+    open_http,
+)
 from harvester.limits import Pace
 from harvester.protocols import Broken, Page
 from harvester.raw import checked
-from harvester.retry import DAEMON, Retry, Wait
+from harvester.retry import DAEMON, Retry, UnusableError, Wait
 from harvester.sources.opencast_paging import Reading, Row
 from harvester.sources.opencast_rows import Rows, offset_of, rows, server_bounds, server_span, useraction_event
 
@@ -215,11 +226,19 @@ class UserActions:
 
     async def _page(self, window: Interval, limit: int, offset: int) -> Rows:
         start, end = server_bounds(window, self._zone)
+        found: list[Rows] = []
+
+        def whole(answer: Answer, name: str) -> None:
+            try:
+                found.append(rows(checked_json(answer, name)))
+            except TransientError as error:
+                raise UnusableError(str(error)) from error
+
         try:
-            answer = await self._http.get(_ACTIONS, start=start, end=end, limit=str(limit), offset=str(offset))
+            answer = await self._http.get(_ACTIONS, check=whole, start=start, end=end, limit=str(limit), offset=str(offset))
         except StatusError as error:
             raise PermanentError(_explain(error)) from error
-        return rows(answer.body)
+        return found[-1] if found else rows(answer.body)
 
     def _event_or_broken(self, record: bytes | msgspec.Raw, read_at: datetime) -> Event | Broken:
         try:
