@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from consumers.batch import BreakerError, Processing, StoppedError
 from harvester import crash
+from harvester.errors import TransientError
 from harvester.limits import Bound
 from harvester.logs import get_logger
 from harvester.protocols import DeadLetters, Delivery, Letter, Queue, Subscription
@@ -103,7 +104,7 @@ class _Run:
                 await self._repair()
                 if until_empty and self._empty and not self._pending and self._repairing is None:
                     return
-                await self._turn(stopping, 0.0 if until_empty else self._flow.wait)
+                await self._turn(stopping, until_empty=until_empty)
             await self._drain()
         finally:
             tasks = [stopping, *(b.task for b in self._pending), *(t for t in (self._receiving, self._repairing) if t)]
@@ -111,10 +112,13 @@ class _Run:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _turn(self, stopping: "asyncio.Task[bool]", wait: float) -> None:
+    async def _turn(self, stopping: "asyncio.Task[bool]", *, until_empty: bool) -> None:
         """Receive one batch, or see one finished. While too much is in flight nothing is received: that is the back-pressure."""
         room = len(self._pending) < self._flow.in_flight and not self._bound.full
+        if until_empty and self._empty and self._pending:
+            room = False  # nothing more is coming: wait for what is in flight instead of asking again and again
         if self._receiving is None and room:
+            wait = 0.0 if until_empty else self._flow.wait
             self._receiving = asyncio.create_task(self._subscription.receive(self._flow.batch_events, wait))
         elif not room:
             await self._subscription.receive(0, 0)
@@ -129,10 +133,15 @@ class _Run:
 
     async def _begin(self, deliveries: Sequence[Delivery]) -> None:
         size = sum(len(d.message.body) for d in deliveries)
-        await self._bound.acquire(len(deliveries), size)
         if _COMMIT_FIRST:
             await self._subscription.commit(deliveries, {"consumed": len(deliveries), "delivered": len(deliveries)})
-        self._pending.append(_Batch(deliveries, asyncio.create_task(self._processing.process(deliveries)), size))
+        self._pending.append(_Batch(deliveries, asyncio.create_task(self._process(deliveries, size)), size))
+        await asyncio.sleep(0)  # into the bound, or in front of it: then it is full and nothing more is received
+
+    async def _process(self, deliveries: Sequence[Delivery], size: int) -> dict[str, int]:
+        # The task waits for room and not the loop, which makes it: only what is committed is let out.
+        await self._bound.acquire(len(deliveries), size)
+        return await self._processing.process(deliveries)
 
     async def _commit_finished(self) -> None:
         """Commit the unbroken run of finished batches at the head, in one act."""
@@ -140,7 +149,7 @@ class _Run:
         counts: dict[str, int] = {}
         failure: BaseException | None = None
         while self._pending and self._pending[0].task.done():
-            failure = self._pending[0].task.exception()
+            failure = _failure(self._pending[0].task)
             if failure is not None:
                 break
             batch = self._pending.popleft()
@@ -162,20 +171,31 @@ class _Run:
         if self._repairing is not None:
             if not self._repairing.done():
                 return
-            repaired, self._repairing = self._repairing.result(), None
-            if repaired:
-                await self._subscription.commit([], {"repaired": repaired})
+            task, self._repairing = self._repairing, None
+            failure = _failure(task)
+            if isinstance(failure, StoppedError):
+                return
+            if failure is not None:
+                raise failure
+            if task.result():
+                await self._subscription.commit([], {"repaired": task.result()})
         if time.monotonic() < self._look_for_due_at:
             return
-        letters: list[Letter] = []
-        async for letter in self._letters.scan(self._group, due=datetime.now(UTC)):
-            letters.append(letter)
-            if len(letters) >= self._flow.batch_events:
-                break
-        else:
-            self._look_for_due_at = time.monotonic() + self._flow.due_every
+        letters = await self._due()
         if letters:
             self._repairing = asyncio.create_task(self._processing.repair(letters))
+
+    async def _due(self) -> Sequence[Letter]:
+        """One batch of due letters, in events and in bytes."""
+        letters: list[Letter] = []
+        size = 0
+        async for letter in self._letters.scan(self._group, due=datetime.now(UTC)):
+            letters.append(letter)
+            size += len(letter.body)
+            if len(letters) >= self._flow.batch_events or size >= self._flow.in_flight_bytes // self._flow.in_flight:
+                return letters
+        self._look_for_due_at = time.monotonic() + self._flow.due_every
+        return letters
 
     async def _drain(self) -> None:
         """After the stop: finish what is in flight; what cannot be written now stays uncommitted and comes again."""
@@ -185,3 +205,8 @@ class _Run:
                 await self._commit_finished()
         except StoppedError:
             return
+
+
+def _failure(task: "asyncio.Task[Any]") -> BaseException | None:
+    """What ended a task that is done. One that was cancelled from within failed, too: else the sink would end in silence."""
+    return TransientError("a batch was cancelled from within") if task.cancelled() else task.exception()
