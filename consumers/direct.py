@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from consumers.batch import write_halving
 from consumers.protocols import Enricher, Sink
 from harvester import __version__
 from harvester.errors import InvalidEventError, TransientError
@@ -26,7 +27,7 @@ class DirectQueue:
         events: Sequence[Event] = [decode_event(m.body) for m in messages]
         for enricher in self._enrichers:
             events = await enricher.enrich(events)
-        rejections = await self._sink.write(events)
+        rejections = await write_halving(self._sink, events)
         bodies = {id(event): message.body for event, message in zip(events, messages, strict=True)}
         letters = []
         for event, error in rejections:

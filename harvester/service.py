@@ -8,15 +8,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from harvester.errors import ConfigError, PermanentError, RefusedError, TransientError
-from harvester.logs import get_logger
+from harvester.logs import Logger, get_logger
+from harvester.retry import TOLD_CAP
 
 _LONGEST_PAUSE = 60.0
 _PERMANENT_PAUSE = 300.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error: the person asked for it
-    """A signal ended a one-shot command."""
 
 
 async def until_signal(work: Callable[[asyncio.Event], Awaitable[None]], *, drain: float) -> None:
@@ -43,13 +40,22 @@ async def until_signal(work: Callable[[asyncio.Event], Awaitable[None]], *, drai
 
 
 def run_once(work: Coroutine[Any, Any, int]) -> int:
-    """Run a one-shot command; a signal cancels it and ends in exit code 130, with nothing claimed that is not durable."""
+    """Run a one-shot command; a signal cancels it and ends in exit code 130, with nothing claimed that is not durable.
+
+    A second signal ends the process at once.
+    """
 
     async def main() -> int:
         task = asyncio.ensure_future(work)
         loop = asyncio.get_running_loop()
+
+        def stopping() -> None:
+            if task.cancelling():
+                os._exit(130)
+            task.cancel()
+
         for number in _SIGNALS:
-            loop.add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, stopping)
         try:
             return await task
         except asyncio.CancelledError:
@@ -61,7 +67,7 @@ def run_once(work: Coroutine[Any, Any, int]) -> int:
 async def supervise(name: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
     """Run `work` until it returns or `stop` is set; whatever else ends it, it is started anew, alone, after a pause.
 
-    ConfigError and RefusedError go up: they need a person and end the process.
+    ConfigError and RefusedError go up, out of groups too: they need a person and end the process.
     """
     log = get_logger("service").bind(task=name)
     pause, loop = 1.0, asyncio.get_running_loop()
@@ -72,19 +78,27 @@ async def supervise(name: str, work: Callable[[], Awaitable[None]], stop: asynci
             return
         except (ConfigError, RefusedError):
             raise
-        except TransientError as error:
-            log.warning("tried again", error=str(error), seconds=error.retry_after or pause)
-            wait = error.retry_after or pause
-        except PermanentError as error:
-            log.error("stopped: it cannot work until somebody acts; the others go on", error=str(error), retry=_PERMANENT_PAUSE)
-            wait = _PERMANENT_PAUSE
         except Exception as error:
-            log.exception("died and is started anew", error=str(error), seconds=pause)
-            wait = pause
-        if loop.time() - began > _LONGEST_PAUSE:
-            pause = 1.0
-        await sleep_until(stop, wait * random.uniform(0.5, 1))  # noqa: S311 - jitter
-        pause = min(pause * 2, _LONGEST_PAUSE)
+            if isinstance(error, ExceptionGroup) and (fatal := error.subgroup((ConfigError, RefusedError))):
+                raise fatal from error
+            if loop.time() - began > _LONGEST_PAUSE:
+                pause = 1.0
+            await sleep_until(stop, _wait_after(error, pause, log))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _wait_after(error: Exception, pause: float, log: Logger) -> float:
+    """Say what happened, and how long to wait. A wait that was asked for is never cut short."""
+    if isinstance(error, PermanentError):
+        log.error("stopped: it cannot work until somebody acts; the others go on", error=str(error), retry=_PERMANENT_PAUSE)
+        return _PERMANENT_PAUSE
+    told = min(error.retry_after or 0.0, TOLD_CAP) if isinstance(error, TransientError) else 0.0
+    wait = told or pause * random.uniform(0.5, 1)  # noqa: S311 - jitter
+    if isinstance(error, TransientError):
+        log.warning("tried again", error=str(error), seconds=round(wait, 1))
+    else:
+        log.error("died and is started anew", error=str(error), seconds=round(wait, 1), exc_info=error)
+    return wait
 
 
 async def sleep_until(stop: asyncio.Event, seconds: float) -> None:

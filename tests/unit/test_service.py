@@ -1,0 +1,260 @@
+"""The process: one task's death stops no other, a signal drains, a second one ends it at once."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from harvester import service
+from harvester.errors import ConfigError, PermanentError, RefusedError, TransientError
+from harvester.service import sleep_until, supervise, until_signal
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Every pause of the supervisor, none of which is slept."""
+    seen: list[float] = []
+
+    async def pause(stop: asyncio.Event, seconds: float) -> None:
+        seen.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(service, "sleep_until", pause)
+    return seen
+
+
+def raising(*errors: BaseException) -> Callable[[], Awaitable[None]]:
+    """Work that ends by each of these in turn, and then well."""
+    left = list(errors)
+
+    async def work() -> None:
+        if left:
+            raise left.pop(0)
+
+    return work
+
+
+# Supervision
+
+
+async def test_f52_a_task_that_dies_is_started_anew_after_growing_pauses(waits: list[float]) -> None:
+    await supervise("one", raising(*[ValueError("a mistake")] * 9), asyncio.Event())
+    assert len(waits) == 9
+    steps = [min(2.0**n, 60) for n in range(9)]
+    assert all(step / 2 <= wait <= step for wait, step in zip(waits, steps, strict=True))
+
+
+async def test_f52_one_task_that_dies_again_and_again_stops_no_other(waits: list[float]) -> None:
+    stop, turns = asyncio.Event(), 0
+
+    async def dies() -> None:
+        raise ValueError("again")
+
+    async def works() -> None:
+        nonlocal turns
+        while turns < 50:
+            turns += 1
+            await asyncio.sleep(0)
+        stop.set()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(supervise("dies", dies, stop))
+        group.create_task(supervise("works", works, stop))
+    assert (turns, len(waits) > 2) == (50, True)
+
+
+async def test_a_wait_that_was_asked_for_is_never_cut_short(waits: list[float]) -> None:
+    errors = [TransientError("429", retry_after=told) for told in (30, 0, None, 10**9)]
+    await supervise("one", raising(*errors), asyncio.Event())
+    assert waits[0] == 30
+    assert all(wait >= 0.5 for wait in waits)
+    assert waits[3] == 900
+
+
+async def test_what_only_a_person_can_mend_is_tried_seldom(waits: list[float]) -> None:
+    await supervise("one", raising(PermanentError("401")), asyncio.Event())
+    assert waits == [300]
+
+
+@pytest.mark.parametrize("error", [ConfigError("a", "b"), RefusedError("another queue")])
+@pytest.mark.parametrize("deep", [0, 1, 2])
+async def test_what_must_end_the_process_goes_up_out_of_task_groups_too(
+    waits: list[float], error: ConfigError | RefusedError, deep: int
+) -> None:
+    raised: Exception = error
+    for _ in range(deep):
+        raised = ExceptionGroup("unhandled errors in a TaskGroup", [ValueError("beside"), raised])
+    with pytest.raises(type(error) if deep == 0 else ExceptionGroup) as found:
+        await supervise("one", raising(raised), asyncio.Event())
+    last: BaseException = found.value
+    while isinstance(last, BaseExceptionGroup):
+        (last,) = last.exceptions
+    assert last is error
+    assert waits == []
+
+
+async def test_a_group_without_such_an_error_is_started_anew(waits: list[float]) -> None:
+    await supervise("one", raising(ExceptionGroup("g", [TransientError("busy")])), asyncio.Event())
+    assert len(waits) == 1
+
+
+async def test_cancellation_is_never_swallowed(waits: list[float]) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await supervise("one", raising(asyncio.CancelledError()), asyncio.Event())
+    assert waits == []
+
+
+async def test_after_a_stop_nothing_is_started_anew() -> None:
+    stop = asyncio.Event()
+
+    async def dies() -> None:
+        stop.set()
+        raise TransientError("down", retry_after=600)
+
+    async with asyncio.timeout(1):
+        await supervise("one", dies, stop)
+    await supervise("one", raising(ValueError("never run")), stop)
+
+
+async def test_a_task_that_lasted_begins_again_with_short_pauses(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    left = [*[0.0] * 7, 3600.0]
+
+    async def dies_after_a_while() -> None:
+        nonlocal now
+        if left:
+            now += left.pop(0)
+            raise ValueError("died")
+
+    monkeypatch.setattr(loop, "time", lambda: now)
+    await supervise("one", dies_after_a_while, asyncio.Event())
+    assert waits[6] >= 30
+    assert waits[7] <= 1
+
+
+async def test_a_sleep_ends_with_the_stop() -> None:
+    stop = asyncio.Event()
+    await sleep_until(stop, 0.001)
+    sleeping = asyncio.create_task(sleep_until(stop, 3600))
+    await asyncio.sleep(0)
+    stop.set()
+    async with asyncio.timeout(1):
+        await sleeping
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_f50_the_first_signal_lets_the_work_finish(number: signal.Signals) -> None:
+    finished = []
+
+    async def work(stop: asyncio.Event) -> None:
+        os.kill(os.getpid(), number)
+        await stop.wait()
+        await asyncio.sleep(0.01)
+        finished.append(True)
+
+    await until_signal(work, drain=60)
+    assert finished == [True]
+
+
+async def test_f50_what_is_not_finished_when_the_drain_ends_is_cancelled() -> None:
+    ended: list[str] = []
+
+    async def work(stop: asyncio.Event) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async with asyncio.timeout(5):
+        await until_signal(work, drain=0.05)
+    assert ended == ["cancelled"]
+
+
+async def test_an_error_of_the_work_goes_up() -> None:
+    async def work(stop: asyncio.Event) -> None:
+        raise RefusedError("another queue")
+
+    with pytest.raises(RefusedError):
+        await until_signal(work, drain=1)
+
+
+async def test_a_cancellation_without_a_signal_goes_up() -> None:
+    async def work(stop: asyncio.Event) -> None:
+        await stop.wait()
+
+    running = asyncio.create_task(until_signal(work, drain=1))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+_CHILD = """
+import asyncio, sys
+from harvester.service import run_once, until_signal
+
+async def tell(stop):
+    await stop.wait()
+    print("asked to stop", flush=True)
+
+async def stuck(*stops):
+    telling = [asyncio.create_task(tell(stop)) for stop in stops]
+    print("ready", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            print("asked to stop", flush=True)
+            if sys.argv[2:] != ["stubborn"]:
+                raise
+
+if sys.argv[1] == "once":
+    sys.exit(run_once(stuck()))
+asyncio.run(until_signal(stuck, drain=60))
+"""
+
+
+def _child(*arguments: str) -> "subprocess.Popen[str]":
+    child = subprocess.Popen([sys.executable, "-c", _CHILD, *arguments], stdout=subprocess.PIPE, text=True)
+    assert _line(child) == "ready"
+    return child
+
+
+def _line(child: "subprocess.Popen[str]") -> str:
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+def _ended(child: "subprocess.Popen[str]") -> Any:
+    try:
+        return child.wait(10)
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_f50_a_signal_ends_a_one_shot_with_130() -> None:
+    child = _child("once")
+    child.send_signal(signal.SIGINT)
+    assert _line(child) == "asked to stop"
+    assert _ended(child) == 130
+
+
+@pytest.mark.parametrize("kind", ["once", "daemon"])
+def test_f50_a_second_signal_ends_the_process_at_once(kind: str) -> None:
+    child = _child(kind, "stubborn")
+    child.send_signal(signal.SIGTERM)
+    assert _line(child) == "asked to stop"
+    child.send_signal(signal.SIGTERM)
+    assert _ended(child) == 130
