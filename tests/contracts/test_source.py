@@ -1,0 +1,261 @@
+"""What every source and its streams do. A new source adds a line to DRIVERS."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from harvester.coverage import Interval, Intervals, cut
+from harvester.errors import InvalidEventError, TransientError
+from harvester.event import decode_event, encode_event
+from harvester.protocols import Source, Stream
+from harvester.sandbox.serve import serve
+from harvester.sandbox.settings import REST, SandboxSettings
+from tests.opencast_table import opened, read
+
+NOW = datetime(2026, 11, 3, 18, tzinfo=UTC)
+SPAN = Interval(NOW - timedelta(hours=6), NOW)
+"""What the tests read: its newest records may still come late, or change."""
+
+
+class Site(NamedTuple):
+    """A source, and what its vendor knows about the first of its streams."""
+
+    source: Source
+    stream: Stream
+    truth: Callable[[Interval], Mapping[str, int]]
+    """The newest version of every subject in a window."""
+    unreadable: Callable[[Interval], int]
+    """How many records of a window cannot become events."""
+    spoiled: Callable[[str], AbstractContextManager[None]]
+    """As long as it is open, every answer is spoiled in this way."""
+    advance: Callable[[timedelta], None]
+    """Let time pass at the vendor's."""
+    now: Callable[[], datetime]
+    """The vendor's clock."""
+
+
+class Driver(NamedTuple):
+    """One kind of source."""
+
+    name: str
+    site: Callable[[], AbstractAsyncContextManager[Site]]
+    """At NOW, with some hundred records in SPAN, a few of them unreadable, read in pages far smaller than that. Always the
+    same world; the vendor's clock stands still."""
+    spoils: tuple[str, ...]
+    """The ways in which an answer can be no whole page."""
+
+
+@asynccontextmanager
+async def opencast() -> AsyncIterator[Site]:
+    records = {"nan": 0.01, "no-created": 0.01}
+    world = SandboxSettings(now=NOW, speed=0, faults=records, fault_burst=1000, actions_per_day=3_000, timezone="Europe/Vienna")
+    async with serve(world) as running, opened(running.url, zone="Europe/Vienna", batch_size=60) as source:
+        [stream] = await source.streams()
+
+        @contextmanager
+        def spoiled(how: str) -> Iterator[None]:
+            running.sandbox.set_faults({**records, how: 1.0})
+            try:
+                yield
+            finally:
+                running.sandbox.set_faults(records)
+
+        yield Site(
+            source,
+            stream,
+            truth=lambda window: {str(a.id): a.version for a in running.truth(*window).actions.values()},
+            unreadable=lambda window: len(running.truth(*window).broken),
+            spoiled=spoiled,
+            advance=running.clock.advance,
+            now=running.clock.now,
+        )
+
+
+DRIVERS = [Driver("opencast", opencast, ("html", "half-json", "truncated", "reset", "500"))]
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    found = request.param
+    assert isinstance(found, Driver)
+    return found
+
+
+@pytest.fixture
+async def site(driver: Driver) -> AsyncIterator[Site]:
+    async with driver.site() as found:
+        yield found
+
+
+# --- complete
+
+
+async def test_every_record_of_a_window_is_there_and_none_is_left_out(site: Site) -> None:
+    got = await read(site.stream, SPAN)
+    assert len(got.newest) > 100
+    assert got.newest == site.truth(SPAN)
+
+
+@pytest.mark.parametrize("width", [timedelta(hours=1), timedelta(minutes=7), timedelta(seconds=7013.37)], ids=str)
+async def test_f02_windows_of_any_width_hold_together_what_one_holds(site: Site, width: timedelta) -> None:
+    events = [event for window in cut(SPAN, width) for event in (await read(site.stream, window)).events]
+    assert {e.subject for e in events} == site.truth(SPAN).keys()
+
+
+async def test_f03_what_comes_late_or_changes_is_there_at_the_next_reading(site: Site) -> None:
+    early = await read(site.stream, SPAN)
+    site.advance(REST)
+    late = await read(site.stream, SPAN)
+    assert late.newest == site.truth(SPAN)
+    assert early.newest != late.newest
+    assert all(late.newest[subject] >= version for subject, version in early.newest.items())
+
+
+async def test_a_window_in_which_nothing_happened_has_no_events(site: Site) -> None:
+    future = Interval(NOW + timedelta(days=400), NOW + timedelta(days=401))
+    got = await read(site.stream, future)
+    assert (got.events, got.broken) == ([], [])
+
+
+async def test_f44_records_that_cannot_become_events_are_told_with_their_bytes_and_a_reason(site: Site) -> None:
+    got = await read(site.stream, SPAN)
+    assert len({b.body for b in got.broken}) == site.unreadable(SPAN) > 0
+    for broken in got.broken:
+        assert broken.error
+        assert broken.reason.replace("_", "").isalpha()
+        with pytest.raises(InvalidEventError):
+            site.stream.event(broken.body, site.source.now())
+
+
+# --- events
+
+
+async def test_ids_are_the_same_at_every_reading_and_by_every_reader(site: Site, driver: Driver) -> None:
+    first = {e.id: bytes(e.data) for e in (await read(site.stream, SPAN)).events}
+    again = {e.id: bytes(e.data) for e in (await read(site.stream, SPAN)).events}
+    async with driver.site() as other:
+        elsewhere = {e.id: bytes(e.data) for e in (await read(other.stream, SPAN)).events}
+    assert first == again == elsewhere
+
+
+async def test_an_id_is_that_of_one_state_of_one_thing(site: Site) -> None:
+    events = (await read(site.stream, SPAN)).events
+    site.advance(REST)
+    events = [*events, *(await read(site.stream, SPAN)).events]
+    states: dict[str, tuple[str, bytes]] = {}
+    for event in events:
+        assert states.setdefault(event.id, (event.subject, bytes(event.data))) == (event.subject, bytes(event.data))
+    assert len(states) == len({(e.subject, bytes(e.data)) for e in events})
+
+
+async def test_an_event_says_where_when_and_what_in_the_words_of_the_envelope(site: Site) -> None:
+    for event in (await read(site.stream, SPAN)).events:
+        assert event.source == site.source.name
+        assert event.type.startswith(f"{site.source.name.partition('/')[0]}.")
+        assert SPAN.start <= event.time < SPAN.end
+        assert event.time.tzinfo is UTC
+        assert abs(event.read_at - site.now()) < timedelta(seconds=10)
+        assert event.version >= 0
+        assert event.context == {}
+        assert b"\n" not in bytes(event.data)
+        assert msgspec.json.decode(event.data)
+        assert decode_event(encode_event(event)) == event
+
+
+async def test_the_time_is_the_same_for_all_versions_of_a_subject(site: Site) -> None:
+    early = {e.subject: e for e in (await read(site.stream, SPAN)).events}
+    site.advance(REST)
+    for event in (await read(site.stream, SPAN)).events:
+        assert event.time == early.get(event.subject, event).time
+        assert event.version >= early.get(event.subject, event).version
+
+
+async def test_one_record_alone_becomes_the_event_that_fetch_makes_of_it(site: Site) -> None:
+    for event in (await read(site.stream, SPAN)).events:
+        assert site.stream.event(bytes(event.data), event.read_at) == event
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"null", b"[1]", b"<html>", b'{"id":NaN}', b"\xff", b"[" * 100_000], ids=lambda b: str(b[:12])
+)
+async def test_f42_what_is_no_record_is_an_invalid_event(site: Site, body: bytes) -> None:
+    with pytest.raises(InvalidEventError):
+        site.stream.event(body, site.now())
+
+
+# --- pages, what they cover, notes
+
+
+async def test_f42_a_broken_page_covers_nothing_and_the_next_reading_is_complete(site: Site, driver: Driver) -> None:
+    for how in driver.spoils:
+        pages = aiter(site.stream.fetch(SPAN, b""))
+        with site.spoiled(how), pytest.raises(TransientError):
+            await anext(pages)
+    assert (await read(site.stream, SPAN)).newest == site.truth(SPAN)
+
+
+async def test_f04_a_window_that_breaks_off_behind_a_page_covers_no_more_than_that_page_said(site: Site, driver: Driver) -> None:
+    pages = aiter(site.stream.fetch(SPAN, b""))
+    first = await anext(pages)
+    with site.spoiled(driver.spoils[0]), pytest.raises(TransientError):
+        [_ async for _ in pages]
+    if first.covered is not None:
+        assert {e.subject for e in first.events} >= site.truth(first.covered).keys()
+
+
+async def test_what_pages_cover_lies_in_the_window_and_is_all_of_it_where_any_span_is_safe(site: Site) -> None:
+    got = await read(site.stream, SPAN)
+    covered = Intervals(page.covered for page in got.pages if page.covered is not None)
+    assert covered - [SPAN] == Intervals()
+    if site.stream.timing.window is None:
+        assert covered == Intervals([SPAN])
+    seen: set[str] = set()
+    for page in got.pages:
+        seen |= {e.subject for e in page.events}
+        if page.covered is not None:
+            assert seen >= site.truth(page.covered).keys()
+
+
+async def test_notes_that_are_lost_or_not_ours_leave_nothing_out(site: Site) -> None:
+    for notes in (b"", b"\xff not ours", b"{}", b"[null]"):
+        assert (await read(site.stream, SPAN, notes)).newest == site.truth(SPAN)
+
+
+async def test_notes_of_a_page_may_leave_out_only_what_did_not_change(site: Site) -> None:
+    got = await read(site.stream, SPAN)
+    notes = [page.notes for page in got.pages if page.notes is not None][-1:] or [b""]
+    site.advance(REST)
+    again = await read(site.stream, SPAN, notes[0])
+    assert got.newest | again.newest == site.truth(SPAN)
+
+
+# --- the source
+
+
+async def test_names_are_the_same_at_every_opening_and_each_is_there_once(site: Site, driver: Driver) -> None:
+    names = [stream.name for stream in await site.source.streams()]
+    assert len(set(names)) == len(names)
+    assert all(name and name.isprintable() and " " not in name for name in names)
+    assert [stream.name for stream in await site.source.streams()] == names
+    async with driver.site() as other:
+        assert [stream.name for stream in await other.source.streams()] == names
+        assert other.source.name == site.source.name
+
+
+async def test_timing_is_something_that_a_loop_can_work_with(site: Site) -> None:
+    for stream in await site.source.streams():
+        assert stream.timing.window is None or stream.timing.window > timedelta()
+        assert stream.timing.overlap >= timedelta()
+        assert stream.timing.settle >= timedelta()
+        assert stream.timing.horizon is None or stream.timing.horizon > stream.timing.overlap
+
+
+async def test_f05_now_follows_the_vendors_clock_wherever_it_goes(site: Site) -> None:
+    for by in (timedelta(), timedelta(hours=5), timedelta(hours=-3)):
+        site.advance(by)
+        await read(site.stream, Interval(SPAN.start, SPAN.start + timedelta(minutes=5)))
+        assert abs(site.source.now() - site.now()) < timedelta(seconds=10)
