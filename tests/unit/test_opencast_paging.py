@@ -1,6 +1,8 @@
 """Paging over rows that shift: a window that is said to be read has lost no row, and costs no more calls than it must."""
 
 import asyncio
+from collections.abc import Iterator
+from itertools import count
 from math import ceil
 from random import Random
 from typing import Any
@@ -230,10 +232,9 @@ def gap(*parts: st.SearchStrategy[list[Any]]) -> st.SearchStrategy[list[Any]]:
     return st.tuples(*parts).map(lambda lists: [event for part in lists for event in part]).flatmap(st.permutations)
 
 
-def change(table: Table, what: str, where: int, more: Any) -> None:
-    rows = table.rows
+def change(rows: list[Row], ids: Iterator[int], what: str, where: int, more: Any) -> None:
     if what == "insert":
-        rows.insert(where % (len(rows) + 1), Row(max((r.id for r in rows), default=0) + 1000, more))
+        rows.insert(where % (len(rows) + 1), Row(next(ids), more))
     elif rows:
         row = rows.pop(where % len(rows))
         if what == "grow":
@@ -242,11 +243,11 @@ def change(table: Table, what: str, where: int, more: Any) -> None:
 
 def judge(rows: list[Row], batch: int, cap: int, gaps: list[list[Any]], seed: int | None = None) -> None:
     """Read a window while `gaps` happen, one after each answer: what stood in it from first to last is delivered."""
-    left = iter(gaps)
+    left, ids = iter(gaps), count(1000)
 
     def between(table: Table) -> None:
         for event in next(left, []):
-            change(table, *event)
+            change(table.rows, ids, *event)
 
     table = Table(rows, cap=cap, between=between, shuffled=None if seed is None else Random(seed))
     before = table.within(HOUR)
