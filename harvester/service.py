@@ -17,7 +17,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def until_signal(work: Callable[[asyncio.Event], Awaitable[None]], *, drain: float) -> None:
-    """Run a daemon: the first signal sets the event and leaves `drain` seconds to finish, a second ends the process (130)."""
+    """Run a daemon: the first signal sets the event and leaves `drain` seconds to finish, a second ends the process (130).
+
+    A tenth of `drain` is kept back for closing what was cut.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work(stop))
@@ -27,7 +30,7 @@ async def until_signal(work: Callable[[asyncio.Event], Awaitable[None]], *, drai
             os._exit(130)
         get_logger("service").info("stopping", drain=drain)
         stop.set()
-        loop.call_later(drain, task.cancel)
+        loop.call_later(drain * 0.9, task.cancel)
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, stopping)
