@@ -1,6 +1,7 @@
 """The `harvest` command. Sub-commands are loaded by name when they are called, so that `harvest --version` is quick."""
 
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -75,6 +76,8 @@ def cli(ctx: click.Context, log_level: str | None) -> None:
 
 def main() -> None:
     """The process: runs a command and turns errors into words and exit codes."""
+    # Until a command has set what it does at a signal, both end it alike.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run())
 
 
