@@ -125,7 +125,7 @@ async def _stream(
 ) -> None:
     core = loaded.get(CoreSettings)
     limits = parts.limits(core)
-    harvest = Harvest(source, stream, stores.queue, book, stores.letters, limits=limits)
+    harvest = Harvest(source, stream, stores.queue, book, stores.letters, limits=limits, retry=DAEMON)
     log = get_logger("harvest").bind(source=source.name, stream=stream.name)
 
     async def work() -> None:
