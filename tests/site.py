@@ -5,12 +5,13 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -18,7 +19,9 @@ from unittest.mock import patch
 
 import duckdb
 
+from harvester.book import decode_book
 from harvester.cli import run
+from harvester.coverage import Coverage
 from harvester.sandbox.serve import Running, serve
 from harvester.sandbox.settings import SandboxSettings
 from harvester.sandbox.truth import TrueAction
@@ -169,6 +172,21 @@ class Site:
         """What `coverage show` knows of one stream, None when nothing."""
         return next(iter(self.harvest("coverage", "show", name, "--json").json.values()), None)
 
+    def book(self, source: str = "opencast") -> Coverage:
+        """What stands in the book's file of the one stream; asks no command, so it may be asked often."""
+        path = self.folder / f"var/coverage/{source}.json"
+        streams = decode_book(path.read_bytes()).streams if path.exists() else {}
+        return next(iter(streams.values()), Coverage())
+
+    def lag(self) -> int:
+        """Messages that the sink has not committed, as the queue's file says; -1 while it has not begun."""
+        if not (self.folder / "var/queue.db").exists():
+            return -1
+        with closing(sqlite3.connect(f"file:{self.folder}/var/queue.db?mode=ro", uri=True)) as queue:
+            (end,) = queue.execute("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+            (position,) = queue.execute("SELECT max(position) FROM groups WHERE name = 'duckdb'").fetchone()
+        return -1 if position is None else int(end - position)
+
     def audit(self) -> Any:
         done = self.harvest("audit", "--json")
         assert done.code == 0, done
@@ -234,7 +252,7 @@ class Process:
         while not (found := condition()):
             assert self.running(), f"ended with {self._popen.returncode}: {self.err[-3000:]}"
             assert time.monotonic() < deadline, f"waited in vain: {self.err[-3000:]}"
-            time.sleep(0.02)
+            time.sleep(0.01)
         return found
 
     def logged(self, message: str, seconds: float = 30) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Spans over the limit, and the two ways on; a second instance; history that is filled."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -163,7 +162,7 @@ def test_e21_a_harvest_beside_the_daemon_is_refused_with_the_daemons_name_and_a_
     with world() as vendor:
         site = Site(tmp_path, vendor.url, HARVESTER_OPENCAST_START=stamp(NOON - HOUR))
         with site.process("run", "--no-consume") as daemon:
-            daemon.until(site.coverage)
+            daemon.until(lambda: site.book().read)
             done = site.harvest("useractions")
             assert (done.code, f"pid {daemon.pid}" in done.err) == (4, True)
             assert site.harvest("useractions", "-o", "-").code == 0
@@ -182,4 +181,4 @@ def test_e21_the_lease_ends_with_its_process_however_that_ends(tmp_path: Path, v
     with site.process("useractions", **point) as killed:
         assert killed.ended() == -9
     assert site.harvest("useractions").code == 0
-    assert os.path.getsize(tmp_path / "var/coverage/opencast.json") > 0
+    assert site.coverage()["read"] != []
