@@ -27,12 +27,12 @@ Line = MutableMapping[str, Any]
 Logger = structlog.stdlib.BoundLogger
 
 
-_PROCESSORS: Sequence[structlog.typing.Processor] = (
+_PROCESSORS: list[structlog.typing.Processor] = [  # a list: structlog's own tools for tests swap its contents
     structlog.stdlib.filter_by_level,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-)
+]
 # Also for those who ask structlog itself for a logger: unconfigured it prints to stdout, where only data may go.
 structlog.configure(
     processors=_PROCESSORS,
