@@ -10,6 +10,9 @@ import click
 from harvester import __version__
 from harvester.errors import ConfigError, HarvesterError
 
+REDACTOR = "harvester.redactor"
+"""Where in a context's `meta` a command puts what hides its secrets."""
+
 COMMANDS = {
     "demo": "See it work: a simulated Opencast, a week of actions, every fault, and the proof.",
     "useractions": "Harvest Opencast user actions once: what is new, or a range.",
@@ -39,6 +42,17 @@ class _Commands(click.Group):
             return None
         command: click.Command = import_module(f"harvester.commands.{cmd_name.replace('-', '_')}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Turns our errors into words, without any secret, and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except HarvesterError as error:
+            from harvester.redact import Redactor  # noqa: PLC0415 - `harvest --version` needs none
+
+            hide = ctx.meta.get(REDACTOR, Redactor()).text
+            click.echo("\n".join(map(hide, _words(error))), err=True)
+            ctx.exit(error.exit_code)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
@@ -89,12 +103,6 @@ def run(args: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except ConfigError as error:
-        _say_faults(error)
-        return error.exit_code
-    except HarvesterError as error:
-        click.echo(f"harvest: {error}", err=True)
-        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("harvest: interrupted", err=True)
         return 130
@@ -103,10 +111,8 @@ def run(args: list[str] | None = None) -> int:
         return 1
 
 
-def _say_faults(error: ConfigError) -> None:
-    if len(error.faults) == 1:
-        click.echo(f"harvest: {error}", err=True)
-        return
-    click.echo(f"harvest: {len(error.faults)} settings are wrong:", err=True)
-    for number, fault in enumerate(error.faults, 1):
-        click.echo(f"  {number}. {fault}", err=True)
+def _words(error: HarvesterError) -> list[str]:
+    if not isinstance(error, ConfigError) or len(error.faults) == 1:
+        return [f"harvest: {error}"]
+    faults = [f"  {number}. {fault}" for number, fault in enumerate(error.faults, 1)]
+    return [f"harvest: {len(faults)} settings are wrong:", *faults]

@@ -19,6 +19,7 @@ from consumers.protocols import Enricher, Sink
 from consumers.records import gives_records
 from consumers.sinks import open_sink
 from harvester import logs
+from harvester.cli import REDACTOR
 from harvester.coverages import open_coverages
 from harvester.errors import ConfigError
 from harvester.harvest import Limits
@@ -41,8 +42,9 @@ def settings(*families: type[BaseModel]) -> Loaded:
 
     To be asked for once a command, for it tells of old names.
     """
-    overrides = click.get_current_context().find_root().obj or {}
-    loaded = load(CoreSettings, *families, overrides=overrides)
+    context = click.get_current_context()
+    loaded = load(CoreSettings, *families, overrides=context.find_root().obj or {})
+    context.meta[REDACTOR] = loaded.redactor
     for warning in loaded.warnings:
         click.echo(warning, err=True)
     logs.setup(loaded.get(CoreSettings).log_level, redact=loaded.secrets)
