@@ -6,7 +6,7 @@ import click
 
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
-from harvester.commands.run import feeding, run_daemon
+from harvester.commands.run import feeding, open_patiently, run_daemon
 from harvester.settings import CoreSettings
 from harvester.sources.opencast import OpencastSettings
 
@@ -29,7 +29,11 @@ def command(sinks: tuple[str, ...], until_empty: bool, accept_rejections: bool) 
     async def work(stop: asyncio.Event) -> None:
         nonlocal cut
         try:
-            async with parts.open_stores(core) as stores, asyncio.TaskGroup() as group:
+            # A one-shot ends when something is busy, a daemon waits.
+            opened = parts.open_stores(core) if until_empty else open_patiently(core, stop)
+            async with opened as stores, asyncio.TaskGroup() as group:
+                if stores is None:
+                    return
                 for name in dict.fromkeys(sinks or core.sinks):
                     group.create_task(
                         feeding(name, loaded, stores, stop, accept_rejections=accept_rejections, until_empty=until_empty)

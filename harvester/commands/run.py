@@ -1,8 +1,8 @@
 """`harvest run`: the daemon."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import click
@@ -14,7 +14,7 @@ from harvester.commands import parts, spans
 from harvester.commands.harvesting import HARVESTING, first_start, start_set
 from harvester.commands.options import source_type
 from harvester.coverage import Interval, live_window
-from harvester.errors import CoverageResetError, PermanentError, RefusedError
+from harvester.errors import CoverageResetError, PermanentError, RefusedError, TransientError
 from harvester.harvest import Harvest
 from harvester.loading import Loaded
 from harvester.lock import me
@@ -24,6 +24,8 @@ from harvester.protocols import Source, Stream
 from harvester.retry import DAEMON
 from harvester.service import sleep_until, supervise, until_signal
 from harvester.settings import CoreSettings
+
+_OPEN_AGAIN = 5.0
 
 
 @click.command("run")
@@ -53,7 +55,9 @@ def command(sources: tuple[str, ...], sinks: tuple[str, ...], no_consume: bool, 
 
     async def work(stop: asyncio.Event) -> None:
         async with AsyncExitStack() as stack:
-            stores = await stack.enter_async_context(parts.open_stores(core))
+            stores = await stack.enter_async_context(open_patiently(core, stop))
+            if stores is None:
+                return
             address = await stack.enter_async_context(metrics.serve(core.listen))
             get_logger("service").info("started", sources=[*names], sinks=[*feeds], metrics=address or "off")
             group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -72,6 +76,20 @@ def run_daemon(work: Callable[[asyncio.Event], Awaitable[None]], core: CoreSetti
     except BaseExceptionGroup as group:
         raise _first(group) from group
     return 0
+
+
+@asynccontextmanager
+async def open_patiently(core: CoreSettings, stop: asyncio.Event) -> AsyncIterator[parts.Stores | None]:
+    """The stores, once whatever is busy or full lets them be opened; None when the stop comes first."""
+    async with AsyncExitStack() as stack:
+        stores = None
+        while stores is None and not stop.is_set():
+            try:
+                stores = await stack.enter_async_context(parts.open_stores(core))
+            except TransientError as error:
+                get_logger("service").warning("opening is tried again", error=str(error), seconds=_OPEN_AGAIN)
+                await sleep_until(stop, _OPEN_AGAIN)
+        yield stores
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
