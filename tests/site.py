@@ -128,6 +128,12 @@ class Site:
         vendor = {"OPENCAST_URL": url, "OPENCAST_USER": "harvester", "OPENCAST_PASSWORD": PASSWORD, "OPENCAST_WAIT": "0"}
         self.settings = {**{f"HARVESTER_{n}": v for n, v in vendor.items() if url}, **settings}
 
+    @property
+    def queue(self) -> Path:
+        """The queue's file."""
+        url = self.settings.get("HARVESTER_QUEUE_URL", "sqlite:///var/queue.db")
+        return self.folder / url.removeprefix("sqlite:///").partition("?")[0]
+
     def environment(self, **more: str) -> dict[str, str]:
         """That of a process of this site: no setting of whoever runs the tests is in it."""
         return {**{n: v for n, v in os.environ.items() if not n.startswith(OURS)}, **self.settings, **more}
@@ -180,9 +186,9 @@ class Site:
 
     def lag(self) -> int:
         """Messages that the sink has not committed, as the queue's file says; -1 while it has not begun."""
-        if not (self.folder / "var/queue.db").exists():
+        if not self.queue.exists():
             return -1
-        with closing(sqlite3.connect(f"file:{self.folder}/var/queue.db?mode=ro", uri=True)) as queue:
+        with closing(sqlite3.connect(f"file:{self.queue}?mode=ro", uri=True)) as queue:
             (end,) = queue.execute("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'messages'").fetchone()
             (position,) = queue.execute("SELECT max(position) FROM groups WHERE name = 'duckdb'").fetchone()
         return -1 if position is None else int(end - position)
