@@ -23,7 +23,7 @@ def is_the_truth(site: Site, vendor: World) -> bool:
 
 @pytest.mark.parametrize("kind", [k for k in REQUESTS if k != "429-bare"])
 def test_each_fault_of_a_request_is_survived_and_the_truth_arrives(tmp_path: Path, kind: str) -> None:
-    with world(faults={kind: 0.6}, actions_per_day=600) as vendor:
+    with world(faults={kind: 0.45}, actions_per_day=600) as vendor:
         site = Site(tmp_path, vendor.url)
         done = site.harvest("useractions", "-s", stamp(SPAN[0]), "-e", stamp(SPAN[0] + HOUR))
         assert done.code == 0
@@ -34,11 +34,11 @@ def test_each_fault_of_a_request_is_survived_and_the_truth_arrives(tmp_path: Pat
 
 
 def test_with_every_fault_at_once_everything_arrives_or_is_a_letter(tmp_path: Path) -> None:
-    with world(faults={"all": 0.2, "records": 0.03}) as vendor:
-        site = Site(tmp_path, vendor.url, HARVESTER_OPENCAST_BATCH_SIZE="50")
+    with world(faults={"all": 0.2, "records": 0.03}, seed="d") as vendor:
+        site = Site(tmp_path, vendor.url, HARVESTER_OPENCAST_BATCH_SIZE="30")
         assert site.harvest("useractions", *RANGE).code == 5
         met = vendor.running.stats.snapshot().faults
-        assert len(met) >= 4, met
+        assert len(met) >= 5, met
         for _ in range(20):
             site.harvest("dead-letters", "requeue", "--reason", "pending")
             assert site.consume().code == 0
@@ -133,7 +133,7 @@ COMMANDS = [
 
 def test_s03_no_secret_is_in_any_output_log_letter_or_file(tmp_path: Path) -> None:
     proxied = "http://proxyuser:pr0xy-canary@127.0.0.1:9"
-    with world(faults={"all": 0.1, "records": 0.05}) as vendor:
+    with world(faults={"503": 0.1, "half-json": 0.02, "records": 0.05}) as vendor:
         site = Site(tmp_path, vendor.url, HARVESTER_LOG_LEVEL="debug", MATTERHORN_REST_PASS=PASSWORD)
         told = [site.harvest(*command.format(secret=PASSWORD).split()) for command in COMMANDS]
         told.append(site.harvest("useractions", HARVESTER_OPENCAST_PASSWORD="wr0ng-canary", MATTERHORN_REST_PASS=""))

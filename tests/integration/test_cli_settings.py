@@ -1,12 +1,13 @@
 """Where commands take their settings from, and what they say about it."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.site import HOUR, NOON, PASSWORD, Done, Site, World, stamp
 
-RANGE = ("-s", stamp(NOON - HOUR), "-e", stamp(NOON))
+RANGE = ("-s", stamp(NOON - HOUR), "-e", stamp(NOON), "-w", "0")
 
 
 def six_lines(url: str) -> dict[str, str]:
@@ -126,6 +127,13 @@ def test_e71_the_log_level_is_given_before_the_command(tmp_path: Path, vendor: W
     silent = site.harvest("--log-level", "warn", "once", "opencast", HARVESTER_OPENCAST_URL=vendor.url)
     assert '"log.level"' not in silent.err
     assert site.harvest("--log-level", "debug", "config", "show", "--origin").out.count("debug") == 1
+
+
+def test_e3_it_waits_between_requests_as_long_as_told(tmp_path: Path, vendor: World) -> None:
+    vendor.calls()
+    began = time.monotonic()
+    assert harvested(Site(tmp_path, vendor.url).harvest("useractions", *RANGE[:4], "-w", "0.3", "-b", "100"), vendor)
+    assert time.monotonic() - began >= 0.3 * (vendor.calls() - 1)
 
 
 def test_e8_a_queue_name_is_taken_and_told_to_be_of_no_use_here(tmp_path: Path, vendor: World) -> None:
