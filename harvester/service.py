@@ -13,6 +13,8 @@ from harvester.retry import TOLD_CAP
 
 _LONGEST_PAUSE = 60.0
 _PERMANENT_PAUSE = 300.0
+_START = 10.0
+"""Seconds within which a fault of the settings shows."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -70,19 +72,19 @@ def run_once(work: Coroutine[Any, Any, int]) -> int:
 async def supervise(name: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
     """Run `work` until it returns or `stop` is set; whatever else ends it, it is started anew, alone, after a pause.
 
-    ConfigError and RefusedError go up, out of groups too: they need a person and end the process.
+    ConfigError and RefusedError, out of groups too, need a person: at the start they end the process, so that he sees them; once
+    the task has worked, it waits for him alone and the others go on.
     """
     log = get_logger("service").bind(task=name)
-    pause, loop = 1.0, asyncio.get_running_loop()
+    pause, worked, loop = 1.0, False, asyncio.get_running_loop()
     while not stop.is_set():
         began = loop.time()
         try:
             await work()
             return
-        except (ConfigError, RefusedError):
-            raise
         except Exception as error:
-            if isinstance(error, ExceptionGroup) and (fatal := error.subgroup((ConfigError, RefusedError))):
+            worked = worked or loop.time() - began > _START
+            if not worked and (fatal := _for_a_person(error)):
                 raise fatal from error
             if loop.time() - began > _LONGEST_PAUSE:
                 pause = 1.0
@@ -90,9 +92,15 @@ async def supervise(name: str, work: Callable[[], Awaitable[None]], stop: asynci
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 
+def _for_a_person(error: Exception) -> Exception | None:
+    if isinstance(error, ExceptionGroup):
+        return error.subgroup((ConfigError, RefusedError))
+    return error if isinstance(error, ConfigError | RefusedError) else None
+
+
 def _wait_after(error: Exception, pause: float, log: Logger) -> float:
     """Say what happened, and how long to wait. A wait that was asked for is never cut short."""
-    if isinstance(error, PermanentError):
+    if isinstance(error, PermanentError) or _for_a_person(error):
         log.error("stopped: it cannot work until somebody acts; the others go on", error=str(error), retry=_PERMANENT_PAUSE)
         return _PERMANENT_PAUSE
     told = min(error.retry_after or 0.0, TOLD_CAP) if isinstance(error, TransientError) else 0.0

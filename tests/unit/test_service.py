@@ -258,3 +258,19 @@ def test_f50_a_second_signal_ends_the_process_at_once(kind: str) -> None:
     assert _line(child) == "asked to stop"
     child.send_signal(signal.SIGTERM)
     assert _ended(child) == 130
+
+
+async def test_f52_a_fault_of_the_settings_after_a_healthy_time_stops_that_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_START", 0.0)
+    monkeypatch.setattr(service, "_PERMANENT_PAUSE", 0.0)
+    stop, runs = asyncio.Event(), 0
+
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        await asyncio.sleep(0)
+        if runs == 1:
+            raise ConfigError("the file is damaged")
+
+    await service.supervise("sink", work, stop)
+    assert runs == 2
