@@ -14,8 +14,8 @@ help:  ## what there is
 demo: $(VENV)/.run  ## harvest a simulated week with every fault, and see the proof (no credentials)
 	@$(BIN)/harvest demo $(ARGS)
 
-test: $(VENV)/.dev  ## all tests but the slow proofs
-	$(BIN)/pytest -q -m "not slow" $(ARGS)
+test: $(VENV)/.dev  ## all tests; the longer proofs are crash and bench
+	$(BIN)/pytest -q $(ARGS)
 
 check: $(VENV)/.dev  ## linter, formatter, types, import direction
 	$(BIN)/ruff check .
