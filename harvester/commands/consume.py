@@ -1,12 +1,14 @@
 """`harvest consume`: sinks fed from the queue, in a process of their own."""
 
 import asyncio
+from collections.abc import Mapping
 
 import click
 
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
-from harvester.commands.run import feeding, open_patiently, run_daemon
+from harvester.commands.run import feed, feeding, open_patiently, run_daemon
+from harvester.loading import Loaded
 from harvester.settings import CoreSettings
 from harvester.sources.opencast import OpencastSettings
 
@@ -22,24 +24,57 @@ def command(sinks: tuple[str, ...], until_empty: bool, accept_rejections: bool) 
     harvest consume duckdb --until-empty
     """
     loaded = parts.settings(OpencastSettings, EpisodeSettings)
+    names = tuple(dict.fromkeys(sinks or loaded.get(CoreSettings).sinks))
+    run = _emptied if until_empty else _fed
+    return run(names, loaded, accept_rejections=accept_rejections)
+
+
+def _fed(names: tuple[str, ...], loaded: Loaded, *, accept_rejections: bool) -> int:
     core = loaded.get(CoreSettings)
 
-    cut = False
+    async def work(stop: asyncio.Event) -> None:
+        async with open_patiently(core, stop) as stores, asyncio.TaskGroup() as group:
+            if stores is None:
+                return
+            for name in names:
+                group.create_task(feeding(name, loaded, stores, stop, accept_rejections=accept_rejections))
+
+    return run_daemon(work, core)
+
+
+def _emptied(names: tuple[str, ...], loaded: Loaded, *, accept_rejections: bool) -> int:
+    """Until there is nothing left: 0, 5 with dead letters, 130 when a signal cut it before."""
+    core, cut, counts = loaded.get(CoreSettings), False, dict[str, Mapping[str, int]]()
 
     async def work(stop: asyncio.Event) -> None:
         nonlocal cut
+
+        async def one(name: str) -> None:
+            counts[name] = await feed(name, loaded, stores, stop, accept_rejections=accept_rejections, until_empty=True)
+
         try:
-            # A one-shot ends when something is busy, a daemon waits.
-            opened = parts.open_stores(core) if until_empty else open_patiently(core, stop)
-            async with opened as stores, asyncio.TaskGroup() as group:
-                if stores is None:
-                    return
-                for name in dict.fromkeys(sinks or core.sinks):
-                    group.create_task(
-                        feeding(name, loaded, stores, stop, accept_rejections=accept_rejections, until_empty=until_empty)
-                    )
+            async with parts.open_stores(core) as stores, asyncio.TaskGroup() as group:
+                for name in names:
+                    group.create_task(one(name))
         finally:
             cut = stop.is_set()
 
-    code = run_daemon(work, core)
-    return 130 if until_empty and cut else code
+    run_daemon(work, core)
+    for name, amounts in counts.items():
+        _tell(name, amounts)
+    if cut:
+        return 130
+    return 5 if any(amounts["dead_lettered"] for amounts in counts.values()) else 0
+
+
+def _tell(name: str, counts: Mapping[str, int]) -> None:
+    click.echo(
+        f"{name}: consumed {counts['consumed']:,} = delivered {counts['delivered']:,} + not for it {counts['filtered']:,} + "
+        f"dead letters {counts['dead_lettered']:,}",
+        err=True,
+    )
+    if counts["dead_lettered"]:
+        group = "stdout" if name == "-" else name.partition(":")[0]
+        click.echo(f"dead letters: harvest dead-letters list --group {group}", err=True)
+    if counts["pending"]:
+        click.echo(f"{counts['pending']:,} were written without their enrichment, which is tried again by itself", err=True)

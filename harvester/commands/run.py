@@ -1,7 +1,8 @@
 """`harvest run`: the daemon."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from harvester import metrics
 from harvester.commands import parts, spans
 from harvester.commands.harvesting import HARVESTING, first_start, start_set
 from harvester.commands.options import source_type
+from harvester.commands.progress import bar
 from harvester.coverage import Interval, live_window
 from harvester.errors import CoverageResetError, PermanentError, RefusedError, TransientError
 from harvester.harvest import Harvest
@@ -167,23 +169,38 @@ async def _stream(
     await supervise(f"{source.name}/{stream.name}", work, stop)
 
 
-async def feeding(
-    name: str, loaded: Loaded, stores: parts.Stores, stop: asyncio.Event, *, accept_rejections: bool, until_empty: bool = False
-) -> None:
-    """Feed one sink until the stop, or until there is nothing left."""
-    core = loaded.get(CoreSettings)
+async def feeding(name: str, loaded: Loaded, stores: parts.Stores, stop: asyncio.Event, *, accept_rejections: bool) -> None:
+    """Feed one sink until the stop."""
 
     async def work() -> None:
-        async with (
-            parts.open_enrichers(loaded, parts.QUICK) as enrichers,
-            parts.sink_named(name, core) as sink,
-        ):
-            processing = parts.processing(sink, stores.letters, stop, enrichers, accept_rejections=accept_rejections)
-            await consume(
-                stores.queue, sink.name, processing, stores.letters, stop, flow=parts.flow(core), until_empty=until_empty
-            )
+        await feed(name, loaded, stores, stop, accept_rejections=accept_rejections)
 
-    if until_empty:
-        await work()
-    else:
-        await supervise(f"sink {name}", work, stop)
+    await supervise(f"sink {name}", work, stop)
+
+
+async def feed(
+    name: str, loaded: Loaded, stores: parts.Stores, stop: asyncio.Event, *, accept_rejections: bool, until_empty: bool = False
+) -> Mapping[str, int]:
+    """Feed one sink until the stop, or until there is nothing left; what was counted."""
+    core, counts = loaded.get(CoreSettings), Counter[str]()
+    async with parts.open_enrichers(loaded, parts.QUICK) as enrichers, parts.sink_named(name, core) as sink:
+        processing = parts.processing(sink, stores.letters, stop, enrichers, accept_rejections=accept_rejections)
+        waiting = sum((await stores.queue.lag(sink.name)).values()) if until_empty else 0
+        with bar(f"feeding {sink.name}", waiting) as shown:
+
+            def committed(more: Mapping[str, int]) -> None:
+                counts.update(more)
+                if until_empty:
+                    shown.update(counts["consumed"], events=counts["consumed"])
+
+            await consume(
+                stores.queue,
+                sink.name,
+                processing,
+                stores.letters,
+                stop,
+                flow=parts.flow(core),
+                until_empty=until_empty,
+                on_commit=committed,
+            )
+    return counts

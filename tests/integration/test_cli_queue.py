@@ -156,7 +156,9 @@ def test_an_undecodable_message_becomes_a_letter_and_the_stream_goes_on(tmp_path
         execute(site, "INSERT INTO messages (key, headers, body) VALUES ('by/hand', NULL, ?)", body)
     execute(site, "UPDATE counts SET amount = amount + 3 WHERE name IN ('read', 'published')")
     site.harvest("once", "opencast", "--since", stamp(NOON - 5 * HOUR), "--until", stamp(NOON - 4 * HOUR))
-    assert site.consume().code == 0
+    done = site.consume()
+    assert (done.code, "dead letters 3\n" in done.err) == (5, True)
+    assert site.consume().code == 0, "a letter is told once"
     found = site.harvest("dead-letters", "list", "--group", "duckdb", "--json").lines
     assert [(one["stage"], one["key"]) for one in found] == [("decode", "by/hand")] * 3
     assert site.held().keys() >= vendor.truth(NOON - 5 * HOUR, NOON - 4 * HOUR).keys()
