@@ -99,7 +99,7 @@ def check_clock(source: str, book: Book, now: datetime) -> None:
     if newest is not None and ends[newest] > now + TOLERANCE:
         raise RefusedError(
             f"the book of {source} claims that {newest} was read until {_text(ends[newest])}, but here it is {_text(now)}: "
-            f"correct this host's clock, or `harvest coverage reset {source} {newest}`"
+            f"correct this host's clock, or `harvest coverage reset {source}/{newest} --yes`"
         )
 
 
@@ -111,7 +111,7 @@ def fresh_epoch() -> str:
 def _other_queue(source: str, stored: str, new: str) -> str:
     return (
         f"the book of {source} is true for queue {stored}, not for {new}: name that queue again, "
-        f"or `harvest coverage reset {source}` and read its time into the new one"
+        f"or `harvest coverage reset {source} --yes` and read its time into the new one"
     )
 
 

@@ -96,7 +96,7 @@ class BookFile:
         files = ", ".join(map(str, self.files()))
         raise AllDamagedError(
             f"the book of {self._source} is damaged in every generation ({files}): {error}. Nothing was changed. "
-            f"Next: restore one of them from a backup, or begin anew with `harvest coverage reset {self._source}`"
+            f"Next: restore one of them from a backup, or begin anew with `harvest coverage reset {self._source} --yes`"
         ) from error
 
     def _decoded(self, body: bytes, path: Path) -> Book:

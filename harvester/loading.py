@@ -22,8 +22,8 @@ Families = Callable[[], Sequence[type[BaseModel]]]
 Values = dict[str, object]
 CONFIG = f"{PREFIX}CONFIG"
 _CONFIG_FILE = "harvester.toml"
-_NO_SETTINGS = re.compile(rf"{PREFIX}(TEST|CRASH)_\w+")
-"""Switches of the tests stand in the environment and are no settings."""
+_NO_SETTINGS = re.compile(rf"{PREFIX}(TEST|CRASH|SANDBOX)_\w+")
+"""Switches of the tests and of the sandbox, which has options of its own, stand in the environment and are no settings."""
 _FILE = "_FILE"
 _COMMAND_LINE, _TOML = 0, 4
 """The ranks of the first place and of the last."""
