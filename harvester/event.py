@@ -11,7 +11,7 @@ from harvester.errors import ConfigError, InvalidEventError
 FORMAT = 1
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="format", tag=FORMAT):
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="format", tag=FORMAT, gc=False):
     """One thing that happened, or one new state of a thing. Encoded as one line of JSON that begins with its format.
 
     `version` orders the states of one `subject`; `time` is the same in all of them. `data` is the vendor's record as it
