@@ -5,6 +5,7 @@ Positions are 1, 2, 3, … without a hole. A group's position is that of the fir
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -32,7 +33,13 @@ RECEIVE_AT_ONCE = 8 << 20
 """Bytes of bodies after which a batch is long enough."""
 _VACUUM_PAGES = 256
 
+_INSERT_AT_ONCE = 200
+_INSERT = "INSERT INTO messages (key, headers, body) VALUES (?, ?, ?)"
+_INSERT_MANY = _INSERT + ", (?, ?, ?)" * (_INSERT_AT_ONCE - 1)
 _READ = "SELECT position, key, headers, body FROM messages WHERE position >= ? ORDER BY position LIMIT ?"
+# A named tuple's own constructor is a call in Python: two of them would cost as much as reading the row.
+_message = partial(tuple.__new__, Message)
+_delivery = partial(tuple.__new__, Delivery)
 _headers = msgspec.json.Decoder(dict[str, str])
 _counts = msgspec.json.Decoder(dict[str, int])
 
@@ -50,11 +57,11 @@ def append(
     connection: sqlite3.Connection, messages: Sequence[Message], counts: Mapping[str, int], owner: str, now_ms: int
 ) -> None:
     """All messages and the counts, durable when it returns."""
-    rows = [(m.key, _encoded(m.headers) if m.headers else None, m.body) for m in messages]
+    rows = [(key, _encoded(headers) if headers else None, body) for key, body, headers in messages]
     with transaction(connection):
         if rows:
             _remember_age(connection, now_ms)
-            connection.executemany("INSERT INTO messages (key, headers, body) VALUES (?, ?, ?)", rows)
+            _insert(connection, rows)
         if counts:
             connection.executemany(
                 "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT (owner, name) DO UPDATE SET amount = amount + excluded.amount",
@@ -79,12 +86,10 @@ def read(connection: sqlite3.Connection, position: int, limit: int) -> list[Deli
     """Messages from `position` on: at most `limit`, and no more once RECEIVE_AT_ONCE bytes are together."""
     deliveries: list[Delivery] = []
     size = 0
-    cursor = connection.execute(
-        "SELECT position, key, headers, body FROM messages WHERE position >= ? ORDER BY position LIMIT ?",
-        (position, max(0, limit)),
-    )
+    cursor = connection.execute(_READ, (position, max(0, limit)))
     for at, key, headers, body in cursor:
-        deliveries.append(Delivery(Message(key, body, _headers.decode(headers) if headers else NO_HEADERS), at))
+        message = _message((key, body, _headers.decode(headers) if headers else NO_HEADERS))
+        deliveries.append(_delivery((message, at)))
         size += len(body)
         if size >= RECEIVE_AT_ONCE:
             cursor.close()
@@ -263,6 +268,14 @@ def _broken_promises(connection: sqlite3.Connection) -> list[str]:
     if claimed is not None and claimed != behind - 1:
         found.append(f"owners counted {claimed} published, but the sequence stands at {behind - 1}")
     return found
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, str | None, bytes]]) -> None:
+    """In the order given. Many rows a statement: Python gives up its lock for each, and another thread may take it meanwhile."""
+    whole = len(rows) - len(rows) % _INSERT_AT_ONCE
+    for first in range(0, whole, _INSERT_AT_ONCE):
+        connection.execute(_INSERT_MANY, [value for row in rows[first : first + _INSERT_AT_ONCE] for value in row])
+    connection.executemany(_INSERT, rows[whole:])
 
 
 def _remember_age(connection: sqlite3.Connection, now_ms: int) -> None:

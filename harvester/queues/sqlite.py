@@ -95,20 +95,20 @@ class SqliteQueue:
     async def publish(self, messages: Sequence[Message], counts: Mapping[str, int] = NO_COUNTS, owner: str = "") -> None:
         point("queue.before_publish")
         limit = self._options.max_message
-        large = [index for index, message in enumerate(messages) if len(message.body) > limit]
-        if large:
+        sizes = [len(message.body) for message in messages]
+        if max(sizes, default=0) > limit:
+            large = [index for index, size in enumerate(sizes) if size > limit]
             raise PayloadTooLargeError(f"{len(large)} messages are larger than {limit} bytes", indexes=large)
-        await self._writer.run(self._publish, messages, counts, owner)
+        await self._writer.run(self._publish, messages, sum(sizes), counts, owner)
         point("queue.after_publish")
         self._news.set()
         self._news = asyncio.Event()
 
     def _publish(
-        self, connection: sqlite3.Connection, messages: Sequence[Message], counts: Mapping[str, int], owner: str
+        self, connection: sqlite3.Connection, messages: Sequence[Message], size: int, counts: Mapping[str, int], owner: str
     ) -> None:
         now = self._now()
         now_ms = millis(now)
-        size = sum(len(message.body) for message in messages)
         self._room.trim_at_times(connection, now)
         self._room.fill(connection, size, lambda: queuefile.append(connection, messages, counts, owner, now_ms))
 
