@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -70,7 +70,7 @@ class _Row(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
     id: Scalar = None
     mediapackage_id: Scalar = None
-    session_id: _Session | Scalar = None
+    session_id: msgspec.Raw = msgspec.Raw(b"null")
     user_id: Scalar = None
     user_ip: Scalar = None
     user_agent: Scalar = None
@@ -81,11 +81,21 @@ class _Row(msgspec.Struct, frozen=True, rename="camel", gc=False):
     is_playing: Scalar = None
 
 
+class _Viewer(NamedTuple):
+    session_id: str | None
+    huid: str | None
+    useragent: str | None
+    ip: str | None
+    proxies: dict[str, str]
+
+
 class _Place(msgspec.Struct, frozen=True, rename="camel", gc=False):
     mediapackage_id: Scalar = None
 
 
 _row = msgspec.json.Decoder(_Row)
+_session = msgspec.json.Decoder(_Session)
+_scalar = msgspec.json.Decoder(Scalar)
 _place = msgspec.json.Decoder(_Place)
 _found = msgspec.json.Decoder(Episode | None)
 _NO_EPISODE = Episode()
@@ -95,10 +105,10 @@ def useraction(event: Event) -> UserAction:
     """The record of one action. Raises InvalidEventError when a field that must be there is missing or no such value."""
     try:
         row = _row.decode(event.data)
+        session = bytes(row.session_id)
+        viewer = _nested(session) if session[:1] == b"{" else _flat(row)
     except (ValueError, RecursionError) as error:
         raise InvalidEventError(f"no user action: {error}") from error
-    session = row.session_id if isinstance(row.session_id, _Session) else None
-    viewer = session or row
     mpid, type_ = known(row.mediapackage_id), text(row.type)
     if mpid is None or type_ is None:
         raise InvalidEventError(f"user action {row.id!r:.40} has no {'mediapackageId' if mpid is None else 'type'}")
@@ -106,21 +116,36 @@ def useraction(event: Event) -> UserAction:
     outpoint = inpoint if row.outpoint is None else whole(row.outpoint, "outpoint")
     length = outpoint - inpoint if row.length is None else whole(row.length, "length")
     playing, live = _playing(row.is_playing)
-    ip, proxies = _forwarded(viewer.user_ip)
     found = event.context.get("episode")
+    session_id, huid, useragent, ip, proxies = viewer
     return UserAction(
         action_id=whole(row.id, "id"),
         timestamp=event.time,
         mpid=mpid,
-        session_id=known(session.session_id if session else row.session_id),  # type: ignore[arg-type]
-        huid=known(viewer.user_id),
-        useragent=known(viewer.user_agent),
+        session_id=session_id,
+        huid=huid,
+        useragent=useragent,
         action=Action(type_, inpoint, outpoint, length, playing),
         ip=ip,
         is_live=live,
         episode=_NO_EPISODE if found is None else _episode(bytes(found)),
         proxies=proxies,
     )
+
+
+@lru_cache(maxsize=4096)  # a viewer's session stands in hundreds of actions: heartbeats alone come twice a minute
+def _nested(session: bytes) -> _Viewer:
+    found = _session.decode(session)
+    return _viewer(found.session_id, found)
+
+
+def _flat(row: _Row) -> _Viewer:
+    return _viewer(_scalar.decode(row.session_id), row)
+
+
+def _viewer(session_id: Scalar, viewer: _Session | _Row) -> _Viewer:
+    ip, proxies = _forwarded(viewer.user_ip)
+    return _Viewer(known(session_id), known(viewer.user_id), known(viewer.user_agent), ip, proxies)
 
 
 def media_package(event: Event) -> str | None:
