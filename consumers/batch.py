@@ -36,7 +36,7 @@ class _Work(NamedTuple):
 
     events: Sequence[Event]
     bodies: Sequence[bytes]
-    positions: Sequence[str]
+    positions: Sequence[int | str]
 
     def halves(self) -> Sequence["_Work"]:
         half = len(self.events) // 2
@@ -125,17 +125,21 @@ class Processing:
         return len(done)
 
     def _decode(self, deliveries: Sequence[Delivery]) -> tuple[_Work, list[Letter]]:
-        events, bodies, positions, letters = [], [], [], []
-        for message, position in deliveries:
+        events: list[Event] = []
+        bodies: list[bytes] = []
+        positions: list[int | str] = []
+        letters: list[Letter] = []
+        wants = self._wants
+        for (key, body, _), position in deliveries:
             try:
-                event = decode_event(message.body)
+                event = decode_event(body)
             except InvalidEventError as error:
-                letters.append(self._letter(message.body, str(position), "decode", error, key=message.key))
+                letters.append(self._letter(body, position, "decode", error, key=key))
                 continue
-            if self._wants is None or self._wants(event):
+            if wants is None or wants(event):
                 events.append(event)
-                bodies.append(message.body)
-                positions.append(str(position))
+                bodies.append(body)
+                positions.append(position)
         return _Work(events, bodies, positions), letters
 
     async def _finish(self, work: _Work, tries: int = _TRIES) -> tuple[list[Letter], list[Letter]]:
@@ -173,16 +177,21 @@ class Processing:
         rejections = await self._write(events)
         errors = {id(r.event): r.error for r in rejections}
         refused, pending = [], []
-        for i, event in enumerate(events):
-            if (error := errors.get(id(event))) is not None:
+        for i in self._unfinished(events, errors):
+            if (error := errors.get(id(events[i]))) is not None:
                 refused.append(self._letter_of(work, i, "write", error))
-            elif self._lacking(event):
+            else:
                 error = TransientError("written without enrichment: the look-up could not be made")
                 pending.append(self._letter_of(work, i, "enrich", error, due=datetime.now(UTC) + _PENDING_AGAIN))
         return refused, pending
 
-    def _lacking(self, event: Event) -> bool:
-        return any(e.name not in event.context and e.concerns(event) for e in self._enrichers)
+    def _unfinished(self, events: Sequence[Event], errors: Mapping[int, object]) -> Sequence[int]:
+        """Where events are that were refused, or written without what an enricher should have added."""
+        found = {i for i, event in enumerate(events) if id(event) in errors} if errors else set()
+        for enricher in self._enrichers:
+            name, concerns = enricher.name, enricher.concerns
+            found.update(i for i, event in enumerate(events) if name not in event.context and concerns(event))
+        return sorted(found)
 
     async def _write(self, events: Sequence[Event]) -> list[Rejection]:
         """Returns when each event is durable or refused for good; waits out what passes."""
@@ -215,7 +224,7 @@ class Processing:
     def _letter(
         self,
         body: bytes,
-        position: str,
+        position: int | str,
         stage: str,
         error: HarvesterError,
         *,
@@ -232,7 +241,7 @@ class Processing:
             error=f"{type(error).__name__}: {error}"[:1024],
             body=body,
             key=key,
-            position=position,
+            position=str(position),
             event_id=event_id,
             first=now,
             last=now,
@@ -245,7 +254,7 @@ class Processing:
         self._metrics.delivered(counts["delivered"])
         self._metrics.filtered(counts["filtered"])
         self._metrics.dead_lettered(counts["dead_lettered"])
-        self._metrics.batch(len(deliveries), sum(len(d.message.body) for d in deliveries), seconds)
+        self._metrics.batch(len(deliveries), sum([len(d[0].body) for d in deliveries]), seconds)
         if work.events:
             self._metrics.latency((datetime.now(UTC) - work.events[0].time).total_seconds())
 
