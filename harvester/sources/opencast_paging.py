@@ -94,10 +94,14 @@ class Reading:
     def _count(self, rows: Sequence[Row]) -> bool:
         """Whether one of them is new in this pass."""
         known = self._distinct
-        self._subjects.update(subject for subject, _ in rows if subject)
-        self._letters.update(state for subject, state in rows if not subject)
-        self._standing.update(subject for subject, _ in rows if subject)
-        self._rows_broken += sum(not subject for subject, _ in rows)
+        subjects = {subject for subject, _ in rows}
+        if "" in subjects:
+            subjects.discard("")
+            letters = [state for subject, state in rows if not subject]
+            self._letters.update(letters)
+            self._rows_broken += len(letters)
+        self._subjects |= subjects
+        self._standing |= subjects
         self._received += len(rows)
         return self._distinct > known
 

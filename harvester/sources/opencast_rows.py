@@ -30,7 +30,7 @@ class Rows(NamedTuple):
     refused: Sequence[Refused]
 
 
-class _Actions(msgspec.Struct):
+class _Actions(msgspec.Struct, gc=False):
     total: int | float | str | None = None
     action: msgspec.Raw = msgspec.Raw(b"[]")
 
@@ -39,7 +39,7 @@ class _ActionsPage(msgspec.Struct):
     actions: _Actions
 
 
-class _Action(msgspec.Struct):
+class _Action(msgspec.Struct, gc=False):
     """The fields that make an event of a record, in every type that Jettison gives them."""
 
     id: int | str | float
@@ -91,8 +91,9 @@ def useraction_event(record: bytes | msgspec.Raw, source: str, read_at: datetime
         time = (created if created.tzinfo else created.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError, RecursionError) as error:
         raise InvalidEventError(f"no user action: {error}") from error
-    subject = _whole_number(action.id)
-    outpoint = _whole_seconds(action.inpoint if action.outpoint is None else action.outpoint)
+    number, position = action.id, action.inpoint if action.outpoint is None else action.outpoint
+    subject = number if type(number) is int else _whole_number(number)
+    outpoint = position if type(position) is int and position >= 0 else _whole_seconds(position)
     if subject is None or outpoint >= _LARGEST_VERSION:
         raise InvalidEventError(f"no user action: id {action.id!r:.100}, outpoint {action.outpoint!r:.100}")
     key = str(subject)
