@@ -3,11 +3,15 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Self
 
 from harvester.event import Event, encode_event
 from harvester.limits import Bound
-from harvester.protocols import Broken, Message
+from harvester.protocols import NO_HEADERS, Broken, Message
+
+# A named tuple's own constructor is a call in Python, and this is done for each event.
+_message = partial(tuple.__new__, Message)
 
 
 class Batch(NamedTuple):
@@ -45,12 +49,12 @@ class Outbox:
 
     async def take(self, events: Sequence[Event], broken: Sequence[Broken] = (), filtered: int = 0) -> None:
         """Add a page; send what makes a batch. Waits while too much is on its way: that is the back-pressure."""
-        messages = [Message(e.key, encode_event(e)) for e in events]
+        messages = [_message((e.key, encode_event(e), NO_HEADERS)) for e in events]
         batch = self._batch = self._batch._replace(filtered=self._batch.filtered + filtered)
         batch.events.extend(events)
         batch.messages.extend(messages)
         batch.broken.extend(broken)
-        self._bytes += sum(len(m.body) for m in messages) + sum(len(b.body) for b in broken)
+        self._bytes += sum([len(m.body) for m in messages]) + sum([len(b.body) for b in broken])
         # Broken records count, too: a vendor that broke all of them must not fill the memory.
         if len(batch.events) + len(batch.broken) >= self._batch_events or self._bytes >= self._batch_bytes:
             await self._send()
