@@ -4,12 +4,13 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,15 @@ class Sandbox:
         with urllib.request.urlopen(self.url + path, timeout=120) as answer:
             return json.load(answer)
 
+    def post(self, path: str, order: dict[str, Any]) -> Any:
+        request = urllib.request.Request(self.url + path, json.dumps(order).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def now(self) -> datetime:
+        """Its clock."""
+        return datetime.fromisoformat(self.get("/sandbox/clock")["now"])
+
     def truth(self, start: datetime, end: datetime) -> dict[str, Any]:
         """The sandbox's own word of what a sink must hold."""
         stamp = "%Y-%m-%dT%H:%M:%SZ"
@@ -73,18 +83,18 @@ class Span:
 
 
 @contextmanager
-def sandbox(span: Span, *, actions_per_day: int, seed: str, faults: Sequence[str] = ()) -> Iterator[Sandbox]:
-    """Serving from `span.now`, with nothing created after `span.end`."""
-    command = [*HARVEST, "sandbox", "--port", "0", "--json", "--seed", seed, "--speed", "0", "--now", span.now.isoformat()]
+def sandbox(span: Span, *, actions_per_day: int, seed: str, faults: Sequence[str] = (), speed: float = 0.0) -> Iterator[Sandbox]:
+    """Standing still at `span.now`, with nothing created after `span.end`; or with a speed, moving on from `span.end`."""
+    now = span.end if speed else span.now
+    command = [*HARVEST, "sandbox", "--port", "0", "--json", "--seed", seed, "--speed", str(speed), "--now", now.isoformat()]
     command += ["--actions-per-day", str(actions_per_day), "--login", "digest", "--retry-after", "0.05", "--slow", "0.1"]
     command += [part for fault in faults for part in ("--fault", fault)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
         try:
             assert process.stdout is not None
             found = Sandbox(json.loads(process.stdout.readline())["url"])
-            body = json.dumps({"at": span.end.isoformat()}).encode()
-            request = urllib.request.Request(found.url + "/sandbox/stop-changing", body, {"Content-Type": "application/json"})
-            urllib.request.urlopen(request, timeout=10).close()
+            if not speed:
+                found.post("/sandbox/stop-changing", {"at": span.end.isoformat()})
             yield found
         finally:
             process.terminate()
@@ -97,6 +107,8 @@ class Site:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.kills = {"harvester": 0, "consumer": 0}
+        self.moved = 0
+        """Kills at random moments between whose start and end the queue or a position moved: they cut work, not waiting."""
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("HARVESTER_")},
             "PYTHONPATH": str(ROOT),
@@ -146,6 +158,7 @@ class Site:
 
     def kill_after(self, command: Sequence[str], seconds: float, **more: str) -> None:
         """Start a process and kill it after a while, wherever it is."""
+        before = self._position(command)
         process = self.start(command, **more)
         time.sleep(seconds)  # the moment is the point: any moment must do
         if process.poll() is not None:
@@ -153,6 +166,13 @@ class Site:
         process.kill()
         process.wait()
         self._count(command)
+        self.moved += self._position(command) != before
+
+    def _position(self, command: Sequence[str]) -> int:
+        """How far the queue has grown, or its reader has come."""
+        ask = "SELECT seq FROM sqlite_sequence" if command[0] == "run" else "SELECT position FROM groups"
+        with closing(sqlite3.connect(f"file:{self.folder}/var/queue.db?mode=ro", uri=True)) as queue:
+            return int((queue.execute(ask).fetchone() or (0,))[0])
 
     def _count(self, command: Sequence[str]) -> None:
         self.kills["harvester" if command[0] == "run" else "consumer"] += 1
@@ -165,19 +185,19 @@ class Site:
         process.terminate()
         return process.wait(30)
 
-    def reached(self) -> datetime | None:
-        """Up to where the coverage is read."""
+    def reached(self, edge: str = "live_edge") -> datetime | None:
+        """Up to where the coverage is read; or, with `watermark`, final."""
         shown: dict[str, dict[str, str | None]] = self.call("coverage", "show", "useractions", "--json")
-        edge = next((facts["live_edge"] for facts in shown.values()), None)
-        return datetime.fromisoformat(edge) if edge else None
+        text = next((facts[edge] for facts in shown.values()), None)
+        return datetime.fromisoformat(text) if text else None
 
-    def harvest(self, span: Span, *, patience: float = 600) -> None:
-        """Undisturbed until the live edge has passed the span."""
+    def harvest(self, span: Span, *, edge: str = "live_edge", patience: float = 600) -> None:
+        """Undisturbed until the live edge (or the watermark) has passed the span."""
         process = self.start(HARVESTER)
         deadline = time.monotonic() + patience
-        while (edge := self.reached()) is None or edge < span.end:
+        while (reached := self.reached(edge)) is None or reached < span.end:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the harvest did not reach {span.end}, but {edge}: {self.log(HARVESTER)}")
+                raise AssertionError(f"the harvest did not reach {span.end}, but {reached}: {self.log(HARVESTER)}")
             time.sleep(0.2)
         assert self.stop(process) == 0
 
