@@ -38,7 +38,7 @@ def kill_at_random(site: Site, kills: int, seed: str) -> None:
 
 
 def _keep_killing(site: Site, command: Sequence[str], kills: int, seed: str) -> None:
-    for seconds in islice(moments(f"{seed}{command[0]}", 0.3, 2.2), kills):
+    for seconds in islice(moments(f"{seed}{command[0]}", 0.5, 2.4), kills):
         site.kill_after(command, seconds)
 
 
