@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from consumers.records.jettison import Scalar, known, text, whole
-from consumers.records.record import Family, Record
+from consumers.records.record import Family, Ip, Record
 from harvester.errors import InvalidEventError
 from harvester.event import Event
 
@@ -52,7 +52,7 @@ class UserAction(Record, index="useractions-{time:%Y.%m.%d}", table="useractions
     huid: Annotated[str | None, "id of the viewer, null when unknown or hidden"]
     useragent: Annotated[str | None, "browser of the viewer as it named itself, at most 255 characters"]
     action: Action
-    ip: Annotated[str | None, "address of the viewer, null when hidden; the viewer can forge it"]
+    ip: Annotated[str | None, "address of the viewer, null when hidden; the viewer can forge it", Ip()]
     is_live: Annotated[bool, "true only for live playback"]
     episode: Episode
     proxies: Annotated[dict[str, str], "rest of the forwarded list", Family("proxy*")]

@@ -2,7 +2,7 @@
 
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
@@ -13,7 +13,7 @@ from harvester.event import Event
 
 Kind = Literal["text", "integer", "number", "boolean", "timestamp", "json"]
 
-_KINDS: dict[Any, Kind] = {str: "text", int: "integer", float: "number", bool: "boolean", datetime: "timestamp"}
+KINDS: dict[Any, Kind] = {str: "text", int: "integer", float: "number", bool: "boolean", datetime: "timestamp"}
 _TIME = re.compile(r"\{time:([^{}]*)\}")
 _DAYS = re.compile(r"(?:%[Ymdjy]|[^%])*")
 _encode = msgspec.json.Encoder().encode
@@ -27,12 +27,23 @@ class Column(NamedTuple):
     kind: Kind
     text: str
     """What the field means, for the data dictionary."""
+    type: Any = None
+    """Its Python type without Annotated and None; the header's follow from their kind."""
+    marks: tuple[object, ...] = ()
+    """What stands in its Annotated."""
+    null: bool = False
+    left_out: bool = False
+    """Whether a document leaves it out when it is unknown."""
 
 
 class Family(NamedTuple):
     """Marks a `dict[str, str]` field as an open family: its keys, named like `pattern`, stand at the top of the document."""
 
     pattern: str
+
+
+class Ip(NamedTuple):
+    """Marks a string that should be an IP address: an index takes what is none, but does not find it as one."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +115,11 @@ def columns(record: type[Record]) -> tuple[Column, ...]:
     return record.__shape__.columns
 
 
+def index_pattern(record: type[Record]) -> str:
+    """The pattern that all indexes of the record match."""
+    return _TIME.sub("*", record.__shape__.index)
+
+
 def document(record: Record, event: Event, ingested: datetime) -> bytes:
     """The record as Elasticsearch and stdout get it: one line of JSON without its line break.
 
@@ -164,33 +180,48 @@ def _shape(cls: type, index: str, table: str, key: str) -> Shape:
     names = [column.name for column in flat]
     if len(set(names)) < len(names) or {"@timestamp", "event", "event_rank"} & fields.keys():
         raise TypeError(f"{cls.__name__}: two columns of one name in {names}")
-    families = tuple(name for name, hint in fields.items() if _family(hint))
-    times = tuple(column.name for column in _columns(fields) if column.kind == "timestamp" and len(column.path) == 1)
+    top = [column for column in flat[: -len(HEADER)] if len(column.path) == 1]
+    families = tuple(column.name for column in top if any(isinstance(mark, Family) for mark in column.marks))
+    times = tuple(column.name for column in top if column.kind == "timestamp")
     return Shape(index=index, table=table, key=key, columns=flat, families=families, times=times, names={})
 
 
-def _columns(fields: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[Column]:
+def _columns(fields: dict[str, Any], above: Column | None = None, omitted: Collection[str] = ()) -> Iterator[Column]:
     for name, hint in fields.items():
-        type_, text = _unwrapped(hint)
-        here = (*path, name)
+        type_, marks, null = _unwrapped(hint)
+        path = (*above.path, name) if above else (name,)
+        column = Column(
+            "_".join(path),
+            path,
+            KINDS.get(type_, "json"),
+            next((mark for mark in marks if isinstance(mark, str)), ""),
+            type_,
+            marks,
+            null or (above is not None and above.null),
+            name in omitted or (above is not None and above.left_out),
+        )
         if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
-            yield from _columns(typing.get_type_hints(type_, include_extras=True), here)
+            yield from _columns(typing.get_type_hints(type_, include_extras=True), column, _omitted(type_))
         else:
-            yield Column("_".join(here), here, _KINDS.get(type_, "json"), text)
+            yield column
 
 
-def _unwrapped(hint: Any) -> tuple[Any, str]:
-    """The type without Annotated and None, and the text that describes it."""
-    text = ""
+def _omitted(struct: type[msgspec.Struct]) -> frozenset[str]:
+    """The fields of a nested struct that its JSON leaves out at their default."""
+    if not struct.__struct_config__.omit_defaults:
+        return frozenset()
+    return frozenset(field.name for field in msgspec.structs.fields(struct) if not field.required)
+
+
+def _unwrapped(hint: Any) -> tuple[Any, tuple[object, ...], bool]:
+    """The type without Annotated and None, what Annotated says, and whether it may be None."""
+    marks: tuple[object, ...] = ()
     if get_origin(hint) is Annotated:
-        text = next((mark for mark in get_args(hint)[1:] if isinstance(mark, str)), "")
-        hint = get_args(hint)[0]
+        hint, *said = get_args(hint)
+        marks = tuple(said)
+    null = False
     if isinstance(hint, UnionType):
         types = [member for member in get_args(hint) if member is not NoneType]
+        null = len(types) < len(get_args(hint))
         hint = types[0] if len(types) == 1 else hint
-    return hint, text
-
-
-def _family(hint: Any) -> Family | None:
-    marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    return next((mark for mark in marks if isinstance(mark, Family)), None)
+    return hint, marks, null
