@@ -1,4 +1,4 @@
-"""Writes the pages that follow from the code: settings, example.env, metrics. A test fails when they are stale."""  # noqa: INP001
+"""Writes the pages that follow from the code: settings, example.env, metrics, records. A test fails when they are stale."""  # noqa: INP001
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -6,6 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from consumers.records.mapping import Field, dictionary, record_classes
+from consumers.records.record import Record, index_pattern
+from consumers.sinks.duckdb_sql import RANK
 from harvester import measures
 from harvester.options import Option, options_of
 from harvester.settings import families
@@ -45,6 +48,18 @@ consumers no `source`. Times are seconds, points in time seconds since 1970. `pr
 | metric | type | labels | meaning |
 |---|---|---|---|
 """
+_RECORDS = f"""{_MADE}
+# Records
+
+A record is what a reader gets of an event: a document in an index of Elasticsearch, the same on stdout, and a row of a table. One
+row here is one field. Names with dots are nested in the document; a table joins them with `_`. Times are UTC. A key is unique
+within its source, `event.module`; a record that comes again in a newer state overwrites the older.
+
+*null?* says what stands there while it is unknown: `no` means never unknown, `yes` a null, `left out` no such field in the
+document and a null in the table. A name with `*` is an open family: any number of fields in the document, one object of JSON in
+the table, which is empty when there are none. An `ip` that is no address and a `keyword` of more than 1,024 characters stay in
+the document as they are, but a search does not find them. Tables of DuckDB have one column more, `{RANK.name}` ({RANK.text}).
+"""
 
 
 def configuration() -> str:
@@ -61,6 +76,11 @@ def metrics() -> str:
     return _METRICS + "".join(rows)
 
 
+def records() -> str:
+    """docs/records.md."""
+    return _RECORDS + "".join(_record(record) for record in record_classes())
+
+
 def example_env() -> str:
     """example.env and .env.example."""
     lines = ["# Copy this to .env and fill in what is empty; what begins with # shows its default."]
@@ -75,6 +95,7 @@ def pages() -> Mapping[Path, str]:
     return {
         ROOT / "docs/configuration.md": configuration(),
         ROOT / "docs/metrics.md": metrics(),
+        ROOT / "docs/records.md": records(),
         ROOT / "example.env": example,
         ROOT / ".env.example": example,
     }
@@ -100,6 +121,24 @@ def _row(option: Option) -> str:
     return f"| `{option.name}` | {toml} | {default} | {option.info.description} | {old} |\n"
 
 
+def _record(record: type[Record]) -> str:
+    shape = record.__shape__
+    rows = "".join(_field(field) for field in dictionary(record))
+    return (
+        f"\n## {record.__name__}\n\n{_about(record)}\n\n"
+        f"Index `{index_pattern(record)}` · table `{shape.table}` · key `{shape.key}`\n\n"
+        "| in the document | in the table | type in the index | type in the table | null? | meaning |\n"
+        f"|---|---|---|---|---|---|\n{rows}"
+    )
+
+
+def _field(field: Field) -> str:
+    return (
+        f"| `{field.document}` | `{field.column}` | {field.index_type} | {field.table_type} | {field.null} "
+        f"| {field.text.replace('|', chr(92) + '|')} |\n"
+    )
+
+
 def _examples(model: type[BaseModel]) -> Iterator[str]:
     for option in options_of(model):
         old = f" (formerly {', '.join(option.old)})" if option.old else ""
@@ -107,7 +146,7 @@ def _examples(model: type[BaseModel]) -> Iterator[str]:
         yield f"{option.name}=" if option.info.is_required() else f"#{option.name}={option.default}"
 
 
-def _about(model: type[BaseModel]) -> str:
+def _about(model: type[BaseModel | Record]) -> str:
     return (model.__doc__ or "").partition("\n")[0]
 
 

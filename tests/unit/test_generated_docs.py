@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from consumers.records.mapping import dictionary, record_classes
+from consumers.records.record import index_pattern
 from harvester import measures
 from harvester.options import options_of
 from harvester.settings import families, inspect
@@ -25,7 +27,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["docs/configuration.md", "docs/metrics.md", "example.env", ".env.example"])
+@pytest.mark.parametrize("name", ["docs/configuration.md", "docs/metrics.md", "docs/records.md", "example.env", ".env.example"])
 def test_a_generated_page_is_not_stale(name: str) -> None:
     pages: Mapping[Path, str] = generator().pages()
     assert (ROOT / name).read_text(encoding="utf-8") == pages[ROOT / name], "run `make docs`"
@@ -62,3 +64,12 @@ def test_configuration_md_has_every_setting_and_every_old_name() -> None:
 def test_metrics_md_has_every_metric() -> None:
     text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     assert all(f"| `{metric.name}` | {metric.type} |" in text for metric in measures.DEFINITIONS)
+
+
+def test_records_md_has_every_field_of_every_record() -> None:
+    text = (ROOT / "docs/records.md").read_text(encoding="utf-8")
+    assert record_classes()
+    for record in record_classes():
+        shape = record.__shape__
+        assert f"Index `{index_pattern(record)}` · table `{shape.table}` · key `{shape.key}`" in text
+        assert all(f"| `{field.document}` | `{field.column}` | {field.index_type} |" in text for field in dictionary(record))
