@@ -23,7 +23,7 @@ from harvester.answers import (
 )
 from harvester.errors import HarvesterError, PermanentError, TransientError
 from harvester.limits import Limit, Pages
-from harvester.origin import Basic, Digest, HttpSettings, base_url, below, guard_plain_http, origin_of, tls_context
+from harvester.origin import Basic, Digest, HttpSettings, base_url, below, guard_plain_http, origin_of, tls_context, unreachable
 from harvester.retry import ONE_SHOT, OutageError, Retry, UnusableError, Wait, retrying
 
 __all__ = [
@@ -72,6 +72,7 @@ class HttpClient:
         self._on_request = on_request
         self._on_wait = on_wait
         self._sleep = sleep
+        self._reached = False
         self.clock = VendorClock(settings.name)
 
     @property
@@ -163,19 +164,24 @@ class HttpClient:
             outcome = f"{answer.status // 100}xx"
         except TimeoutError as error:
             outcome = "timeout"
-            seconds = self._settings.timeout.total_seconds()
-            raise OutageError(f"{self.name}: no whole answer within {seconds:g} s for {url.path}") from error
+            raise OutageError(self._late(error, url)) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise fault(error, self.name, url) from error
+            raise fault(error, self._settings, url) from error
         finally:
             if self._on_request is not None:
                 self._on_request(label, outcome, time.monotonic() - started)
         return answer
 
+    def _late(self, error: TimeoutError, url: URL) -> str:
+        seconds = self._settings.timeout.total_seconds()
+        if not self._reached:
+            return unreachable(error, self._settings, seconds)
+        return f"{self.name}: no whole answer within {seconds:g} s for {url.path}"
+
     async def _exchange(self, url: URL, headers: Mapping[str, str]) -> Answer:
         settings, sent = self._settings, time.monotonic()
         async with self._session.get(url, headers=headers, allow_redirects=False) as response:
-            received = time.monotonic()
+            received, self._reached = time.monotonic(), True
             if response.status < 500:  # a gateway that answers for a dead vendor has a clock of its own
                 self.clock.learn(response.headers.get(hdrs.DATE, ""), received)
             encoding = response.headers.get(hdrs.CONTENT_ENCODING, "")
@@ -186,8 +192,9 @@ class HttpClient:
             return Answer(response.status, body.whole(), response.headers, url, sent, received)
 
 
-def fault(error: aiohttp.ClientError | OSError, name: str, url: URL) -> HarvesterError:
+def fault(error: aiohttp.ClientError | OSError, settings: HttpSettings, url: URL) -> HarvesterError:
     """What a failed exchange means. An error's own text is kept only where it cannot hold a part of the answer."""
+    name = settings.name
     match error:
         case aiohttp.ClientConnectorCertificateError(certificate_error=why):
             return PermanentError(
@@ -195,6 +202,8 @@ def fault(error: aiohttp.ClientError | OSError, name: str, url: URL) -> Harveste
             )
         case aiohttp.ClientHttpProxyError(status=status):
             return OutageError(f"{name}: the proxy refused the way with {status}")
+        case aiohttp.ClientConnectorError():
+            return OutageError(_no_way(error, settings))
         case aiohttp.ClientResponseError(message=message):
             words = message.partition(":")[0].partition("\n")[0]
             return UnusableError(f"{name}: the answer is not HTTP as we take it ({words}) for {url.path}")
@@ -202,6 +211,12 @@ def fault(error: aiohttp.ClientError | OSError, name: str, url: URL) -> Harveste
             return OutageError(f"{name}: the answer broke off for {url.path}")
         case _:
             return OutageError(f"{name}: {type(error).__name__} {error} for {url.path}")
+
+
+def _no_way(error: aiohttp.ClientConnectorError, settings: HttpSettings) -> str:
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"{settings.name}: cannot reach the proxy {error.host}:{error.port}; check its address"
+    return unreachable(error.os_error, settings, settings.timeout.total_seconds())
 
 
 @asynccontextmanager

@@ -1,6 +1,8 @@
 """Origin: where a vendor is, who we are there, and how far the way is to be trusted."""
 
+import os
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from datetime import timedelta
@@ -40,12 +42,17 @@ class Digest(NamedTuple):
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How one vendor is reached. `url` comes from `base_url`; `login_hint` says after a 401 which settings to look at."""
+    """How one vendor is reached. `url` comes from `base_url`; the hints say which settings to look at."""
 
     name: str
     url: URL
     login: Basic | Digest | None = None
     login_hint: str = "check user and password"
+    """After a 401."""
+    url_hint: str = "check the address"
+    """When nobody can be reached there."""
+    plain_hint: str = "allow it for this host"
+    """When the login would go over plain http."""
     headers: Mapping[str, str] = {}
     timeout: timedelta = timedelta(seconds=30)
     max_body: int = 64 * 1024 * 1024
@@ -108,9 +115,30 @@ def guard_plain_http(settings: HttpSettings) -> None:
         return
     if not settings.allow_plain_http:
         raise ConfigError(
-            f"{settings.name}: http://{host} would send the login in the clear: use https, or allow it for this host"
+            f"{settings.name}: http://{host} would send the login in the clear: use https, or {settings.plain_hint}"
         )
     _log.warning("login goes over plain http", source=settings.name, host=host)
+
+
+def unreachable(error: OSError, settings: HttpSettings, seconds: float) -> str:
+    """What to say when no connection came about, or nobody ever answered on it."""
+    return f"{settings.name}: cannot reach {settings.url.origin()}: {_obstacle(error, seconds)}; {settings.url_hint}"
+
+
+def _obstacle(error: OSError, seconds: float) -> str:
+    match error:
+        case socket.gaierror(errno=socket.EAI_AGAIN):
+            return "the name is not known, or no name server answers"
+        case socket.gaierror():
+            return "the name is not known"
+        case ssl.SSLError():
+            return f"no TLS there, or none that we speak ({(error.reason or 'handshake failed').replace('_', ' ').lower()})"
+        case ConnectionRefusedError():
+            return "refused"
+        case TimeoutError(errno=None):
+            return f"timed out, no answer within {seconds:g} s"
+        case _:
+            return (os.strerror(error.errno) if error.errno else str(error)).lower()
 
 
 def tls_context(settings: HttpSettings) -> ssl.SSLContext | bool:

@@ -125,6 +125,8 @@ def http_settings(settings: OpencastSettings) -> HttpSettings:
         url=base_url(settings.url),
         login=Digest(settings.user, password) if settings.login == "digest" else Basic(settings.user, password),
         login_hint="check HARVESTER_OPENCAST_USER, HARVESTER_OPENCAST_PASSWORD and HARVESTER_OPENCAST_LOGIN (digest or basic)",
+        url_hint="check HARVESTER_OPENCAST_URL",
+        plain_hint="set HARVESTER_OPENCAST_ALLOW_PLAIN_HTTP=true",
         timeout=timedelta(seconds=settings.timeout),
         max_body=settings.max_body,
         ca_file=Path(settings.ca_file) if settings.ca_file else None,

@@ -1,14 +1,20 @@
+import asyncio
 import base64
+import errno
+import socket
 from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 from yarl import URL
 
 from harvester.errors import ConfigError, PermanentError
 from harvester.http import Basic, Digest, HttpSettings, base_url, open_http
-from harvester.origin import origin_of
+from harvester.origin import origin_of, unreachable
+from harvester.retry import OutageError, Retry
+from harvester.sources.opencast import OpencastSettings, open_opencast
 from tests.unit.webserver import asking, serving
 
 
@@ -191,3 +197,44 @@ async def test_a_link_of_the_same_origin_is_followed_as_it_is_written() -> None:
     async with serving(web.json_response([])) as server, asking(server.url / "base") as http:
         await http.get(f"{server.url.origin()}/other?page=2&after=a%2Bb%3D")
         assert server.seen[0].target == "/other?page=2&after=a%2Bb%3D"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "the name is not known"),
+        (socket.gaierror(socket.EAI_AGAIN, "Try again"), "the name is not known, or no name server answers"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "refused"),
+        (TimeoutError(), "timed out, no answer within 30 s"),
+        (TimeoutError(errno.ETIMEDOUT, "x"), "connection timed out"),
+        (OSError(errno.ENETUNREACH, "x"), "network is unreachable"),
+        (OSError("Multiple exceptions"), "multiple exceptions"),
+    ],
+)
+def test_what_stands_in_the_way_is_told_with_the_setting_to_check(error: OSError, told: str) -> None:
+    settings = HttpSettings(name="opencast", url=URL("https://nosuch.invalid/oc"), url_hint="check HARVESTER_OPENCAST_URL")
+    assert (
+        unreachable(error, settings, 30.0)
+        == f"opencast: cannot reach https://nosuch.invalid: {told}; check HARVESTER_OPENCAST_URL"
+    )
+
+
+async def test_https_to_a_server_without_tls_is_told_so() -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
+        url = URL(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with open_http(HttpSettings(name="opencast", url=url), retry=Retry(attempts=0)) as http:
+            with pytest.raises(OutageError, match=rf"^opencast: cannot reach {url}: no TLS there.*; check the address$"):
+                await http.get("/x")
+
+
+async def test_s12_a_login_over_plain_http_is_refused_with_the_name_of_the_setting_that_allows_it() -> None:
+    settings = OpencastSettings(url="http://example.edu", user="u", password=SecretStr("p"))
+    with pytest.raises(ConfigError, match="HARVESTER_OPENCAST_ALLOW_PLAIN_HTTP"):
+        async with open_opencast(settings):
+            pass
