@@ -46,6 +46,8 @@ class BookFile:
         self._path = path
         self._source = source
         self._known: tuple[bytes | None, Book] = (None, Book())
+        self._told: bytes | None = None
+        """The damaged book that was warned of: it is read several times before the next write mends it."""
 
     def read(self) -> Found:
         """What is stored; epoch "" when there is no file. ConfigError: every generation is damaged, or a newer format."""
@@ -58,7 +60,7 @@ class BookFile:
         try:
             book = self._decoded(body, self._path)
         except ValueError as error:
-            return Found(self._fallback(error), damaged=True)
+            return Found(self._fallback(error, body), damaged=True)
         self._known = (body, book)
         return Found(book, damaged=False)
 
@@ -85,13 +87,15 @@ class BookFile:
         """The file and its generations, newest first, those that there are."""
         return [path for path in (self._path, *map(self._generation, range(1, GENERATIONS + 1))) if path.exists()]
 
-    def _fallback(self, error: ValueError) -> Book:
+    def _fallback(self, error: ValueError, body: bytes) -> Book:
         for path in self.files()[1:]:
             try:
                 book = self._decoded(path.read_bytes(), path)
             except ValueError:
                 continue
-            _log.warning("book damaged, an older one is used", source=self._source, file=str(path), why=str(error))
+            if body != self._told:
+                _log.warning("book damaged, an older one is used", source=self._source, file=str(path), why=str(error))
+                self._told = body
             return book
         files = ", ".join(map(str, self.files()))
         raise AllDamagedError(

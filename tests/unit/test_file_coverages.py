@@ -102,6 +102,19 @@ async def test_f10_a_damaged_book_is_told_kept_aside_and_healed_by_the_next_add_
 
 
 @pytest.mark.usefixtures("always_turning")
+async def test_f10_a_damaged_book_is_told_once_however_often_it_is_read(url: str, tmp_path: Path) -> None:
+    async with open_coverages(url) as store:
+        epoch = await grow(store, 0, 2)
+    (tmp_path / "s.json").write_bytes(b"{torn")
+    async with open_coverages(url) as store:
+        with capture_logs() as logs:
+            await store.load("s")
+            await store.load("s")
+            await store.add("s", fact(epoch, 0))
+    assert [line["event"] for line in logs] == ["book damaged, an older one is used"]
+
+
+@pytest.mark.usefixtures("always_turning")
 async def test_f10_a_book_damaged_in_every_generation_stops_all_but_the_operator(url: str, tmp_path: Path) -> None:
     async with open_coverages(url) as store:
         epoch = await grow(store, 0, 8)
