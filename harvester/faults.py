@@ -41,6 +41,13 @@ def closest(name: str, names: Iterable[str], *, ignore: str = "") -> str:
     return known[near[0]] if near else ""
 
 
+def unknown(kind: str, name: str, names: Iterable[str]) -> str:
+    """What to say of a `kind` of part that there is not: which there are, and which was probably meant."""
+    known = sorted(names)
+    near = closest(name, known)
+    return f"no such {kind} {name[:_LONGEST]!r}; there are {', '.join(known)}{f' (did you mean {near}?)' if near else ''}"
+
+
 class Complaint(NamedTuple):
     """Why a value is not accepted, and what would be."""
 
@@ -56,6 +63,8 @@ def complaint(error: ErrorDetails, value: object, *, secret: bool) -> Complaint:
     said = _SAID.get(error["type"])
     if said is not None:
         return said(quoted(value), context)
+    if error["type"] == "unknown":
+        return Complaint(error["msg"])
     if error["type"] == "value_error":
         return Complaint(str(context.get("error", error["msg"])))
     return Complaint(f"{quoted(value)}: {error['msg'][:1].lower()}{error['msg'][1:]}")

@@ -43,7 +43,10 @@ class Loaded:
     def __init__(self, join: "_Join", models: Mapping[type[BaseModel], BaseModel]) -> None:
         self.models = models
         """The families that hold."""
+        self.at_fault = frozenset(join.at_fault)
+        """The options whose value cannot be used."""
         self._chosen = join.chosen
+        self._sound = join.sound
         self._names = {n: o.name for o in join.options for n in o.names}
         self.options = tuple(join.options)
         self.secrets = tuple(sorted(join.secrets))
@@ -51,6 +54,10 @@ class Loaded:
         self.redactor = Redactor(self.secrets)
         self.warnings = tuple(map(self.redactor.text, join.warnings))
         self.faults = tuple(Fault(*map(self.redactor.text, fault)) for fault in join.faults)
+
+    def sound(self, model: type[Model]) -> Model:
+        """As `get`, with the default in place of what is at fault. Only for a family that needs nothing."""
+        return self._sound(model)
 
     def get(self, model: type[Model]) -> Model:
         """The settings of one family that was asked for; KeyError when it was not, or is at fault."""
@@ -95,7 +102,7 @@ class _Join:
         self.warnings: list[str] = []
         self.secrets: set[str] = set()
         self.chosen: dict[str, Given] = {}
-        self._broken: set[str] = set()
+        self.at_fault: set[str] = set()
         self._layers: list[Layer] = []
         self._values: list[Values] = []
 
@@ -157,7 +164,7 @@ class _Join:
             self._warn_of_old(option, given)
         value = self._value(option, given)
         if value is None:
-            self._broken.add(option.name)
+            self.at_fault.add(option.name)
             return
         if option.secret:
             self.secrets.add(str(value))
@@ -165,7 +172,7 @@ class _Join:
             self.chosen[option.name] = Given(given.entry._replace(value=value), given.name, given.rank)
             self._values[given.rank][option.name] = value
         elif str(above.entry.value) != str(value):
-            self._contradicts(option, above.entry, given.entry._replace(value=value))
+            self._contradicts(option, above, given._replace(entry=given.entry._replace(value=value)))
 
     def _value(self, option: Option, given: Given) -> object:
         """The value itself; None, with a fault, when it cannot be had."""
@@ -182,10 +189,13 @@ class _Join:
             self.faults.append(Fault(entry.shown, entry.origin, str(error), "correct the path or the file"))
             return None
 
-    def _contradicts(self, option: Option, above: Entry, below: Entry) -> None:
-        values = "" if option.secret else f" ({quoted(above.value)} and {quoted(below.value)})"
-        why = f"{below.shown} ({below.origin}) is the same setting and says something else{values}"
-        self.faults.append(Fault(above.shown, above.origin, why, f"leave out {below.shown}"))
+    def _contradicts(self, option: Option, above: Given, below: Given) -> None:
+        (one, name, _), (other, _, _) = above, below
+        values = "" if option.secret else f" ({quoted(one.value)} and {quoted(other.value)})"
+        why = f"{other.shown} ({other.origin}) is the same setting and says something else{values}"
+        # The old name is the one that a reader of today's documents does not expect.
+        leave = one if name != option.name == below.name else other
+        self.faults.append(Fault(one.shown, one.origin, why, f"leave out {leave.shown}"))
 
     def _warn_of_old(self, option: Option, given: Given) -> None:
         old = given.entry.name
@@ -194,12 +204,15 @@ class _Join:
         if line not in self.warnings:
             self.warnings.append(line)
 
+    def sound(self, model: type[Model]) -> Model:
+        """The family's settings without those that are at fault."""
+        places = [{name: value for name, value in place.items() if name not in self.at_fault} for place in self._values]
+        return model.model_construct(**dict(_joined(model, places)()))
+
     def validated(self, model: type[Model]) -> Model | None:
         """The family's settings; None, with faults, when they do not hold."""
-        joined = cast("type[_Joined]", create_model(model.__name__, __base__=(model, _Joined)))
-        joined.places = tuple(self._values)
+        joined = _joined(model, self._values)
         options = {n: o for o in options_of(model) for n in (o.field, *o.names)}
-        told = set(self._broken)
         try:
             # Validated already: only the family's own class is put back, so that equal settings are equal.
             return model.model_construct(**dict(joined()))
@@ -209,8 +222,8 @@ class _Join:
                 if option is None:
                     why = complaint(one, None, secret=False)
                     self.faults.append(Fault(_title(model), "settings", why.why, why.fix or "correct one of them"))
-                elif option.name not in told:
-                    told.add(option.name)
+                elif option.name not in self.at_fault:
+                    self.at_fault.add(option.name)
                     self.faults.append(self._refused(option, one))
         return None
 
@@ -239,6 +252,12 @@ class _Joined(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         own = {n for o in options_of(settings_cls) for n in o.names}
         return tuple(_Place(settings_cls, {n: v for n, v in place.items() if n in own}) for place in cls.places)
+
+
+def _joined(model: type[BaseModel], places: Sequence[Values]) -> type[_Joined]:
+    joined = cast("type[_Joined]", create_model(model.__name__, __base__=(model, _Joined)))
+    joined.places = tuple(places)
+    return joined
 
 
 class _Place(PydanticBaseSettingsSource):

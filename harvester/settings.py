@@ -7,7 +7,7 @@ A family of settings is a pydantic model beside the part that uses it, and SETTI
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
@@ -15,7 +15,9 @@ from pydantic_core import PydanticCustomError
 
 from harvester import loading
 from harvester.errors import ConfigError
+from harvester.faults import unknown
 from harvester.loading import Loaded
+from harvester.sources import SOURCES
 
 SETTINGS: tuple[str, ...] = (
     "harvester.settings:CoreSettings",
@@ -27,8 +29,12 @@ SETTINGS: tuple[str, ...] = (
 
 def families() -> tuple[type[BaseModel], ...]:
     """The models that SETTINGS names."""
-    paths = (path.partition(":") for path in SETTINGS)
-    return tuple(getattr(import_module(module), name) for module, _, name in paths)
+    return tuple(map(_imported, SETTINGS))
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 def load(
@@ -57,6 +63,12 @@ def inspect(
     return loading.read(models, families, overrides or {}, environ, cwd or Path.cwd())
 
 
+def known_source(name: str) -> None:
+    """ConfigError: there is no source of that name."""
+    if name not in SOURCES:
+        raise ConfigError(unknown("source", name, SOURCES))
+
+
 def _words(value: object) -> object:
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
@@ -70,6 +82,23 @@ def _zone(value: str) -> str:
         return ZoneInfo(value).key
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise PydanticCustomError("zone", "no time zone", {"value": value}) from error
+
+
+def _known(part: str) -> AfterValidator:
+    """Refuses a name or scheme that `part`, "package:function", does not know. No driver is imported for it."""
+
+    def check(value: Any) -> Any:
+        faults = []
+        for one in (value,) if isinstance(value, str) else value:
+            try:
+                _imported(part)(one)
+            except ConfigError as error:
+                faults.append(str(error))
+        if faults:
+            raise PydanticCustomError("unknown", "{why}", {"why": "; ".join(faults)})
+        return value
+
+    return AfterValidator(check)
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
@@ -90,14 +119,22 @@ class CoreSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True)
 
-    queue_url: Annotated[Url, _setting("QUEUE_URL", "queue between sources and sinks, sqlite:///PATH")] = "sqlite:///var/queue.db"
-    coverage_url: Annotated[Url, _setting("COVERAGE_URL", "store of what was read already, file://FOLDER")] = (
-        "file://var/coverage"
-    )
-    letters_url: Annotated[Url, _setting("LETTERS_URL", "store of dead letters, sqlite:///PATH")] = "sqlite:///var/letters.db"
-    cache_url: Annotated[Url, _setting("CACHE_URL", "cache of looked-up metadata, memory://")] = "memory://"
-    sources: Annotated[Words, _setting("SOURCES", "sources that `harvest run` harvests, a comma list")] = ("opencast",)
-    sinks: Annotated[Words, _setting("SINKS", "sinks that are fed, a comma list")] = ("duckdb",)
+    queue_url: Annotated[
+        Url, _known("harvester.queues:known"), _setting("QUEUE_URL", "queue between sources and sinks, sqlite:///PATH")
+    ] = "sqlite:///var/queue.db"
+    coverage_url: Annotated[
+        Url, _known("harvester.coverages:known"), _setting("COVERAGE_URL", "store of what was read already, file://FOLDER")
+    ] = "file://var/coverage"
+    letters_url: Annotated[
+        Url, _known("harvester.letters:known"), _setting("LETTERS_URL", "store of dead letters, sqlite:///PATH")
+    ] = "sqlite:///var/letters.db"
+    cache_url: Annotated[
+        Url, _known("consumers.caches:known"), _setting("CACHE_URL", "cache of looked-up metadata, memory://")
+    ] = "memory://"
+    sources: Annotated[
+        Words, _known("harvester.settings:known_source"), _setting("SOURCES", "sources that `harvest run` harvests, a comma list")
+    ] = ("opencast",)
+    sinks: Annotated[Words, _known("consumers.sinks:known"), _setting("SINKS", "sinks that are fed, a comma list")] = ("duckdb",)
     duckdb_path: Annotated[Path, _setting("DUCKDB_PATH", "file of the duckdb sink")] = Path("var/harvest.duckdb")
 
     timezone: Annotated[Zone, _setting("TIMEZONE", "zone of times that are given without one")] = "UTC"

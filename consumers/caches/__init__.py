@@ -6,6 +6,7 @@ from importlib import import_module
 
 from consumers.protocols import Cache
 from harvester.errors import ConfigError
+from harvester.faults import unknown
 from harvester.url import Url, parse
 
 _CACHES = {
@@ -15,10 +16,14 @@ _CACHES = {
 
 def open_cache(url: str) -> AbstractAsyncContextManager[Cache]:
     """The cache at `url`, like memory://?max_items=100000&max_bytes=64MiB. Raises ConfigError for one that there is not."""
-    parsed = parse(url)
-    place = _CACHES.get(parsed.scheme)
-    if place is None:
-        raise ConfigError(f"{url}: no such cache; there are {', '.join(f'{name}://' for name in _CACHES)}")
-    module, _, name = place.partition(":")
+    module, _, name = _CACHES[known(url)].partition(":")
     opener: Callable[[Url], AbstractAsyncContextManager[Cache]] = getattr(import_module(module), name)
-    return opener(parsed)
+    return opener(parse(url))
+
+
+def known(url: str) -> str:
+    """The driver that `url` asks for, which is not imported yet. ConfigError: there is none of that name."""
+    scheme = parse(url).scheme
+    if scheme not in _CACHES:
+        raise ConfigError(unknown("cache", scheme, _CACHES))
+    return scheme

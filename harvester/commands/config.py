@@ -25,7 +25,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="One JSON ob
 
 @click.group("config")
 def command() -> None:
-    r"""Show and check settings.
+    """Show and check settings.
 
     \b
     harvest config check               everything that is wrong, at once; exit 3 when anything is
@@ -113,16 +113,16 @@ def _needed(loaded: "Loaded", options: "Sequence[Option]") -> "list[Option]":
 
 
 def _unusable(loaded: "Loaded") -> "Iterator[Fault]":
-    """What reads well and still names a part that there is not, or that refuses its settings."""
+    """What reads well and still makes a part refuse its settings; parts whose own settings are at fault are not asked."""
     from harvester.errors import ConfigError
     from harvester.faults import Fault
     from harvester.loading import expected
     from harvester.settings import CoreSettings
 
-    if loaded.faults:
-        return
     options = {option.name: option for option in loaded.options}
-    for name, use in _uses(loaded, loaded.get(CoreSettings)):
+    for name, use in _uses(loaded, loaded.sound(CoreSettings)):
+        if name in loaded.at_fault:
+            continue
         try:
             use()
         except ConfigError as error:

@@ -88,12 +88,13 @@ def test_check_of_an_empty_folder_is_no_fault_and_says_what_a_source_needs() -> 
 @pytest.mark.parametrize(
     ("name", "value", "part"),
     [
-        ("HARVESTER_QUEUE_URL", "sqlight:///queue.db", "known are sqlite"),
-        ("HARVESTER_COVERAGE_URL", "disk:///coverage", "known are file"),
-        ("HARVESTER_LETTERS_URL", "sqlight:///letters.db", "known are sqlite"),
-        ("HARVESTER_CACHE_URL", "mem://", "memory://"),
-        ("HARVESTER_SINKS", "duckbd", "duckbd"),
-        ("HARVESTER_SOURCES", "opencats", "there is no source 'opencats'"),
+        ("HARVESTER_QUEUE_URL", "sqlight:///queue.db", "no such queue 'sqlight'; there are sqlite (did you mean sqlite?)"),
+        ("HARVESTER_COVERAGE_URL", "disk:///coverage", "no such store of coverage 'disk'; there are file"),
+        ("HARVESTER_LETTERS_URL", "sqlight:///letters.db", "no such store of letters 'sqlight'"),
+        ("HARVESTER_CACHE_URL", "mem://", "no such cache 'mem'; there are memory"),
+        ("HARVESTER_SINKS", "duckbd", "no such sink 'duckbd'; there are duckdb, stdout (did you mean duckdb?)"),
+        ("HARVESTER_SOURCES", "opencats", "no such source 'opencats'"),
+        ("HARVESTER_QUEUE_URL", "sqlite:///queue.db?size=3", "unknown option 'size'"),
         ("HARVESTER_OPENCAST_URL", "http://opencast.example.org", "in the clear"),
         ("HARVESTER_OPENCAST_CA_FILE", "/nowhere/ca.pem", "/nowhere/ca.pem"),
     ],
@@ -103,6 +104,27 @@ def test_check_finds_what_reads_well_and_cannot_work(name: str, value: str, part
     assert done.exit_code == 3
     assert done.stdout.startswith("One setting is wrong:")
     assert part in done.stdout
+
+
+def test_check_tells_faults_of_every_kind_in_one_go() -> None:
+    done = harvest_config(
+        "check",
+        dotenv=WHOLE.replace("https:", "http:"),
+        HARVESTER_TIMEZONE="Mars/x",
+        HARVESTER_QUEUE_URL="kafka://x",
+        HARVESTER_LETTERS_URL="sqlite:///letters.db?size=3",
+        HARVESTER_SINKS="nosuch,duckbd,duckdb",
+    )
+    assert done.exit_code == 3
+    assert done.stdout.startswith("5 settings are wrong:")
+    for part in (
+        '"Mars/x" is no time zone',
+        "no such queue 'kafka'",
+        "no such sink 'nosuch'; there are duckdb, stdout; no such sink 'duckbd'; there are duckdb, stdout (did you mean duckdb?)",
+        "unknown option 'size'",
+        "HARVESTER_OPENCAST_ALLOW_PLAIN_HTTP",
+    ):
+        assert part in done.stdout
 
 
 def test_check_as_json_is_one_object() -> None:

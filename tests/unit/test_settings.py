@@ -115,6 +115,11 @@ def test_q1_old_and_new_with_one_value_agree_and_with_two_are_a_fault_naming_bot
     assert fault.fix == "leave out SEATS"
 
 
+def test_of_an_old_and_a_new_name_the_old_one_is_to_be_left_out_wherever_it_stands(tmp_path: Path) -> None:
+    fault = only(plane(tmp_path, {**NEEDED, "SEATS": "3"}, dotenv="HARVESTER_PLANE_SEATS=5\n"))
+    assert (fault.what, fault.fix) == ("SEATS", "leave out SEATS")
+
+
 def test_the_command_line_overrides_old_names_without_a_fault(tmp_path: Path) -> None:
     loaded = plane(tmp_path, {"OLD_HOST": "there", "HARVESTER_PLANE_PASSWORD": "p"}, {"HARVESTER_PLANE_URL": "here"})
     assert not loaded.faults

@@ -77,9 +77,9 @@ def test_e46_every_fault_of_every_family_and_place_is_told_at_once(tmp_path: Pat
 
 
 def test_lists_and_numbers_of_toml_are_taken_as_they_are(tmp_path: Path) -> None:
-    (tmp_path / "harvester.toml").write_text('sinks = ["a", "b"]\nbatch_events = 7\n[batch]\nbytes = 4096\n')
+    (tmp_path / "harvester.toml").write_text('sinks = ["stdout", "duckdb"]\nbatch_events = 7\n[batch]\nbytes = 4096\n')
     core = load(CoreSettings, environ={}, cwd=tmp_path).get(CoreSettings)
-    assert (core.sinks, core.batch_events, core.batch_bytes) == (("a", "b"), 7, 4096)
+    assert (core.sinks, core.batch_events, core.batch_bytes) == (("stdout", "duckdb"), 7, 4096)
 
 
 def test_an_unknown_key_in_toml_is_a_fault_in_its_own_spelling(tmp_path: Path) -> None:
