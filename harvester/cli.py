@@ -1,5 +1,6 @@
 """The `harvest` command. Sub-commands are loaded by name when they are called, so that `harvest --version` is quick."""
 
+import difflib
 import os
 import signal
 import sys
@@ -42,6 +43,16 @@ class _Commands(click.Group):
             return None
         command: click.Command = import_module(f"harvester.commands.{cmd_name.replace('-', '_')}").command
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """A name that is none is told together with the one that was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0].lower().replace("_", "-"), COMMANDS, n=1)
+            if not near or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from error
 
     def invoke(self, ctx: click.Context) -> object:
         """Turns our errors into words, without any secret, and an exit code."""

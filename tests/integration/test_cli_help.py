@@ -39,6 +39,22 @@ def test_e12_help_is_there_on_every_level(tmp_path: Path, spoken: str) -> None:
 
 
 @pytest.mark.parametrize(("words", "command"), EVERY, ids=SPOKEN)
+def test_e12_no_help_screen_shows_a_mark_of_its_layout(words: tuple[str, ...], command: click.Command) -> None:
+    shown = command.get_help(click.Context(command, info_name=" ".join(("harvest", *words))))
+    assert not {"\\", "\b", "\f"} & set(shown)
+    assert not re.search(r"harvest \S+.* {3,}\S.*harvest ", shown), "examples stand on lines of their own"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("usractions", "useractions"), ("dead_leters", "dead-letters"), ("Config", "config")]
+)
+def test_a_mistyped_command_is_told_with_the_one_that_was_meant(tmp_path: Path, typed: str, meant: str) -> None:
+    done = Site(tmp_path).harvest(typed)
+    assert (done.code, done.out) == (2, "")
+    assert f"Did you mean '{meant}'?" in done.err
+
+
+@pytest.mark.parametrize(("words", "command"), EVERY, ids=SPOKEN)
 def test_e12_help_shows_the_default_and_the_variable_of_every_option(words: tuple[str, ...], command: click.Command) -> None:
     prefix = (command.context_settings or {}).get("auto_envvar_prefix")
     context = click.Context(command, info_name="harvest", auto_envvar_prefix=prefix)
@@ -105,7 +121,6 @@ def test_q3_a_dash_and_an_underscore_are_the_same_character(tmp_path: Path, comm
         ["coverage", "reset", "nope", "--yes"],
         ["coverage", "set", "opencast", "-s", "20240101"],
         ["coverage", "set", "nope/x", "-s", "20240101", "--yes"],
-        ["queue", "seek", "duckdb", "--to", "beginning"],
         ["dead-letters", "purge", "--yes"],
     ],
     ids=" ".join,
@@ -127,6 +142,17 @@ def test_missing_and_wrong_settings_are_told_all_at_once_and_end_with_3(tmp_path
         assert f"HARVESTER_{name}" in done.err
     assert "MAX_START_END_SPAN" in done.err
     assert list(tmp_path.glob("[!.]*")) == [], "nothing is made before the settings are right"
+
+
+@pytest.mark.parametrize("command", ["run", "useractions", "queue lag", "audit"])
+def test_faults_of_every_kind_are_told_in_one_go_by_every_command(tmp_path: Path, command: str) -> None:
+    wrong = {"HARVESTER_TIMEZONE": "Mars/x", "HARVESTER_SINKS": "nosuch", "HARVESTER_QUEUE_URL": "kafka://x"}
+    wrong |= {"HARVESTER_SOURCES": "opencats", "HARVESTER_CACHE_URL": "mem://", "HARVESTER_COVERAGE_URL": "disk://x"}
+    done = Site(tmp_path, "http://127.0.0.1:9", **wrong).harvest(*command.split())
+    assert (done.code, done.out) == (3, "")
+    for name in wrong:
+        assert f". {name} (" in done.err
+    assert "no such source 'opencats'; there are opencast (did you mean opencast?)" in done.err
 
 
 def test_exit_codes_stand_in_the_help(tmp_path: Path) -> None:
