@@ -41,7 +41,8 @@ _CASES = (
         ("not a valid DuckDB", "Corrupt", "Could not read enough bytes", "checksum", "replaying WAL", "Extension"),
         (duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException),
         ConfigError,
-        "no DuckDB file, or damaged: move it away, the queue can fill a new one",
+        "no DuckDB file, or damaged. Next: move it and its .wal away, then `harvest queue seek duckdb --to beginning` and "
+        "`harvest consume duckdb --until-empty` fill a new one with all that the queue still holds",
     ),
     _Case(
         ("Permission denied", "Is a directory", "Not a directory", "Read-only file system"),

@@ -139,13 +139,15 @@ async def test_a_file_that_is_no_duckdb_file_is_a_config_error_and_stays_as_it_i
     assert body_of(path) == body
 
 
-async def test_a_damaged_file_is_a_config_error(path: Path) -> None:
+async def test_f26_a_damaged_file_is_told_with_the_next_commands_and_stays_as_it_is(path: Path) -> None:
+    told = r"damaged.*move it.*away.*`harvest queue seek duckdb --to beginning`.*`harvest consume duckdb --until-empty`"
     await write(path, *range(1000))
     whole = body_of(path)
     for damaged in (whole[: len(whole) // 2], whole[:4200] + b"\xff" * 100 + whole[4300:], whole[:100]):
         replace(path, damaged)
-        with pytest.raises(ConfigError, match="damaged"):
+        with pytest.raises(ConfigError, match=told):
             await write(path, 1)
+        assert body_of(path) == damaged
 
 
 async def test_a_file_of_a_newer_duckdb_is_a_config_error_that_says_so(path: Path) -> None:
