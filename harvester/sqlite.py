@@ -92,14 +92,16 @@ class Database:
 
     def open(self, *, busy_timeout: float, writable: bool) -> None:
         """To be called once, on the thread."""
-        with _translating(self._path, self._kind):
+        # The command that looks into the file would have to open it too: it is no way on here.
+        kind = self._kind._replace(check="")
+        with _translating(self._path, kind):
             if writable and not self._path.exists():
-                _create(self._path, self._kind)
-            _refuse_empty(self._path, self._kind)
+                _create(self._path, kind)
+            _refuse_empty(self._path, kind)
             self._identity = _identity(self._path)
             self._connection = _connect(self._path, busy_timeout)
             self._connection.execute(f"PRAGMA query_only = {'OFF' if writable else 'ON'}")
-            _check_format(self._connection, self._path, self._kind)
+            _check_format(self._connection, self._path, kind)
 
     def close(self) -> None:
         """To be called once, on the thread."""
