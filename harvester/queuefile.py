@@ -147,16 +147,29 @@ def advance(connection: sqlite3.Connection, name: str, first: int, last: int, co
 
 
 def move(connection: sqlite3.Connection, name: str, position: int) -> None:
-    """The operator's act: read on from `position` (0: the oldest kept), with counts that begin anew."""
+    """The operator's act: read on from `position` (0: the oldest kept), with counts that begin anew.
+
+    What it passes over unread stays counted as `skipped`, the oldest of it as `skipped_from`, until a move back lets it be read.
+    """
     with transaction(connection):
-        known(connection, name)
+        stood = known(connection, name)
         first, behind = oldest(connection), end(connection)
         target = position or first
         if not first <= target <= behind:
             raise RefusedError(
                 f"position {position} is not in the queue: it holds {first} to {behind - 1}; {behind} waits for what comes"
             )
-        connection.execute("UPDATE groups SET base = ?, position = ?, counts = '{}' WHERE name = ?", (target, target, name))
+        connection.execute(
+            "UPDATE groups SET base = ?, position = ?, counts = ? WHERE name = ?",
+            (target, target, msgspec.json.encode(_skipped(stood, target)).decode(), name),
+        )
+
+
+def _skipped(stood: Position, target: int) -> dict[str, int]:
+    since = stood.counts.get("skipped_from", stood.position)
+    amount = stood.counts.get("skipped", 0) + max(0, target - stood.position)
+    amount = min(amount, target - since)
+    return {"skipped": amount, "skipped_from": since} if amount > 0 else {}
 
 
 def drop(connection: sqlite3.Connection, name: str) -> None:
@@ -230,44 +243,6 @@ def shrink(connection: sqlite3.Connection, share: int = 1) -> bool:
 def checkpoint(connection: sqlite3.Connection) -> None:
     """Put what the log holds into the file, and give the log's space back."""
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-
-def faults(connection: sqlite3.Connection) -> list[str]:
-    """What is wrong in the file, a line each."""
-    try:
-        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
-        if found != ["ok"]:
-            return found
-        connection.execute("BEGIN")  # one moment of it, while others go on writing
-        try:
-            return _broken_promises(connection)
-        finally:
-            connection.execute("ROLLBACK")
-    except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
-        return [f"it cannot be read: {error}"]
-
-
-def _broken_promises(connection: sqlite3.Connection) -> list[str]:
-    first, behind = oldest(connection), end(connection)
-    last, amount = connection.execute("SELECT coalesce(max(position), 0), count(*) FROM messages").fetchone()
-    found = []
-    if last >= behind:
-        found.append(f"message {last} lies behind the sequence, which stands at {behind - 1}")
-    if amount != behind - first:
-        found.append(f"positions {first} to {behind - 1} hold {amount} messages, not {behind - first}")
-    for name, base, position, counts in groups(connection):
-        if not first <= position <= behind or not base <= position:
-            found.append(f"group {name} stands at {position}, begun at {base}, but the queue holds {first} to {behind - 1}")
-        consumed = counts.get("consumed", position - base)
-        if consumed != position - base:
-            found.append(f"group {name} counted {consumed} consumed, but moved over {position - base} messages")
-        ends = [counts[key] for key in ("delivered", "filtered", "dead_lettered") if key in counts]
-        if ends and sum(ends) != position - base:
-            found.append(f"group {name} accounts for {sum(ends)} messages, but moved over {position - base}")
-    claimed = connection.execute("SELECT sum(amount) FROM counts WHERE name = 'published'").fetchone()[0]
-    if claimed is not None and claimed != behind - 1:
-        found.append(f"owners counted {claimed} published, but the sequence stands at {behind - 1}")
-    return found
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, str | None, bytes]]) -> None:

@@ -12,21 +12,21 @@ import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from harvester import queuefile
+from harvester import queuecheck, queuefile
 from harvester.crash import point
 from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError
 from harvester.lock import Lock, holder, me
 from harvester.protocols import NO_COUNTS, Delivery, Group, Message, Queue
 from harvester.queuefile import QUEUE
 from harvester.queueroom import Room, millis
-from harvester.sqlite import Database, meta, open_database
+from harvester.sqlite import Database, FullError, meta, open_database
 from harvester.url import database_path, parse
 
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -56,12 +56,17 @@ def open_queue(url: str, *, now: Callable[[], datetime] = lambda: datetime.now(U
 @asynccontextmanager
 async def open_sqlite(path: Path, options: SqliteOptions, now: Callable[[], datetime]) -> AsyncIterator["SqliteQueue"]:
     """The queue at `path`. ConfigError: damaged, not a queue, of a newer format, or no access; nothing is overwritten."""
+    room = Room(path, options.max_bytes, options.ballast, timedelta(days=options.retention_days))
     timeout = options.busy_timeout
-    async with (
-        open_database(path, QUEUE, busy_timeout=timeout) as writer,
-        open_database(path, QUEUE, busy_timeout=timeout, writable=False) as reader,
-    ):
-        room = Room(path, options.max_bytes, options.ballast, timedelta(days=options.retention_days))
+    async with AsyncExitStack() as stack:
+        try:
+            writer = await stack.enter_async_context(open_database(path, QUEUE, busy_timeout=timeout))
+        except FullError:
+            # Opening takes room for the index of the log; a consumer that starts now is what gives the disk room again.
+            if not await asyncio.to_thread(room.give_up_ballast):
+                raise
+            writer = await stack.enter_async_context(open_database(path, QUEUE, busy_timeout=timeout))
+        reader = await stack.enter_async_context(open_database(path, QUEUE, busy_timeout=timeout, writable=False))
         await writer.run(room.prepare)
         yield SqliteQueue(path, options, (await reader.run(meta))["id"], writer, reader, room, now)
 
@@ -147,9 +152,13 @@ class SqliteQueue:
             await self._writer.run(lambda c: self._room.drain(c, lambda: queuefile.drop(c, group)))
 
     async def check(self) -> Sequence[str]:
+        return await self.check_watched(queuecheck.unwatched)
+
+    async def check_watched(self, watch: queuecheck.Watch) -> Sequence[str]:
+        """The same; `watch` is told on another thread how many of how many steps are done."""
         # A connection of its own: on a large file it takes minutes, and readers go on.
         async with open_database(self._path, QUEUE, busy_timeout=self._options.busy_timeout, writable=False) as database:
-            return await database.run(queuefile.faults)
+            return await database.run(queuecheck.faults, watch)
 
     async def receive(self, position: int, limit: int, wait: float) -> Sequence[Delivery]:
         """Messages from `position` on, waiting for the first: at once when this process publishes it, else by asking."""
