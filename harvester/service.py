@@ -4,10 +4,11 @@ import asyncio
 import os
 import random
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from harvester.errors import ConfigError, PermanentError, RefusedError, TransientError
+from harvester.errors import ConfigError, HarvesterError, PermanentError, RefusedError, TransientError
 from harvester.logs import Logger, get_logger
 from harvester.retry import TOLD_CAP
 
@@ -16,6 +17,16 @@ _PERMANENT_PAUSE = 300.0
 _START = 10.0
 """Seconds within which a fault of the settings shows."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class CutError(HarvesterError):
+    """A signal cut a one-shot command (exit 130); the text says what was done before and how to go on."""
+
+    exit_code = 130
+
+
+class ReaderGoneError(HarvesterError):
+    """Whoever read stdout closed it, as `head` does (exit 1)."""
 
 
 async def until_signal(work: Callable[[asyncio.Event], Awaitable[None]], *, drain: float) -> None:
@@ -45,9 +56,9 @@ async def until_signal(work: Callable[[asyncio.Event], Awaitable[None]], *, drai
 
 
 def run_once(work: Coroutine[Any, Any, int]) -> int:
-    """Run a one-shot command; a signal cancels it and ends in exit code 130, with nothing claimed that is not durable.
+    """Run a one-shot command; a signal cancels it: CutError, with nothing claimed that is not durable.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once. ReaderGoneError when stdout was closed by its reader.
     """
 
     async def main() -> int:
@@ -63,10 +74,15 @@ def run_once(work: Coroutine[Any, Any, int]) -> int:
             loop.add_signal_handler(number, stopping)
         try:
             return await task
-        except asyncio.CancelledError:
-            return 130
+        except asyncio.CancelledError as error:
+            raise CutError("interrupted") from error
 
-    return asyncio.run(main())
+    try:
+        return asyncio.run(main())
+    except BrokenPipeError as error:
+        # What Python still holds for stdout goes nowhere, or it would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ReaderGoneError("stdout: the reader has closed it") from error
 
 
 async def supervise(name: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:

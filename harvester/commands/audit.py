@@ -7,8 +7,9 @@ from typing import NamedTuple
 import click
 import msgspec
 
-from harvester.commands import parts
+from harvester.commands import parts, presence
 from harvester.commands.options import json_option
+from harvester.commands.words import amount_of
 from harvester.protocols import Queue
 from harvester.service import run_once
 from harvester.settings import CoreSettings
@@ -74,18 +75,32 @@ def command(as_json: bool) -> int:
 
 async def _audit(*, as_json: bool) -> int:
     core = parts.settings().get(CoreSettings)
+    await presence.need_queue(core)
     async with parts.open_stores(core) as stores:
         found = await equations(stores.queue)
-        waiting = {g.name: g.lag for g in await stores.queue.groups()}
+        foreign = await presence.foreign_books(core, stores.queue.id)
+        groups = await stores.queue.groups()
+        waiting = {g.name: g.lag for g in groups}
+        skipped = {g.name: g.counts["skipped"] for g in groups if g.counts.get("skipped")}
         held = Counter([letter.group async for letter in stores.letters.scan("")])
     if as_json:
         report = [{"what": e.what, "left": e.left, "right": e.right, "equal": e.equal} for e in found]
-        click.echo(msgspec.json.encode({"equations": report, "waiting": waiting, "letters": held}))
+        click.echo(
+            msgspec.json.encode(
+                {"equations": report, "waiting": waiting, "skipped": skipped, "letters": held, "foreign": foreign}
+            )
+        )
     else:
         for equation in found:
             click.echo(str(equation))
         for name, lag in waiting.items():
-            click.echo(f"waiting  {name:<24} {lag:,} messages not consumed yet")
+            click.echo(f"waiting  {name:<24} {amount_of(lag, 'message')} not consumed yet")
+        for name, amount in skipped.items():
+            click.echo(f"skipped  {name:<24} {amount_of(amount, 'message')} passed over by seek")
         for name, amount in held.items():
             click.echo(f"letters  {name:<24} {amount:,}: harvest dead-letters list --group {name}")
-    return 0 if all(e.equal for e in found) else 1
+        for name, queue in foreign.items():
+            click.echo(
+                f"UNEQUAL  {f'book of {name}':<24} is true for queue {queue}, not for the one here: harvest useractions says more"
+            )
+    return 0 if all(e.equal for e in found) and not foreign else 1

@@ -11,6 +11,7 @@ from harvester.commands.harvesting import FILLING, Shot, open_shot, tell
 from harvester.commands.options import json_option, source_type, stream_option
 from harvester.commands.progress import bar
 from harvester.commands.times import ordered, parse_time, shown
+from harvester.commands.words import amount_of
 from harvester.coverage import Interval, Intervals, cut
 from harvester.loading import Loaded
 from harvester.service import run_once
@@ -20,7 +21,7 @@ from harvester.settings import CoreSettings
 @click.command("backfill")
 @click.argument("source", default="opencast", type=source_type)
 @stream_option
-@click.option("-s", "--start", required=True, metavar="TIME", help="How far back to read.  [required]")
+@click.option("-s", "--start", required=True, metavar="TIME", help="How far back to read.")
 @click.option("-e", "--end", metavar="TIME", help="Time to read up to.  [default: the live edge]")
 @click.option("--again", is_flag=True, help="Read also what is read already.")
 @click.option("--dry-run", is_flag=True, help="Say what would be read, and stop.")
@@ -53,27 +54,28 @@ async def _backfill(
 ) -> int:
     async with open_shot(loaded, source, stream, hold="" if dry_run else FILLING) as shot:
         coverage = shot.book.coverage(shot.stream.name)
-        end = min(last or coverage.live_edge or shot.source.now(), shot.source.now())
-        ordered(first, end, "the range")
+        now = shot.source.now()
+        end = min(last or coverage.live_edge or now, now)
+        ordered(first, end, "the range", now=now)
         span = Intervals([(first, end)])
         todo = span if again else span - coverage.read
         if dry_run:
             return _show(shot, todo, as_json=as_json)
         await shot.book.begin(shot.stream.name, first)
-        await fill(shot, todo)
+        await fill(shot, todo, "backfill")
         return tell(shot, "backfill", as_json=as_json)
 
 
-async def fill(shot: Shot, todo: Intervals) -> None:
+async def fill(shot: Shot, todo: Intervals, title: str) -> None:
     """Read these intervals, oldest first."""
     total = todo.total
     done = 0.0
-    with bar("filling", total) as shown_bar:
+    with bar(title, total) as shown_bar:
 
         def step(window: Interval) -> None:
             nonlocal done
             done += (window.end - window.start).total_seconds()
-            shown_bar.update(done, events=shot.harvest.totals["read"], reached=window.end)
+            shown_bar.update(done, count=shot.harvest.totals["read"], reached=window.end)
 
         shot.harvest.on_window = step
         await shot.harvest.read(todo)
@@ -86,5 +88,5 @@ def _show(shot: Shot, todo: Intervals, *, as_json: bool) -> int:
         return 0
     for span in todo:
         click.echo(f"{shown(span.start)} … {shown(span.end)}")
-    click.echo(f"{windows:,} windows of {shot.stream.timing.window}, {todo.total} in all; nothing was read", err=True)
+    click.echo(f"{amount_of(windows, 'window')} of {shot.stream.timing.window}, {todo.total} in all; nothing was read", err=True)
     return 0

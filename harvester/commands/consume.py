@@ -63,14 +63,15 @@ def _emptied(names: tuple[str, ...], loaded: Loaded, *, accept_rejections: bool)
     for name, amounts in counts.items():
         _tell(name, amounts)
     if cut:
+        click.echo("interrupted: what is written stays; go on with the same command", err=True)
         return 130
     return 5 if any(amounts["dead_lettered"] for amounts in counts.values()) else 0
 
 
 def _tell(name: str, counts: Mapping[str, int]) -> None:
     click.echo(
-        f"{name}: consumed {counts['consumed']:,} = delivered {counts['delivered']:,} + not for it {counts['filtered']:,} + "
-        f"dead letters {counts['dead_lettered']:,}",
+        f"{name}: consumed {counts['consumed']:,} = delivered {counts['delivered']:,} + filtered {counts['filtered']:,} + "
+        f"dead-lettered {counts['dead_lettered']:,}",
         err=True,
     )
     if counts["dead_lettered"]:

@@ -12,6 +12,7 @@ from harvester.commands.backfill import fill
 from harvester.commands.harvesting import FILLING, PRINTED, open_shot, tell
 from harvester.commands.options import confirmed, json_option, yes_option
 from harvester.commands.times import ordered, parse_time, shown
+from harvester.commands.words import amount_of
 from harvester.coverage import Coverage, Interval, Intervals
 from harvester.coverages import open_coverages
 from harvester.errors import ConfigError, RefusedError
@@ -70,7 +71,7 @@ def fill_gaps(name: str, start: str | None, end: str | None, as_json: bool) -> i
 
 @command.command("set")
 @click.argument("name")
-@click.option("-s", "--start", required=True, metavar="TIME", help="Where the stream begins.  [required]")
+@click.option("-s", "--start", required=True, metavar="TIME", help="Where the stream begins.")
 @click.option("-u", "--read-until", metavar="TIME", help="Up to here it counts as read, and as final.  [default: --start]")
 @yes_option
 def set_(name: str, start: str, read_until: str | None, yes: bool) -> int:
@@ -171,7 +172,7 @@ async def _show(store: CoverageStore, name: str, *, as_json: bool) -> int:
         click.echo(msgspec.json.encode({n: _facts(c) for n, c in chosen.items()}))
         return 0
     if not chosen:
-        click.echo("nothing is recorded yet: the first harvest begins at its start, and nothing is known before it", err=True)
+        click.echo("nothing is recorded yet: the first harvest begins at its start; next: harvest useractions", err=True)
     for number, (one, coverage) in enumerate(chosen.items()):
         if number:
             click.echo()
@@ -190,10 +191,13 @@ def _facts(coverage: Coverage) -> dict[str, object]:
 
 
 def _screen(name: str, coverage: Coverage) -> list[str]:
-    missing = coverage.gaps()
+    missing, islands = coverage.gaps(), coverage.islands()
+    if coverage.start is None and not coverage.read:
+        return [name, "  nothing is read; next: harvest useractions"]
+    before = "something before it is read: see the islands" if islands else "nothing is known before it"
     lines = [
         name,
-        f"  start      {shown(coverage.start)}   nothing is known before it",
+        f"  start      {shown(coverage.start)}   {before}",
         f"  watermark  {shown(coverage.watermark)}   up to here everything is read and final",
         f"  live edge  {shown(coverage.live_edge)}   up to here something is read",
     ]
@@ -201,19 +205,30 @@ def _screen(name: str, coverage: Coverage) -> list[str]:
     last = coverage.live_edge
     if first and last and first < last:
         lines += ["", f"  {_bar(coverage, Interval(first, last))}", f"  {shown(first)}{shown(last):>{_WIDTH - 20}}"]
-        lines.append("  █ final   ▒ read, not yet final   · not read")
+        lines.append("  █ final   ▒ read, not yet final   · not read" + ("   ░ island" if islands else ""))
     lines.append("")
     lines += [f"  gap        {shown(i.start)} … {shown(i.end)}   {i.end - i.start}" for i in missing]
-    lines += [f"  island     {shown(i.start)} … {shown(i.end)}   read, but before the start" for i in coverage.islands()]
-    lines.append(f"  {len(missing)} gaps, {missing.total} in all: harvest coverage fill {name}" if missing else "  no gaps")
+    lines += [f"  island     {shown(i.start)} … {shown(i.end)}   read, but before the start" for i in islands]
+    lines.append(
+        f"  {amount_of(len(missing), 'gap')}, {missing.total} in all: harvest coverage fill {name}" if missing else "  no gaps"
+    )
     return lines
 
 
 def _bar(coverage: Coverage, span: Interval) -> str:
-    """The span in cells; a cell shows the worst that is in it, so that no gap is too small to be seen."""
+    """The span in cells; a cell shows the worst that is in it, so that no gap and no island is too small to be seen."""
     step = (span.end - span.start) / _WIDTH
-    cells = [[(span.start + i * step, min(span.start + (i + 1) * step, span.end))] for i in range(_WIDTH)]
-    return "".join("·" if Intervals(c) - coverage.read else "▒" if Intervals(c) - coverage.settled else "█" for c in cells)
+    gaps, islands = coverage.gaps(), coverage.islands()
+
+    def cell(part: Intervals) -> str:
+        if part & gaps:
+            return "·"
+        if part & islands:
+            return "░"
+        return "·" if part - coverage.read else "▒" if part - coverage.settled else "█"
+
+    ends = [min(span.start + (i + 1) * step, span.end) for i in range(_WIDTH)]
+    return "".join(cell(Intervals([(span.start + i * step, end)])) for i, end in enumerate(ends))
 
 
 async def _gaps(store: CoverageStore, name: str, *, as_json: bool) -> int:
@@ -225,7 +240,7 @@ async def _gaps(store: CoverageStore, name: str, *, as_json: bool) -> int:
             for gap in intervals:
                 click.echo(f"{one}  {shown(gap.start)} … {shown(gap.end)}  {gap.end - gap.start}")
     total = sum(len(g) for g in found.values())
-    click.echo(f"{total} gaps" if total else "no gaps", err=True)
+    click.echo(amount_of(total, "gap") if total else "no gaps", err=True)
     return 5 if total else 0
 
 
@@ -236,5 +251,5 @@ async def _fill(loaded: Loaded, source: str, stream: str, first: datetime | None
             todo &= [(first or todo[0].start, last or todo[-1].end)]
         if not todo:
             click.echo("no gaps: nothing to fill", err=True)
-        await fill(shot, todo)
+        await fill(shot, todo, "fill")
         return tell(shot, "fill", as_json=as_json)

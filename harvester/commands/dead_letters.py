@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from harvester.commands import parts
+from harvester.commands import parts, presence
 from harvester.commands.options import confirmed, json_option, yes_option
 from harvester.commands.times import parse_time, shown
+from harvester.commands.words import amount_of
 from harvester.letters import open_letters
 from harvester.protocols import DeadLetters, Letter
 from harvester.service import run_once
@@ -56,7 +57,8 @@ def list_(group: str, reason: str, since: str | None, limit: int, as_json: bool)
                 why = f"{letter.stage}/{letter.reason}"
                 click.echo(f"{letter.id}  {letter.group}  {why}  {letter.attempts}×  {shown(letter.last)}  {due}")
                 click.echo(f"    {_plain(letter.error)[:160]}")
-        click.echo(f"{count:,} letters{f', {limit:,} shown' if count > limit else ''}", err=True)
+        more = f", {limit:,} shown" if count > limit else ""
+        click.echo(f"{amount_of(count, 'letter')}{more}" if count else "no letters", err=True)
         return 0
 
     return run_once(_with_letters(act))
@@ -71,14 +73,15 @@ def show(letter_id: str, as_json: bool) -> int:
     async def act(letters: DeadLetters, core: CoreSettings) -> int:  # noqa: ARG001 - one shape for all
         found = [x async for x in letters.scan("") if x.id.startswith(letter_id)]
         if len(found) != 1:
-            click.echo(f"{len(found)} letters begin with {letter_id}: harvest dead-letters list", err=True)
+            click.echo(f"{_beginning(len(found), letter_id)}: harvest dead-letters list", err=True)
             return 1
         if as_json:
             click.echo(msgspec.json.encode(_facts(found[0])))
             return 0
         for name, value in _facts(found[0]).items():
-            if name != "body":
-                click.echo(f"{name + ':':<10} {_plain(str(value))}")
+            if name != "body" and value not in (None, ""):
+                text = shown(value) if isinstance(value, datetime) else _plain(str(value))
+                click.echo(f"{name + ':':<10} {text}")
         click.echo()
         click.echo(_plain(found[0].body.decode(errors="backslashreplace")))
         return 0
@@ -99,7 +102,7 @@ def requeue(ids: tuple[str, ...], group: str, reason: str, since: str | None, ev
         if not dry_run:
             for i in range(0, len(chosen), _BLOCK):
                 await letters.requeue(chosen[i : i + _BLOCK], datetime.now(UTC) - timedelta(seconds=1))
-        click.echo(f"{len(chosen):,} letters {'would be' if dry_run else 'are'} due", err=True)
+        click.echo(f"{_would(len(chosen), dry_run=dry_run)} due", err=True)
         return 0
 
     _want_a_choice(ids, group, reason, since, every)
@@ -118,10 +121,10 @@ def purge(ids: tuple[str, ...], group: str, reason: str, since: str | None, ever
     async def act(letters: DeadLetters, core: CoreSettings) -> int:
         chosen = await _ids(letters, core, ids, group, reason, since)
         if not dry_run and chosen:
-            confirmed(f"Remove {len(chosen):,} letters for good?", yes=yes)
+            confirmed(f"Remove {amount_of(len(chosen), 'letter')} for good?", yes=yes)
             for i in range(0, len(chosen), _BLOCK):
                 await letters.remove(chosen[i : i + _BLOCK])
-        click.echo(f"{len(chosen):,} letters {'would be' if dry_run else 'are'} removed", err=True)
+        click.echo(f"{_would(len(chosen), dry_run=dry_run)} removed", err=True)
         return 0
 
     _want_a_choice(ids, group, reason, since, every)
@@ -135,6 +138,8 @@ def _want_a_choice(ids: tuple[str, ...], group: str, reason: str, since: str | N
 
 async def _with_letters(act: Callable[[DeadLetters, CoreSettings], Awaitable[int]]) -> int:
     core = parts.settings().get(CoreSettings)
+    if await presence.missing(core.letters_url):
+        return await act(presence.NoLetters(), core)
     async with open_letters(core.letters_url) as letters:
         return await act(letters, core)
 
@@ -156,8 +161,16 @@ async def _ids(
     for given in ids:
         amount = sum(one.startswith(given) for one in found)
         if amount != 1:
-            raise click.BadParameter(f"{amount:,} letters begin with {given!r}: harvest dead-letters list", param_hint="ID")
+            raise click.BadParameter(f"{_beginning(amount, repr(given))}: harvest dead-letters list", param_hint="ID")
     return [one for one in found if not ids or one.startswith(ids)]
+
+
+def _beginning(amount: int, text: str) -> str:
+    return f"{amount_of(amount, 'letter')} {'begins' if amount == 1 else 'begin'} with {text}"
+
+
+def _would(amount: int, *, dry_run: bool) -> str:
+    return f"{amount_of(amount, 'letter')} {'would be' if dry_run else 'is' if amount == 1 else 'are'}"
 
 
 def _facts(letter: Letter) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harvester.commands.audit import Equation
 from harvester.commands.times import shown
+from harvester.commands.words import amount_of
 from harvester.coverage import Coverage
 from harvester.protocols import Letter
 
@@ -115,7 +116,7 @@ class Shown(NamedTuple):
         return [
             f"{self.found.rows:,} actions arrived in {seconds:.0f} s, {share:.0%} with title and course of their recording.",
             f"First pass: {first['published']:,} published.",
-            f"Second pass, when all had come to rest: {late:,} late or grown rows found, {repeats:,} repeats left out.",
+            f"Second pass, when all had come to rest: {late:,} late or grown rows found, {repeats:,} repeats filtered.",
         ]
 
     def _chart(self) -> list[str]:
@@ -149,7 +150,7 @@ class Shown(NamedTuple):
 
     def _proof(self) -> list[str]:
         complete = f"{self.truth.count:,} actions in truth: missing {self.missing}, doubled {self.doubled}, stale {self.stale}"
-        span = f"{shown(self.coverage.start)} … {shown(self.coverage.live_edge)}, {len(self.coverage.gaps())} gaps"
+        span = f"{shown(self.coverage.start)} … {shown(self.coverage.live_edge)}, {amount_of(len(self.coverage.gaps()), 'gap')}"
         return [
             *(str(equation) for equation in self.equations),
             f"{'equal  ' if self.proven else 'UNEQUAL'}  {'against the truth':<24} {complete}",

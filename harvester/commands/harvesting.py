@@ -1,5 +1,6 @@
 """What the one-shot harvest commands share: open everything, hold the stream, harvest, say what was done."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,8 +11,9 @@ import click
 import msgspec
 
 from consumers.direct import DirectQueue
-from harvester.commands import parts
+from harvester.commands import parts, presence
 from harvester.commands.times import parse_time, shown
+from harvester.commands.words import amount_of
 from harvester.coverage import Intervals
 from harvester.coverages import open_coverages
 from harvester.errors import ConfigError
@@ -24,6 +26,7 @@ from harvester.openbook import OpenBook
 from harvester.protocols import Outlet, Source, Stream
 from harvester.queues import open_queue
 from harvester.retry import ONE_SHOT
+from harvester.service import CutError
 from harvester.settings import CoreSettings
 
 PRINTED = "stdout"
@@ -68,6 +71,7 @@ async def open_shot(
             sink = await stack.enter_async_context(parts.sink_named(PRINTED, core))
             queue = DirectQueue(sink, enrichers, letters)
         else:
+            await presence.refuse_new_queue(core, [source_name])
             queue = await stack.enter_async_context(open_queue(core.queue_url))
         key = f"{source_name}.{PRINTED}" if printing else source_name
         book = OpenBook(store, key, queue.id, pace=timedelta(seconds=core.coverage_pace))
@@ -81,10 +85,21 @@ async def open_shot(
         if hold == FILLING:  # whoever fills history knows that it is long
             limits = limits._replace(span_policy="windows")
         harvest = Harvest(source, stream, queue, book, letters, limits=limits)
+        shot = Shot(source, stream, book, harvest, limits, began, book.coverage(stream.name).gaps())
         try:
-            yield Shot(source, stream, book, harvest, limits, began, book.coverage(stream.name).gaps())
+            yield shot
+        except asyncio.CancelledError as error:
+            await book.flush()
+            raise CutError(_interrupted(shot)) from error
         finally:
             await book.flush()
+
+
+def _interrupted(shot: Shot) -> str:
+    coverage = shot.book.coverage(shot.stream.name)
+    done = coverage.read.holding(coverage.start) if coverage.start else None
+    edge = f"read up to {shown(done.end if done else coverage.start)}" if coverage.start else "nothing is recorded as read"
+    return f"interrupted: read {shot.harvest.totals['read']:,}, {edge}; what is recorded stays; go on with the same command"
 
 
 def named_stream(streams: Sequence[Stream], name: str) -> Stream:
@@ -134,10 +149,11 @@ def tell(shot: Shot, title: str, *, as_json: bool) -> int:
         }
         click.echo(msgspec.json.encode(report))
     edges = f"read up to {shown(coverage.live_edge)}, final up to {shown(coverage.watermark)}"
+    holes = f", {amount_of(len(gaps), 'gap')}" if gaps else ""
     click.echo(
-        f"{title}: read {totals['read']:,} = published {totals['published']:,} + repeats left out {totals['filtered']:,} + "
-        f"dead letters {totals['dead_lettered']:,} in {seconds:.1f} s; "
-        f"{edges if coverage.start else 'nothing is recorded as read'}{f', {len(gaps)} gaps' if gaps else ''}",
+        f"{title}: read {totals['read']:,} = published {totals['published']:,} + filtered {totals['filtered']:,} + "
+        f"dead-lettered {totals['dead_lettered']:,} in {seconds:.1f} s; "
+        f"{edges if coverage.start else 'nothing is recorded as read'}{holes}",
         err=True,
     )
     if totals["dead_lettered"]:

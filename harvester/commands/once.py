@@ -10,6 +10,7 @@ from harvester.commands.harvesting import named_stream, open_shot, tell
 from harvester.commands.options import json_option, source_type, stream_option
 from harvester.commands.progress import bar
 from harvester.commands.times import begun, ordered, parse_time
+from harvester.commands.words import amount_of
 from harvester.coverage import Interval, plan
 from harvester.event import encode_event
 from harvester.loading import Loaded
@@ -79,7 +80,9 @@ async def _look(
                     break
             if limit and seen >= limit:
                 break
-    click.echo(f"{seen:,} events shown, {broken:,} broken records; nothing was published or recorded", err=True)
+    click.echo(
+        f"{amount_of(seen, 'event')} shown, {amount_of(broken, 'broken record')}; nothing was published or recorded", err=True
+    )
     return 5 if broken else 0
 
 
@@ -91,7 +94,7 @@ async def _read(loaded: Loaded, source: str, stream: str, first: datetime | None
             await shot.book.begin(shot.stream.name, span.start)
         with bar(source, span.end - span.start) as shown:
             shot.harvest.on_window = lambda w: shown.update(
-                (w.end - span.start).total_seconds(), events=shot.harvest.totals["read"], reached=w.end
+                (w.end - span.start).total_seconds(), count=shot.harvest.totals["read"], reached=w.end
             )
             await shot.harvest.read([span])
         return tell(shot, "once", as_json=as_json)

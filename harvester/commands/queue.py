@@ -1,15 +1,18 @@
 """`harvest queue`: look into the queue and move groups."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import click
 import msgspec
 
-from harvester.commands import parts
+from harvester.commands import parts, presence
 from harvester.commands.options import confirmed, json_option, yes_option
+from harvester.commands.progress import bar
+from harvester.commands.words import amount_of
 from harvester.errors import InvalidEventError
 from harvester.event import decode_event
-from harvester.protocols import Queue
+from harvester.protocols import Group, Queue
 from harvester.queues import open_queue
 from harvester.service import run_once
 from harvester.settings import CoreSettings
@@ -20,9 +23,17 @@ def command() -> None:
     """The queue: a log of events, read by one group for each sink."""
 
 
+@runtime_checkable
+class Watched(Protocol):
+    """A queue that tells, on a thread of its own, how far its check is: steps done, of how many."""
+
+    async def check_watched(self, watch: Callable[[int, int], None]) -> Sequence[str]: ...
+
+
 def _run(act: Callable[[Queue], Awaitable[int]]) -> int:
     async def with_queue() -> int:
         core = parts.settings().get(CoreSettings)
+        await presence.need_queue(core)
         async with open_queue(core.queue_url) as queue:
             return await act(queue)
 
@@ -85,13 +96,28 @@ def peek(position: int, limit: int) -> int:
     return _run(act)
 
 
+async def _checked(queue: Queue) -> Sequence[str]:
+    with bar("queue check", 0, unit="messages") as shown:
+        if isinstance(queue, Watched):
+            return await queue.check_watched(lambda done, total: shown.update(done, count=done // 2, total=total))
+        return await queue.check()
+
+
+def _known(name: str, known: Mapping[str, Group]) -> Group:
+    """The group. Exit 2 naming those there are."""
+    if name not in known:
+        there = f"there are: {', '.join(known)}" if known else "no group has read yet"
+        raise click.BadParameter(f"there is no group {name!r}; {there}", param_hint="GROUP")
+    return known[name]
+
+
 @command.command("check")
 @json_option
 def check(as_json: bool) -> int:
     """Read the whole queue file and say what is wrong with it. Exit code 1 when anything is."""
 
     async def act(queue: Queue) -> int:
-        faults = list(await queue.check())
+        faults = list(await _checked(queue))
         if as_json:
             click.echo(msgspec.json.encode({"faults": faults}))
         for fault in faults:
@@ -114,22 +140,20 @@ def seek(group: str, target: str, yes: bool) -> int:
     """
 
     async def act(queue: Queue) -> int:
-        known = {g.name: g for g in await queue.groups()}
-        if group not in known:
-            raise click.BadParameter(f"there is no group {group!r}; there are: {', '.join(known) or 'none'}", param_hint="GROUP")
+        stands = _known(group, {g.name: g for g in await queue.groups()})
         if target == "beginning":
             position = 0
         elif target == "end":
-            position = known[group].position + known[group].lag
+            position = stands.position + stands.lag
         elif target.isdigit():
             position = int(target)
         else:
             raise click.BadParameter(f"{target!r}: write beginning, end or a position", param_hint="--to")
-        skipped = position - known[group].position
+        skipped = position - stands.position
         if position and skipped > 0:
-            confirmed(f"{group} would never read {skipped:,} messages. Go on?", yes=yes)
+            confirmed(f"{group} would never read {amount_of(skipped, 'message')}. Go on?", yes=yes)
         await queue.seek(group, position)
-        click.echo(f"{group}: {sum((await queue.lag(group)).values()):,} messages to read", err=True)
+        click.echo(f"{group}: {amount_of(sum((await queue.lag(group)).values()), 'message')} to read", err=True)
         return 0
 
     return _run(act)
@@ -142,6 +166,7 @@ def forget(group: str, yes: bool) -> int:
     """Drop GROUP: nothing is kept for it any longer."""
 
     async def act(queue: Queue) -> int:
+        _known(group, {g.name: g for g in await queue.groups()})
         confirmed(f"Drop group {group}? What it has not read may then be trimmed.", yes=yes)
         await queue.forget(group)
         click.echo(f"{group} is forgotten", err=True)

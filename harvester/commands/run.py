@@ -11,7 +11,7 @@ import click
 from consumers.consume import consume
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester import metrics
-from harvester.commands import parts, spans
+from harvester.commands import parts, presence, spans
 from harvester.commands.harvesting import HARVESTING, first_start, start_set
 from harvester.commands.options import source_type
 from harvester.commands.progress import bar
@@ -56,6 +56,7 @@ def command(sources: tuple[str, ...], sinks: tuple[str, ...], no_consume: bool, 
         start_set(name, loaded)
 
     async def work(stop: asyncio.Event) -> None:
+        await presence.refuse_new_queue(core, names)
         async with AsyncExitStack() as stack:
             stores = await stack.enter_async_context(open_patiently(core, stop))
             if stores is None:
@@ -186,12 +187,12 @@ async def feed(
     async with parts.open_enrichers(loaded, parts.QUICK) as enrichers, parts.sink_named(name, core) as sink:
         processing = parts.processing(sink, stores.letters, stop, enrichers, accept_rejections=accept_rejections)
         waiting = sum((await stores.queue.lag(sink.name)).values()) if until_empty else 0
-        with bar(f"feeding {sink.name}", waiting) as shown:
+        with bar(f"consume {sink.name}", waiting, printing=name == "-", wanted=until_empty) as shown:
 
             def committed(more: Mapping[str, int]) -> None:
                 counts.update(more)
                 if until_empty:
-                    shown.update(counts["consumed"], events=counts["consumed"])
+                    shown.update(counts["consumed"], count=counts["consumed"])
 
             await consume(
                 stores.queue,

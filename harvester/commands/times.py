@@ -22,17 +22,18 @@ def parse_time(text: str, zone: str, option: str) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
 
 
-def ordered(start: datetime, end: datetime, options: str) -> None:
-    """Exit 2 unless start < end."""
+def ordered(start: datetime, end: datetime, options: str, *, now: datetime | None = None) -> None:
+    """Exit 2 unless start < end. `now`: by the server's clock, which is named when the end is no other than that."""
     if start >= end:
-        raise click.UsageError(f"{options}: the end {shown(end)} is not after the start {shown(start)}")
+        clock = " (the server's clock)" if end == now else ""
+        raise click.UsageError(f"{options}: the end {shown(end)}{clock} is not after the start {shown(start)}")
 
 
 def begun(span: Interval, now: datetime, options: str) -> Interval:
     """The part of the span that is not in the future. Exit 2 when there is none: a stream must not begin there."""
-    ordered(span.start, span.end, options)
+    ordered(span.start, span.end, options, now=now)
     if span.start >= now:
-        raise click.UsageError(f"{options}: {shown(span.start)} is in the future: the vendor's clock shows {shown(now)}")
+        raise click.UsageError(f"{options}: {shown(span.start)} is in the future: now is {shown(now)} (the server's clock)")
     return Interval(span.start, min(span.end, now))
 
 

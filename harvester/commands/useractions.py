@@ -98,9 +98,9 @@ async def _harvest(
             span = begun(span, now, "--start/--end")
         if not whole:
             spans.allow(span, shot.stream, shot.limits, ranged=ranged)
-        with bar("useractions", span.end - span.start) as shown:
+        with bar("useractions", span.end - span.start, printing=printing) as shown:
             shot.harvest.on_window = lambda w: shown.update(
-                (w.end - span.start).total_seconds(), events=shot.harvest.totals["read"], reached=w.end
+                (w.end - span.start).total_seconds(), count=shot.harvest.totals["read"], reached=w.end
             )
             await _read(shot, span, ranged=ranged, record=record, whole=whole)
         return tell(shot, "useractions", as_json=as_json)

@@ -32,7 +32,7 @@ def test_show_draws_a_gap_and_says_how_to_fill_it(tmp_path: Path, vendor: World)
     assert "  live edge  2024-11-05T09:00:00Z   up to here something is read" in lines
     assert f"  {'█' * 20}{'·' * 30}{'▒' * 10}" in lines
     assert "  gap        2024-11-05T05:00:00Z … 2024-11-05T08:00:00Z   3:00:00" in lines
-    assert "  1 gaps, 3:00:00 in all: harvest coverage fill opencast/useractions" in lines
+    assert "  1 gap, 3:00:00 in all: harvest coverage fill opencast/useractions" in lines
 
 
 def test_a_bar_shows_no_gap_where_there_is_none(tmp_path: Path, vendor: World) -> None:
@@ -122,7 +122,7 @@ def test_reset_of_what_is_not_there_makes_nothing(tmp_path: Path, vendor: World)
 
 def test_f09_a_missing_book_is_told_and_a_deleted_one_begins_again(tmp_path: Path, vendor: World) -> None:
     site = Site(tmp_path, vendor.url)
-    assert "nothing is known before it" in site.harvest("coverage", "show").err
+    assert "next: harvest useractions" in site.harvest("coverage", "show").err
     site.harvest("useractions", "-i", "60")
     book(site).unlink()
     assert site.harvest("useractions").code == 0

@@ -118,12 +118,12 @@ def test_purge_wants_consent_and_removes_what_was_chosen(tmp_path: Path) -> None
     add(site, letter("duckdb", b"one"), letter("duckdb", b"two"), letter("opencast", b"three", reason="nan"))
     first = letters(site)[0]["id"]
     assert site.harvest("dead-letters", "purge", first).code == 4
-    assert "1 letters would be removed" in site.harvest("dead-letters", "purge", first, "--dry-run").err
+    assert "1 letter would be removed" in site.harvest("dead-letters", "purge", first, "--dry-run").err
     assert len(letters(site)) == 3
     assert site.harvest("dead-letters", "purge", first[:10], "--yes").code == 0
     assert site.harvest("dead-letters", "purge", "--reason", "nan", "--yes").code == 0
     assert [one["group"] for one in letters(site)] == ["duckdb"]
-    assert "1 letters are removed" in site.harvest("dead-letters", "purge", "--all", "--yes").err
+    assert "1 letter is removed" in site.harvest("dead-letters", "purge", "--all", "--yes").err
 
 
 def test_a_requeued_letter_of_a_sink_is_written_by_consume_and_gone(tmp_path: Path, vendor: World) -> None:
