@@ -47,6 +47,10 @@ class Room:
         connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
         self._ballast.make()
 
+    def give_up_ballast(self) -> bool:
+        """To be called when a full disk does not even let the file be opened; whether that gave it room."""
+        return self._ballast.free()
+
     def trim_at_times(self, connection: sqlite3.Connection, now: datetime) -> None:
         """Once a minute drop a part of what is old; the next call goes on when there is more."""
         if self._trimmed <= now < self._trimmed + _TRIM_EVERY:

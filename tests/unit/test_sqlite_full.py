@@ -158,6 +158,21 @@ if "tmpfs" in LIMITS:
             assert ballast.exists()
             assert list(await queue.check()) == []
 
+    async def test_f27_a_consumer_that_starts_on_a_full_disk_opens_the_queue_on_the_room_of_its_ballast(small_disk: Path) -> None:
+        url = f"sqlite:///{small_disk}/queue.db?{BALLAST}"
+        async with open_queue(url) as queue:
+            for first in range(0, 5 * BATCH, BATCH):
+                await queue.publish(batch(first), {"published": BATCH}, "s")
+        fill_up(small_disk / "other")
+        async with open_queue(url) as queue, queue.subscribe("g") as subscription:
+            assert await drain(subscription, 0) == 5 * BATCH
+            with pytest.raises(TransientError, match="full"):
+                await queue.publish(batch(5 * BATCH))
+        fill_up(small_disk / "another")
+        with pytest.raises(TransientError, match="no room left"):
+            async with open_queue(url.replace("queue.db", "new.db")):
+                pass
+
     async def test_f27_letters_on_a_full_disk_wait_and_none_is_half_written(small_disk: Path) -> None:
         now, body = datetime.now(UTC), os.urandom(10_000)
 
