@@ -65,7 +65,7 @@ class Processing:
         self._enrichers = enrichers
         self._wants = wants
         self._breaker = breaker or Breaker()
-        self._metrics = metrics or SinkMetrics(sink.name)
+        self.metrics = metrics or SinkMetrics(sink.name)
         self._first_pause = first_pause
         self._log = get_logger("consume").bind(sink=sink.name)
 
@@ -250,13 +250,13 @@ class Processing:
         )
 
     def _measure(self, deliveries: Sequence[Delivery], work: _Work, counts: Mapping[str, int], seconds: float) -> None:
-        self._metrics.consumed(counts["consumed"])
-        self._metrics.delivered(counts["delivered"])
-        self._metrics.filtered(counts["filtered"])
-        self._metrics.dead_lettered(counts["dead_lettered"])
-        self._metrics.batch(len(deliveries), sum([len(d[0].body) for d in deliveries]), seconds)
+        self.metrics.consumed(counts["consumed"])
+        self.metrics.delivered(counts["delivered"])
+        self.metrics.filtered(counts["filtered"])
+        self.metrics.dead_lettered(counts["dead_lettered"])
+        self.metrics.batch(len(deliveries), sum([len(d[0].body) for d in deliveries]), seconds)
         if work.events:
-            self._metrics.latency((datetime.now(UTC) - work.events[0].time).total_seconds())
+            self.metrics.latency((datetime.now(UTC) - work.events[0].time).total_seconds())
 
 
 async def write_halving(sink: Sink, events: Sequence[Event]) -> list[Rejection]:

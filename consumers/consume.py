@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -56,9 +56,11 @@ async def consume(
     while not stop.is_set():
         try:
             async with queue.subscribe(group) as subscription:
-                await _Run(subscription, group, processing, letters, flow, on_commit).run(stop, until_empty=until_empty)
+                run = _Run(subscription, group, processing, letters, flow, on_commit, lambda: queue.lag(group))
+                await run.run(stop, until_empty=until_empty)
             return
         except BreakerError as error:
+            processing.metrics.breaker(open=True)
             if until_empty:
                 raise
             log.error("stopped by the breaker", reason=str(error), retry_after=flow.breaker_pause)
@@ -82,7 +84,10 @@ class _Run:
         letters: DeadLetters,
         flow: Flow,
         on_commit: Callable[[Mapping[str, int]], None] | None,
+        lag: Callable[[], Awaitable[Mapping[str, int]]],
     ) -> None:
+        self._lag = lag
+        self._metrics = processing.metrics
         self._subscription = subscription
         self._group = group
         self._processing = processing
@@ -161,6 +166,8 @@ class _Run:
             crash.point("consume.before_commit")
             if not _COMMIT_FIRST:
                 await self._subscription.commit([d for b in done for d in b.deliveries], counts)
+            self._metrics.breaker(open=False)
+            self._metrics.buffer(self._bound.events, self._bound.size)
             if self._on_commit:
                 self._on_commit(counts)
         if failure is not None:
@@ -182,6 +189,7 @@ class _Run:
         if time.monotonic() < self._look_for_due_at:
             return
         letters = await self._due()
+        self._metrics.lag(sum((await self._lag()).values()))
         if letters:
             self._repairing = asyncio.create_task(self._processing.repair(letters))
 
