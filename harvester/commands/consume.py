@@ -7,6 +7,7 @@ import click
 
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
+from harvester.commands.options import sink_type
 from harvester.commands.run import feed, feeding, open_patiently, run_daemon
 from harvester.loading import Loaded
 from harvester.settings import CoreSettings
@@ -14,7 +15,7 @@ from harvester.sources.opencast import OpencastSettings
 
 
 @click.command("consume")
-@click.argument("sinks", nargs=-1, metavar="[SINK]...")
+@click.argument("sinks", nargs=-1, type=sink_type, metavar="[SINK]...")
 @click.option("--until-empty", is_flag=True, help="End when nothing is left in the queue.")
 @click.option("--accept-rejections", is_flag=True, help="Go on however many events a sink refuses.")
 def command(sinks: tuple[str, ...], until_empty: bool, accept_rejections: bool) -> int:

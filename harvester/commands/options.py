@@ -7,7 +7,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from pydantic import BaseModel
 
-from harvester.errors import RefusedError
+from consumers.sinks import known as known_sink
+from harvester.errors import ConfigError, RefusedError
 from harvester.options import Option, options_of
 from harvester.sources import SOURCES
 
@@ -50,6 +51,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 stream_option = click.option("--stream", default="", help="One stream of the source.  [default: the only one]")
 source_type = click.Choice(tuple(SOURCES))
+
+
+class _Sink(click.ParamType[str]):
+    """A sink's name or URL; one that there is not is wrong usage, told before anything is opened."""
+
+    name = "sink"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            known_sink(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+sink_type = _Sink()
 
 
 def confirmed(question: str, *, yes: bool) -> None:

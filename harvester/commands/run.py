@@ -13,7 +13,7 @@ from consumers.enrichers.opencast import EpisodeSettings
 from harvester import metrics
 from harvester.commands import parts, presence, spans
 from harvester.commands.harvesting import HARVESTING, first_start, start_set
-from harvester.commands.options import source_type
+from harvester.commands.options import sink_type, source_type
 from harvester.commands.progress import bar
 from harvester.coverage import Interval, live_window
 from harvester.errors import CoverageResetError, PermanentError, RefusedError, TransientError
@@ -42,6 +42,7 @@ _OPEN_AGAIN = 5.0
     "--sink",
     "sinks",
     multiple=True,
+    type=sink_type,
     help="Feed this sink; may be given several times.  [env: HARVESTER_SINKS; default: duckdb]",
 )
 @click.option("--no-consume", is_flag=True, help="Only harvest; consumers run elsewhere.")

@@ -155,6 +155,15 @@ def test_faults_of_every_kind_are_told_in_one_go_by_every_command(tmp_path: Path
     assert "no such source 'opencats'; there are opencast (did you mean opencast?)" in done.err
 
 
+@pytest.mark.parametrize("command", ["consume duckbd", "consume duckdb duckbd --until-empty", "run --sink duckbd"])
+def test_a_mistyped_sink_is_wrong_usage_and_told_before_anything_starts(tmp_path: Path, command: str) -> None:
+    done = Site(tmp_path, "http://127.0.0.1:9").harvest(*command.split())
+    assert (done.code, done.out) == (2, "")
+    assert "no such sink 'duckbd'; there are duckdb, stdout (did you mean duckdb?)" in done.err
+    assert "started" not in done.err
+    assert list(tmp_path.glob("[!.]*")) == []
+
+
 def test_exit_codes_stand_in_the_help(tmp_path: Path) -> None:
     shown = " ".join(Site(tmp_path).harvest("--help").out.split())
     for code in ("0 complete", "1 failed", "2 wrong usage", "3 wrong or missing", "4 refused", "5 partial", "130 interrupted"):
