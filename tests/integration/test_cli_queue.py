@@ -29,7 +29,7 @@ def test_lag_and_groups_tell_what_is_waiting_and_who_reads(tmp_path: Path, vendo
     site.harvest("useractions", "-s", stamp(NOON - 2 * HOUR))
     assert "no group has read" in site.harvest("queue", "lag").err
     assert "no group has read yet" in site.harvest("queue", "seek", "duckdb", "--to", "end").err
-    site = filled(tmp_path, vendor)
+    assert site.consume().code == 0
     total = len(site.held())
     site.harvest("once", "opencast", "--since", stamp(NOON - 5 * HOUR), "--until", stamp(NOON - 4 * HOUR))
     more = len(vendor.truth(NOON - 5 * HOUR, NOON - 4 * HOUR))

@@ -44,7 +44,7 @@ def test_f50_a_harvest_that_is_cut_says_what_was_read_and_the_same_command_goes_
 
 
 @pytest.mark.parametrize(
-    "command", ["queue peek --limit 100000", "useractions -s START -o -", "once opencast --since START --dry-run"]
+    "command", ["queue peek --position 1 --limit 100000", "useractions -s START -o -", "once opencast --since START --dry-run"]
 )
 def test_a_reader_that_goes_away_is_exit_1_and_one_line(tmp_path: Path, vendor: World, command: str) -> None:
     site = Site(tmp_path, vendor.url)

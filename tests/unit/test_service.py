@@ -202,6 +202,7 @@ async def test_a_cancellation_without_a_signal_goes_up() -> None:
 
 _CHILD = """
 import asyncio, sys
+from harvester.errors import HarvesterError
 from harvester.service import run_once, until_signal
 
 async def tell(stop):
@@ -220,7 +221,11 @@ async def stuck(*stops):
                 raise
 
 if sys.argv[1] == "once":
-    sys.exit(run_once(stuck()))
+    try:
+        run_once(stuck())
+    except HarvesterError as cut:
+        print(cut)
+        sys.exit(cut.exit_code)
 asyncio.run(until_signal(stuck, drain=60))
 """
 
@@ -244,10 +249,11 @@ def _ended(child: "subprocess.Popen[str]") -> Any:
         child.communicate()
 
 
-def test_f50_a_signal_ends_a_one_shot_with_130() -> None:
+def test_f50_a_signal_ends_a_one_shot_with_130_and_a_word() -> None:
     child = _child("once")
     child.send_signal(signal.SIGINT)
     assert _line(child) == "asked to stop"
+    assert _line(child) == "interrupted"
     assert _ended(child) == 130
 
 
