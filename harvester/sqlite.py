@@ -164,7 +164,8 @@ def _translating(path: Path, kind: Kind) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translated(error, path, kind) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # The latter when SQLite quotes a damaged schema in its complaint.
         raise ConfigError(damaged(path, kind, str(error))) from error
     except OSError as error:
         raise named(error, path) from error
@@ -202,7 +203,7 @@ def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = FAST")  # else deleting on a full disk would first write all of it to the log
         connection.execute("PRAGMA journal_size_limit = 67108864")
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection
