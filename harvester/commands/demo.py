@@ -127,7 +127,7 @@ async def _poll(harvest: Harvest, start: datetime, end: datetime, title: str) ->
     """One live poll; what it published and left out."""
     before = dict(harvest.totals)
     with bar(title, end - start) as shown:
-        harvest.on_window = lambda w: shown.update((w.end - start).total_seconds(), events=harvest.totals["read"], reached=w.end)
+        harvest.on_window = lambda w: shown.update((w.end - start).total_seconds(), count=harvest.totals["read"], reached=w.end)
         await harvest.poll(start)
     return {name: amount - before[name] for name, amount in harvest.totals.items()}
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_an_island_is_seen_in_the_bar_however_small_and_nothing_unknown_is_claim
 def test_a_letter_shows_what_it_has_and_its_times_as_everywhere(tmp_path: Path) -> None:
     async def add() -> None:
         async with open_letters(f"sqlite:///{tmp_path}/var/letters.db") as letters:
-            about = {"id": "ab12", "group": "duckdb", "stage": "write", "reason": "schema", "error": "InvalidEventError: no"}
+            about: Any = {"id": "ab12", "group": "duckdb", "stage": "write", "reason": "schema", "error": "InvalidEventError: no"}
             await letters.add([Letter(**about, body=b"{}", first=NOON + 0.25 * MINUTE, last=NOON)])
 
     asyncio.run(add())

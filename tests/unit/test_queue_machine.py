@@ -24,6 +24,7 @@ class Reader:
         self.committed = 0
         self.received: list[Delivery] = []
         self.counted: Counter[str] = Counter()
+        self.skipped: set[int] = set()
 
     def forget_received(self) -> None:
         self.subscription = None
@@ -95,8 +96,10 @@ class QueueMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from([name for name, r in self.readers.items() if r.exists and r.subscription is None]))
         position = data.draw(st.integers(0, len(self.published) + 1))
         self.runner.run(self.queue.seek(name, position))
-        self.readers[name].committed = max(position - 1, 0)
-        self.readers[name].counted = Counter()
+        reader, target = self.readers[name], max(position, 1)
+        reader.skipped = {at for at in reader.skipped | {*range(reader.committed + 1, target)} if at < target}
+        reader.committed = target - 1
+        reader.counted = Counter()
 
     @invariant()
     def agrees(self) -> None:
@@ -108,7 +111,12 @@ class QueueMachine(RuleBasedStateMachine):
             reader = self.readers[name]
             assert group.position == reader.committed + 1
             assert group.lag == len(self.published) - reader.committed
-            assert {k: v for k, v in group.counts.items() if v} == {k: v for k, v in reader.counted.items() if v}
+            skipped = group.counts.get("skipped", 0)
+            assert skipped >= len(reader.skipped), "nothing passed over is hidden"
+            assert group.counts.get("skipped_from") == min(reader.skipped, default=None)
+            assert {k: v for k, v in group.counts.items() if v and "skipped" not in k} == {
+                k: v for k, v in reader.counted.items() if v
+            }
             assert bool(group.owner) == (reader.subscription is not None)
         counts = self.runner.run(self.queue.counts())
         assert counts[""]["published"] == len(self.published) == counts.get("s", {}).get("published", 0)
