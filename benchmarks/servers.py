@@ -1,0 +1,131 @@
+"""Canned servers, each in a process of its own, so that what they cost is not counted: `python -m benchmarks.servers pages`.
+
+- `pages`: the user actions of any hour, as an Opencast with the start/end patch serves them.
+- `bulk`: Elasticsearch's `_bulk`, which takes everything; with `filter_path` its answer has only what was asked for.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from aiohttp import web
+
+from benchmarks.actions import rows_of_hour
+
+_ROOT = Path(__file__).parents[1]
+_DONE = b'{"index":{"status":201}}'
+_WHOLE = (
+    b'{"index":{"_index":"useractions-2026.03.02","_id":"1234567","_version":1,"result":"created",'
+    b'"_shards":{"total":2,"successful":1,"failed":0},"_seq_no":1,"_primary_term":1,"status":201}}'
+)
+_JSON = "application/vnd.elasticsearch+json;compatible-with=8"
+
+
+@asynccontextmanager
+async def serving(kind: str, *, rows: int = 2000, delay: float = 0.0) -> AsyncIterator[str]:
+    """The server's URL. `rows`: actions in an hour; `delay`: seconds that a bulk answer takes."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.servers", kind, "--rows", str(rows), "--delay", str(delay)),
+        cwd=_ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        url = (await process.stdout.readline()).decode().strip()
+        assert url, f"the {kind} server did not start"
+        yield url
+    finally:
+        process.stdin.close()  # the server ends with its standard input, even when we are killed
+        try:
+            await asyncio.wait_for(process.wait(), 10)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def pages(rows: int) -> web.Application:
+    """`GET /usertracking/actions.json?start=&end=&limit=&offset=` for windows of one hour."""
+
+    @lru_cache(maxsize=4)
+    def hour(start: str) -> list[bytes]:
+        return rows_of_hour(_moment(start), rows)
+
+    @lru_cache(maxsize=4096)
+    def page(start: str, end: str, limit: int, offset: int) -> bytes:
+        found = hour(start) if _moment(end) - _moment(start) == timedelta(hours=1) else []
+        shown = found[offset : offset + limit]
+        action = b"" if not shown else b',"action":' + (shown[0] if len(shown) == 1 else b"[%b]" % b",".join(shown))
+        return b'{"actions":{"total":"%d","offset":"%d","limit":"%d"%b}}' % (len(found), offset, limit, action)
+
+    async def actions(request: web.Request) -> web.Response:
+        query = request.query
+        body = page(query["start"], query["end"], int(query["limit"]), int(query["offset"]))
+        return web.Response(body=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/usertracking/actions.json", actions)
+    return app
+
+
+def _moment(text: str) -> datetime:
+    return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+
+
+def bulk(delay: float) -> web.Application:
+    """`POST /_bulk` for bodies that only index, and `GET /count`: how many documents came."""
+    came = 0
+
+    async def write(request: web.Request) -> web.Response:
+        nonlocal came
+        documents = (await request.read()).count(b"\n") // 2
+        came += documents
+        await asyncio.sleep(delay)
+        headers = {"X-Elastic-Product": "Elasticsearch", "Content-Type": _JSON}
+        return web.Response(body=_answer(documents, filtered="filter_path" in request.query), headers=headers)
+
+    async def count(_: web.Request) -> web.Response:
+        return web.json_response(came)
+
+    app = web.Application(client_max_size=256 * 2**20)
+    app.router.add_post("/_bulk", write)
+    app.router.add_put("/_bulk", write)
+    app.router.add_get("/count", count)
+    return app
+
+
+@lru_cache
+def _answer(documents: int, *, filtered: bool) -> bytes:
+    return b'{"errors":false,"took":3,"items":[%b]}' % b",".join([_DONE if filtered else _WHOLE] * documents)
+
+
+async def _serve(app: web.Application) -> None:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        print(f"http://{host}:{port}", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+    finally:
+        await runner.cleanup()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.servers")
+    parser.add_argument("kind", choices=["pages", "bulk"])
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--delay", type=float, default=0.0)
+    options = parser.parse_args()
+    asyncio.run(_serve(pages(options.rows) if options.kind == "pages" else bulk(options.delay)))
+
+
+if __name__ == "__main__":
+    main()
