@@ -16,8 +16,8 @@ class Scale(NamedTuple):
     marks: tuple[int, int]
 
 
-FULL = Scale(rounds=7, events=20_000, starts=15, marks=(100_000, 1_000_000))
-QUICK = Scale(rounds=5, events=6_000, starts=11, marks=(20_000, 200_000))
+FULL = Scale(rounds=11, events=10_000, starts=15, marks=(100_000, 1_000_000))
+QUICK = Scale(rounds=5, events=4_000, starts=11, marks=(20_000, 200_000))
 
 
 class Cost(NamedTuple):
