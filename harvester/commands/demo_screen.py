@@ -55,8 +55,8 @@ def query(path: Path, start: datetime, end: datetime) -> Found:
         states = ask("action_id, action_outpoint")
         titled = "AND episode_title IS NOT NULL"
         top = ask(
-            "episode_title, any_value(episode_course), count(*), count(DISTINCT session_id)",
-            f"{titled} GROUP BY episode_title ORDER BY count(*) DESC, episode_title LIMIT {_TOP}",
+            "any_value(episode_title), any_value(episode_course), count(*), count(DISTINCT session_id)",
+            f"{titled} GROUP BY mpid ORDER BY count(*) DESC, mpid LIMIT {_TOP}",
         )
         return Found(
             states=dict(states),
