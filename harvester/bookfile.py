@@ -65,7 +65,7 @@ class BookFile:
         return Found(book, damaged=False)
 
     def write(self, book: Book, before: Found) -> None:
-        """Put `book` in place of `before`; returns = durable."""
+        """Put `book` in place of `before`; returns = durable. FileNotFoundError: somebody deleted the file since it was read."""
         body = encode_book(book)
         if before.damaged:
             self._copy(self._path, self._beside("damaged"))
@@ -76,6 +76,9 @@ class BookFile:
             self._turn_generations()
         new = write_durably(self._path, body)
         point("coverage.in_add")
+        if not begins:
+            # A person who deletes it takes no lock, and must not see it come back.
+            self._path.stat()
         new.replace(self._path)
         if begins:
             # The only copy of a new epoch: nothing older may be fallen back to.

@@ -103,8 +103,14 @@ class FileCoverages:
         with self._alone(source):
             found = self._book(source).read()
             book = merged(source, found.book, new, self._now())
-            if book != found.book or found.damaged:
+            if book == found.book and not found.damaged:
+                return
+            try:
                 self._book(source).write(book, found)
+            except FileNotFoundError:
+                # Deleted while this was written: what was loaded is void, as when it had been deleted before.
+                merged(source, self._book(source).read().book, new, self._now())
+                raise
 
     def _reset(self, source: str, stream: str, coverage: Coverage) -> None:
         with self._alone(source):

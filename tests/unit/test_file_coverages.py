@@ -163,6 +163,30 @@ async def test_e22_deleting_the_book_begins_anew_even_under_a_running_harvester(
         assert await hours(store) == 1, "a generation from before the deletion was believed"
 
 
+@pytest.mark.parametrize("age", [0.0, 60.0])
+@pytest.mark.parametrize("moment", ["write_durably", "_turn_generations"])
+async def test_e22_a_book_that_is_deleted_while_it_is_written_does_not_come_back(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, age: float
+) -> None:
+    monkeypatch.setattr(bookfile, "GENERATION_AGE", age)
+    place = bookfile if moment == "write_durably" else bookfile.BookFile
+    original = getattr(place, moment)
+
+    def late(*args: object) -> object:
+        (tmp_path / "s.json").unlink(missing_ok=True)
+        return original(*args)
+
+    async with open_coverages(url) as store:
+        epoch = await grow(store, 0, 6)
+        with monkeypatch.context() as patch:
+            patch.setattr(place, moment, late)
+            with pytest.raises(CoverageResetError):
+                await store.add("s", fact(epoch, 6))
+        assert await store.load("s") == Book()
+        await store.add("s", fact("", 9))
+        assert await hours(store) == 1
+
+
 async def test_nothing_is_written_when_nothing_is_new(url: str, tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     async with open_coverages(url) as store:
