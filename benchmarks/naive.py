@@ -110,6 +110,7 @@ def document(envelope: Envelope, episode: Mapping[str, Any]) -> dict[str, Any]:
     document |= {name: action.pop(name) for name in ("action_id", "mpid")}
     time = envelope.time.isoformat()
     event = {"id": envelope.id, "dataset": envelope.type, "module": envelope.source, "ingested": datetime.now(UTC).isoformat()}
+    event["enrichment"] = "complete" if episode else "not_found"
     return {
         **document,
         "timestamp": time,

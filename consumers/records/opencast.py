@@ -42,7 +42,7 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     description: Annotated[str | None, "description of the recording"] = None
 
 
-class UserAction(Record, index="useractions-{time:%Y.%m.%d}", table="useractions", key="action_id"):
+class UserAction(Record, index="useractions-{time:%Y.%m.%d}", table="useractions", key="action_id", enrichers=("episode",)):
     """One action of one viewer in one lecture recording."""
 
     action_id: Annotated[int, "number of the action at its Opencast"]

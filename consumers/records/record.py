@@ -12,6 +12,7 @@ import msgspec
 from harvester.event import Event
 
 Kind = Literal["text", "integer", "number", "boolean", "timestamp", "json"]
+Enrichment = Literal["complete", "not_found", "pending"]
 
 KINDS: dict[Any, Kind] = {str: "text", int: "integer", float: "number", bool: "boolean", datetime: "timestamp"}
 _TIME = re.compile(r"\{time:([^{}]*)\}")
@@ -55,17 +56,20 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     families: tuple[str, ...]
     times: tuple[str, ...]
+    enrichers: tuple[str, ...]
+    """Names of those whose data the record is made of."""
     names: dict[int, str]
     """Index names by day, filled as they are asked for."""
 
 
-class Header(msgspec.Struct, frozen=True, gc=False):
+class Header(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What every document holds under `event`."""
 
     id: str
     dataset: str
     module: str
     ingested: datetime
+    enrichment: str | None = None
 
 
 # In a table the time is `event_time`: "@" may not begin a column's name in BigQuery and would need quotes elsewhere.
@@ -75,12 +79,21 @@ HEADER = (
     Column("event_dataset", ("event", "dataset"), "text", "type of the event"),
     Column("event_module", ("event", "module"), "text", "name of the configured source"),
     Column("event_ingested", ("event", "ingested"), "timestamp", "when it was handed to the sink"),
+    Column(
+        "event_enrichment",
+        ("event", "enrichment"),
+        "text",
+        "what became of its look-up: `complete`; `not_found`: there is nothing to find; `pending`: not made yet, it is made "
+        "later by itself. Left out where nothing is looked up",
+        null=True,
+        left_out=True,
+    ),
 )
 
 
 @typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class RecordMeta(msgspec.StructMeta):
-    """Takes `index`, `table` and `key` as class arguments beside those of a Struct."""
+    """Takes `index`, `table`, `key` and `enrichers` as class arguments beside those of a Struct."""
 
     def __new__(  # noqa: PYI034 - Self is not allowed in a metaclass
         mcls,
@@ -91,12 +104,13 @@ class RecordMeta(msgspec.StructMeta):
         index: str = "",
         table: str = "",
         key: str = "",
+        enrichers: tuple[str, ...] = (),
         **options: Any,
     ) -> "RecordMeta":
         """Raises TypeError when the names do not fit the fields."""
         cls = super().__new__(mcls, name, bases, namespace, kw_only=True, **options)
         if table:
-            type.__setattr__(cls, "__shape__", _shape(cls, index, table, key))
+            type.__setattr__(cls, "__shape__", _shape(cls, index, table, key, enrichers))
         return cls
 
 
@@ -104,7 +118,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, metaclass=RecordMeta):
     """What a sink writes for a reader. A subclass gives `index` (with the event's day), `table` and `key`, a field's name.
 
     Fields are scalars, frozen structs of scalars (flattened in tables), lists and plain dicts (JSON columns), or open
-    families. A string in `Annotated` says what the field means. The key is unique within a source.
+    families. A string in `Annotated` says what the field means. The key is unique within a source. `enrichers` are the keys
+    of an event's context that it is made of.
     """
 
     __shape__: ClassVar[Shape]
@@ -134,7 +149,7 @@ def document(record: Record, event: Event, ingested: datetime) -> bytes:
         if time is not None:
             body[name] = msgspec.Raw(_encode(time).replace(b"Z", b"+00:00"))
     body["@timestamp"] = event.time
-    body["event"] = Header(event.id, event.type, event.source, ingested)
+    body["event"] = Header(event.id, event.type, event.source, ingested, enrichment(record, event))
     return _encode(body)
 
 
@@ -142,9 +157,21 @@ def row(record: Record, event: Event, ingested: datetime, rank: int) -> bytes:
     """The record as a table loads it: one line of JSON in which every column's `path` leads to its value, and `event_rank`."""
     body = msgspec.structs.asdict(record)
     body["@timestamp"] = event.time
-    body["event"] = Header(event.id, event.type, event.source, ingested)
+    body["event"] = Header(event.id, event.type, event.source, ingested, enrichment(record, event))
     body["event_rank"] = rank
     return _encode(body)
+
+
+def enrichment(record: Record, event: Event) -> Enrichment | None:
+    """What became of the look-ups for it; None when it needs none."""
+    found: Enrichment | None = None
+    for name in record.__shape__.enrichers:
+        value = event.context.get(name)
+        if value is None:
+            return "pending"
+        if found != "not_found":
+            found = "not_found" if bytes(value) == b"null" else "complete"
+    return found
 
 
 def key(record: Record) -> Any:
@@ -169,7 +196,7 @@ def index_name(record: Record, event: Event) -> str:
     return name
 
 
-def _shape(cls: type, index: str, table: str, key: str) -> Shape:
+def _shape(cls: type, index: str, table: str, key: str, enrichers: tuple[str, ...]) -> Shape:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = {name: hints[name] for name in cls.__struct_fields__}  # type: ignore[attr-defined]
     if key not in fields:
@@ -183,7 +210,7 @@ def _shape(cls: type, index: str, table: str, key: str) -> Shape:
     top = [column for column in flat[: -len(HEADER)] if len(column.path) == 1]
     families = tuple(column.name for column in top if any(isinstance(mark, Family) for mark in column.marks))
     times = tuple(column.name for column in top if column.kind == "timestamp")
-    return Shape(index=index, table=table, key=key, columns=flat, families=families, times=times, names={})
+    return Shape(index=index, table=table, key=key, columns=flat, families=families, times=times, enrichers=enrichers, names={})
 
 
 def _columns(fields: dict[str, Any], above: Column | None = None, omitted: Collection[str] = ()) -> Iterator[Column]:

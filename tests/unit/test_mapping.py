@@ -131,7 +131,7 @@ def test_e66_user_actions_are_mapped_as_the_requirements_say() -> None:
     assert own["action_id"] == own["action"]["properties"]["outpoint"] == {"type": "long"}
     assert own["event"] == {
         "dynamic": False,
-        "properties": {"id": KEYWORD, "dataset": KEYWORD, "module": KEYWORD, "ingested": {"type": "date"}},
+        "properties": {**dict.fromkeys(("id", "dataset", "module", "enrichment"), KEYWORD), "ingested": {"type": "date"}},
     }
 
 

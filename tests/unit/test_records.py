@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from consumers.records import gives_records, records_of
 from consumers.records.opencast import MAX_PROXIES, UserAction, media_package, useraction
-from consumers.records.record import Record, columns, document, document_id, index_name, row
+from consumers.records.record import Record, columns, document, document_id, enrichment, index_name, row
 from harvester.errors import InvalidEventError
 from harvester.event import Event
 from tests.useractions import FOUND, action, event_of, useraction_event
@@ -55,13 +55,41 @@ def test_e15_the_document_has_the_predecessors_fields_and_the_header() -> None:
             "description": "About",
         },
         "@timestamp": "2017-10-06T13:04:43Z",
-        "event": {"id": event.id, "dataset": "opencast.useraction", "module": "opencast", "ingested": "2026-11-23T15:00:00Z"},
+        "event": {
+            "id": event.id,
+            "dataset": "opencast.useraction",
+            "module": "opencast",
+            "ingested": "2026-11-23T15:00:00Z",
+            "enrichment": "complete",
+        },
     }
 
 
 @pytest.mark.parametrize("context", [None, ..., {}], ids=["pending", "nothing to find", "found but empty"])
 def test_an_unknown_episode_is_an_empty_object(context: Any) -> None:
     assert read(useraction_event(context=context))["episode"] == {}
+
+
+@pytest.mark.parametrize(
+    ("context", "mark"), [(None, "pending"), (..., "not_found"), ({}, "complete")], ids=["pending", "nothing to find", "found"]
+)
+def test_f6_a_document_and_a_row_say_what_became_of_their_enrichment(context: Any, mark: str) -> None:
+    event = useraction_event(context=context)
+    assert read(event)["event"]["enrichment"] == mark
+    assert msgspec.json.decode(row(useraction(event), event, INGESTED, 25))["event"]["enrichment"] == mark
+
+
+def test_of_several_enrichers_the_one_that_knows_least_marks_the_document() -> None:
+    class Both(Record, index="both", table="both", key="id", enrichers=("one", "two")):
+        id: int
+
+    def mark(**context: bytes) -> Any:
+        event = msgspec.structs.replace(useraction_event(), context={k: msgspec.Raw(v) for k, v in context.items()})
+        return enrichment(Both(id=1), event)
+
+    assert mark(one=b"1", two=b"2") == "complete"
+    assert mark(one=b"null", two=b"2") == mark(one=b"1", two=b"null") == "not_found"
+    assert mark(one=b"null") == mark(two=b"1") == mark() == "pending"
 
 
 @pytest.mark.parametrize("series", ["4b9c6f57-e4af-43dd-ad6e-fee3644fbef4", "2015033338", "Cats", "2015033338٣٣", None])
@@ -287,7 +315,9 @@ def test_fields_of_other_records_are_flattened_too() -> None:
     event = useraction_event()
     meeting = Meeting(uuid="x", score=None, tags=["a"], ended=None)
     assert [c.kind for c in columns(Meeting)][:4] == ["text", "number", "json", "timestamp"]
-    assert msgspec.json.decode(document(meeting, event, INGESTED))["ended"] is None
+    found = msgspec.json.decode(document(meeting, event, INGESTED))
+    assert found["ended"] is None
+    assert "enrichment" not in found["event"]
     assert index_name(meeting, event) == "meetings"
 
 
