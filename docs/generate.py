@@ -1,7 +1,7 @@
 """Writes the pages that follow from the code: settings, example.env, metrics, records. A test fails when they are stale."""  # noqa: INP001
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from consumers.records.mapping import Field, dictionary, record_classes
 from consumers.records.record import Record, index_pattern
 from consumers.sinks.duckdb_sql import RANK
 from harvester import measures
+from harvester.examples import about, example_env, title
 from harvester.options import Option, options_of
 from harvester.settings import families
 
@@ -81,17 +82,9 @@ def records() -> str:
     return _RECORDS + "".join(_record(record) for record in record_classes())
 
 
-def example_env() -> str:
-    """example.env and .env.example."""
-    lines = ["# Copy this to .env and fill in what is empty; what begins with # shows its default."]
-    for model in families():
-        lines += ["", f"# ==== {title(model)}: {_about(model)}", *_examples(model)]
-    return "\n".join(lines) + "\n"
-
-
 def pages() -> Mapping[Path, str]:
     """Every generated file with its content."""
-    example = example_env()
+    example = example_env(families())
     return {
         ROOT / "docs/configuration.md": configuration(),
         ROOT / "docs/metrics.md": metrics(),
@@ -101,15 +94,10 @@ def pages() -> Mapping[Path, str]:
     }
 
 
-def title(model: type[BaseModel]) -> str:
-    """The family's name."""
-    return model.__name__.removesuffix("Settings")
-
-
 def _family(model: type[BaseModel]) -> str:
     rows = "".join(_row(option) for option in options_of(model))
     return (
-        f"\n## {title(model)}\n\n{_about(model)}\n\n"
+        f"\n## {title(model)}\n\n{about(model)}\n\n"
         f"| variable | in harvester.toml | default | meaning | old name |\n|---|---|---|---|---|\n{rows}"
     )
 
@@ -125,7 +113,7 @@ def _record(record: type[Record]) -> str:
     shape = record.__shape__
     rows = "".join(_field(field) for field in dictionary(record))
     return (
-        f"\n## {record.__name__}\n\n{_about(record)}\n\n"
+        f"\n## {record.__name__}\n\n{about(record)}\n\n"
         f"Index `{index_pattern(record)}` · table `{shape.table}` · key `{shape.key}`\n\n"
         "| in the document | in the table | type in the index | type in the table | null? | meaning |\n"
         f"|---|---|---|---|---|---|\n{rows}"
@@ -137,17 +125,6 @@ def _field(field: Field) -> str:
         f"| `{field.document}` | `{field.column}` | {field.index_type} | {field.table_type} | {field.null} "
         f"| {field.text.replace('|', chr(92) + '|')} |\n"
     )
-
-
-def _examples(model: type[BaseModel]) -> Iterator[str]:
-    for option in options_of(model):
-        old = f" (formerly {', '.join(option.old)})" if option.old else ""
-        yield f"# {option.info.description}{old}"
-        yield f"{option.name}=" if option.info.is_required() else f"#{option.name}={option.default}"
-
-
-def _about(model: type[BaseModel | Record]) -> str:
-    return (model.__doc__ or "").partition("\n")[0]
 
 
 def main() -> None:
