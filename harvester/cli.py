@@ -26,6 +26,7 @@ COMMANDS = {
     "queue": "Look into the queue and move groups.",
     "audit": "Prove that every event is accounted for.",
     "config": "Show and check settings.",
+    "init": "Write the first settings, from a few questions.",
     "sandbox": "Run the simulated Opencast.",
 }
 _EPILOG = """Exit codes: 0 complete · 1 failed · 2 wrong usage · 3 wrong or missing settings · 4 refused for safety ·

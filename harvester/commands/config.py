@@ -66,7 +66,7 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
     everything, families = _inspected(ctx)
     idle = {model: needed for model, options in families.items() if (needed := _needed(everything, options))}
     loaded = inspect(*(model for model in families if model not in idle), overrides=ctx.find_root().obj)
-    faults = [*loaded.faults, *_unusable(loaded)]
+    faults = [*loaded.faults, *unusable(loaded)]
     if as_json:
         _say(json.dumps(_report(loaded, faults, idle), indent=2, ensure_ascii=False))
     elif faults:
@@ -112,7 +112,7 @@ def _needed(loaded: "Loaded", options: "Sequence[Option]") -> "list[Option]":
     return [option for option in options if option.info.is_required()]
 
 
-def _unusable(loaded: "Loaded") -> "Iterator[Fault]":
+def unusable(loaded: "Loaded") -> "Iterator[Fault]":
     """What reads well and still makes a part refuse its settings; parts whose own settings are at fault are not asked."""
     from harvester.errors import ConfigError
     from harvester.faults import Fault
