@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
+from typing import Any
+
+from pydantic import BaseModel
 
 from consumers.protocols import Sink
 from harvester.errors import ConfigError
 from harvester.faults import unknown
-from harvester.url import Url, parse
+from harvester.url import parse
 
-Opener = Callable[[Url], AbstractAsyncContextManager[Sink]]
+Opener = Callable[..., AbstractAsyncContextManager[Sink]]
+"""Takes the sink's URL, or its settings when it has a family of them."""
 
 _SINKS = {
     "duckdb": "consumers.sinks.duckdb:open_duckdb",
@@ -20,21 +24,28 @@ _DEFAULTS = {
     "stdout": "stdout://",
     "-": "stdout://",
 }
+_SETTINGS: dict[str, str] = {}
+"""Sinks with a family of settings of their own: no extra has to be installed to read them."""
 
 
-def open_sink(address: str) -> AbstractAsyncContextManager[Sink]:
+def open_sink(address: str, settings: BaseModel | None = None) -> AbstractAsyncContextManager[Sink]:
     """The sink `address` names: duckdb, stdout, - or a URL like duckdb:////data/harvest.duckdb?memory_limit=512MiB&threads=2.
 
-    Raises ConfigError for a sink that there is not, or whose library is not installed.
+    `settings` are those of the class that `settings_of` names. Raises ConfigError for a sink that there is not, or whose
+    library is not installed.
     """
     scheme = known(address)
-    url = parse(_DEFAULTS.get(address, address))
-    module, _, name = _SINKS[scheme].partition(":")
     try:
-        opener: Opener = getattr(import_module(module), name)
+        opener: Opener = _named(_SINKS[scheme])
     except ModuleNotFoundError as error:
         raise ConfigError(f"the sink {scheme} needs {error.name}: install event-harvester[{scheme}]") from error
-    return opener(url)
+    return opener(parse(_DEFAULTS.get(address, address)) if settings is None else settings)
+
+
+def settings_of(address: str) -> type[BaseModel] | None:
+    """The class of the settings of the sink that `address` names, None when its URL says all."""
+    place = _SETTINGS.get(known(address))
+    return None if place is None else _named(place)
 
 
 def known(address: str) -> str:
@@ -43,3 +54,8 @@ def known(address: str) -> str:
     if asked not in _SINKS:
         raise ConfigError(unknown("sink", asked, _SINKS))
     return asked
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

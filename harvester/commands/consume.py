@@ -24,8 +24,8 @@ def command(sinks: tuple[str, ...], until_empty: bool, accept_rejections: bool) 
     \b
     harvest consume duckdb --until-empty
     """
-    loaded = parts.settings(OpencastSettings, EpisodeSettings)
-    names = tuple(dict.fromkeys(sinks or loaded.get(CoreSettings).sinks))
+    names = tuple(dict.fromkeys(sinks or parts.configured_sinks()))
+    loaded = parts.settings(OpencastSettings, EpisodeSettings, *parts.sink_settings(names))
     run = _emptied if until_empty else _fed
     return run(names, loaded, accept_rejections=accept_rejections)
 

@@ -68,7 +68,7 @@ async def open_shot(
         queue: Outlet
         if printing:
             enrichers = await stack.enter_async_context(parts.open_enrichers(loaded, ONE_SHOT))
-            sink = await stack.enter_async_context(parts.sink_named(PRINTED, core))
+            sink = await stack.enter_async_context(parts.sink_named(PRINTED, loaded))
             queue = DirectQueue(sink, enrichers, letters)
         else:
             await presence.refuse_new_queue(core, [source_name])

@@ -1,7 +1,7 @@
 """What commands are put together from: settings in, open parts out. Here both sides of the queue meet."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from consumers.consume import Flow
 from consumers.enrichers.opencast import EpisodeSettings, open_episodes
 from consumers.protocols import Enricher, Sink
 from consumers.records import gives_records
-from consumers.sinks import open_sink
+from consumers.sinks import open_sink, settings_of
 from harvester import logs
 from harvester.cli import REDACTOR
 from harvester.coverages import open_coverages
@@ -56,6 +56,17 @@ def configured_sources() -> tuple[str, ...]:
     overrides = click.get_current_context().find_root().obj or {}
     core = inspect(CoreSettings, overrides=overrides).models.get(CoreSettings)
     return core.sources if isinstance(core, CoreSettings) else tuple(SOURCES)
+
+
+def configured_sinks() -> tuple[str, ...]:
+    """The sinks that the settings name, before all settings are read: what is wrong with others is told later, all at once."""
+    overrides = click.get_current_context().find_root().obj or {}
+    return inspect(CoreSettings, overrides=overrides).sound(CoreSettings).sinks
+
+
+def sink_settings(names: Iterable[str]) -> list[type[BaseModel]]:
+    """The settings classes of sinks; most have none."""
+    return [model for name in names if (model := settings_of(name)) is not None]
 
 
 def source_settings(name: str) -> type[BaseModel]:
@@ -145,9 +156,12 @@ def limits(core: CoreSettings) -> Limits:
     )
 
 
-def sink_named(name: str, core: CoreSettings) -> Any:
-    """Opens the sink of that name as set."""
-    return open_sink(f"duckdb:///{quote(str(core.duckdb_path))}" if name == "duckdb" else name)
+def sink_named(name: str, loaded: Loaded) -> AbstractAsyncContextManager[Sink]:
+    """Opens the sink of that name as set; `sink_settings` names what has to be loaded for it."""
+    if name == "duckdb":
+        name = f"duckdb:///{quote(str(loaded.get(CoreSettings).duckdb_path))}"
+    model = settings_of(name)
+    return open_sink(name, None if model is None else loaded.get(model))
 
 
 def _named(path: str) -> Any:

@@ -50,9 +50,9 @@ _OPEN_AGAIN = 5.0
 def command(sources: tuple[str, ...], sinks: tuple[str, ...], no_consume: bool, accept_rejections: bool) -> int:
     """Harvest for ever, and feed the sinks. SIGTERM finishes what is in flight and exits 0; a second signal ends at once."""
     names = dict.fromkeys(sources or parts.configured_sources())
-    loaded = parts.settings(*[parts.source_settings(n) for n in names], EpisodeSettings)
+    feeds = () if no_consume else tuple(dict.fromkeys(sinks or parts.configured_sinks()))
+    loaded = parts.settings(*map(parts.source_settings, names), EpisodeSettings, *parts.sink_settings(feeds))
     core = loaded.get(CoreSettings)
-    feeds = () if no_consume else dict.fromkeys(sinks or core.sinks)
     for name in names:
         start_set(name, loaded)
 
@@ -185,7 +185,7 @@ async def feed(
 ) -> Mapping[str, int]:
     """Feed one sink until the stop, or until there is nothing left; what was counted."""
     core, counts = loaded.get(CoreSettings), Counter[str]()
-    async with parts.open_enrichers(loaded, parts.QUICK) as enrichers, parts.sink_named(name, core) as sink:
+    async with parts.open_enrichers(loaded, parts.QUICK) as enrichers, parts.sink_named(name, loaded) as sink:
         processing = parts.processing(sink, stores.letters, stop, enrichers, accept_rejections=accept_rejections)
         waiting = sum((await stores.queue.lag(sink.name)).values()) if until_empty else 0
         with bar(f"consume {sink.name}", waiting, printing=name == "-", wanted=until_empty) as shown:
