@@ -4,6 +4,7 @@ import difflib
 import os
 import signal
 import sys
+import time
 from importlib import import_module
 
 import click
@@ -57,14 +58,19 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Turns our errors into words, without any secret, and an exit code."""
+        began = time.monotonic()
         try:
-            return super().invoke(ctx)
+            code = super().invoke(ctx)
         except HarvesterError as error:
             from harvester.redact import Redactor  # noqa: PLC0415 - `harvest --version` needs none
 
             hide = ctx.meta.get(REDACTOR, Redactor()).text
-            click.echo("\n".join(map(hide, _words(error))), err=True)
+            words = "\n".join(map(hide, _words(error)))
+            click.echo(words, err=True)
+            _collected(ctx, began, error.exit_code, words)
             ctx.exit(error.exit_code)
+        _collected(ctx, began, code if isinstance(code, int) else 0)
+        return code
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
@@ -121,6 +127,15 @@ def run(args: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _collected(ctx: click.Context, began: float, code: int, words: str | None = None) -> None:
+    """Tell the collector of logs how a command ended; whoever called it sees that anyway."""
+    logs = sys.modules.get("harvester.logs")  # without it nothing was set up
+    if logs is not None and ctx.invoked_subcommand is not None:
+        log = logs.get_logger(logs.COLLECTED).bind(command=ctx.invoked_subcommand, exit_code=code)
+        say = log.error if words else log.info
+        say("command failed" if words else "command ended", seconds=round(time.monotonic() - began, 3), error=words)
 
 
 def _words(error: HarvesterError) -> list[str]:

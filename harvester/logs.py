@@ -1,7 +1,7 @@
 """Logs: JSON lines with the Elastic Common Schema's names on stderr, readable lines when stderr is a terminal.
 
-What other libraries log goes the same way. Secrets are hidden by the name of their key, by value and by shape, also in
-tracebacks; control characters are escaped, so that one event is one line whatever it holds.
+What other libraries log goes the same way, and to a collector when one is set (remotelogs.py). Secrets are hidden by the name
+of their key, by value and by shape, also in tracebacks; control characters are escaped, so that one event is one line.
 """
 
 import json
@@ -18,9 +18,19 @@ import structlog
 from harvester import __version__
 from harvester.redact import HIDDEN, Redactor, is_secret_name
 
+COLLECTED = "harvester.command"
+"""The logger of what people are told on the terminal anyway: its lines go to the collector alone."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
 _LEVEL_NAMES = {"warning": "warn", "critical": "fatal"}
 _TRACE = "error.stack_trace"
+_ECS_OBJECTS = frozenset(
+    {"agent", "client", "cloud", "container", "data_stream", "destination", "device", "dll", "dns", "ecs", "email", "event"}
+    | {"faas", "file", "gen_ai", "geo", "group", "hash", "host", "http", "interface", "log", "network", "observer"}
+    | {"orchestrator", "organization", "os", "package", "pe", "process", "registry", "related", "risk", "rule", "server"}
+    | {"service", "source", "span", "threat", "tls", "trace", "transaction", "url", "user", "user_agent", "vlan", "volume"}
+    | {"vulnerability", "x509"}
+)
+"""The field sets of ECS 8.11 and later."""
 _DEEPEST = 8
 
 Line = MutableMapping[str, Any]
@@ -47,14 +57,20 @@ def get_logger(name: str) -> Logger:
     return structlog.stdlib.get_logger(name)
 
 
-def setup(level: str, redact: Sequence[str] = (), *, stream: TextIO | None = None) -> None:
-    """Send all logs of this process to `stream` (stderr), from `level` (debug, info, warn) on, without the values `redact`."""
+def setup(level: str, redact: Sequence[str] = (), *, stream: TextIO | None = None, remote: logging.Handler | None = None) -> None:
+    """Send all logs of this process to `stream` (stderr) and `remote`, from `level` (debug, info, warn) on, without the values
+    `redact`.
+    """
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_console(Redactor(redact)) if stream.isatty() else _json(Redactor(redact)))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
+    if remote is not None:
+        remote.setFormatter(_json(Redactor(redact)))
+    root, collected = logging.getLogger(), logging.getLogger(COLLECTED)
+    root.handlers[:] = [handler, *([remote] if remote else [])]
     root.setLevel(_LEVELS[level])
+    collected.propagate = False
+    collected.handlers[:] = [remote or logging.NullHandler()]
     logging.captureWarnings(capture=True)
 
 
@@ -72,8 +88,13 @@ def _console(redactor: Redactor) -> logging.Formatter:
 def _formatter(*processors: structlog.typing.Processor) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _error, *processors],
+        processors=[_moment, structlog.stdlib.ProcessorFormatter.remove_processors_meta, _error, *processors],
     )
+
+
+def _moment(_: object, __: str, line: Line) -> Line:
+    """When it was logged: the same wherever it is written."""
+    return {**line, "@timestamp": line["_record"].created}
 
 
 def _error(_: object, __: str, line: Line) -> Line:
@@ -96,18 +117,26 @@ def _error(_: object, __: str, line: Line) -> Line:
 
 
 def _ecs(_: object, __: str, line: Line) -> Line:
-    level = line.pop("level")
+    """ECS's names for what it has names for; a field of ours that bears the name of one of its objects stands under `harvester`.
+
+    Else one index could not hold both: `error` as a text and `error.type`, `source` as a text and `source.ip`.
+    """
+    level, message, text = line.pop("level"), line.pop("event"), line.pop("error", None)
+    at = datetime.fromtimestamp(line.pop("@timestamp"), UTC)
+    if text is not None:
+        line.setdefault("error.message", text)
+    own = {f"harvester.{name}" if name in _ECS_OBJECTS else name: value for name, value in line.items()}
     fixed = {
-        "@timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "@timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "log.level": _LEVEL_NAMES.get(level, level),
-        "message": line.pop("event"),
-        "log.logger": line.pop("logger"),
+        "message": message,
+        "log.logger": own.pop("logger"),
         "service.name": "event-harvester",
         "service.version": __version__,
         "process.pid": os.getpid(),
         "ecs.version": "8.11.0",
     }
-    return {**fixed, **line}
+    return {**fixed, **own}
 
 
 def _clock(_: object, __: str, line: Line) -> Line:
@@ -116,7 +145,7 @@ def _clock(_: object, __: str, line: Line) -> Line:
     if trace is not None:
         del line["error.type"], line["error.message"]
         line["exception"] = trace
-    return {"timestamp": datetime.now(UTC).strftime("%H:%M:%S"), **line}
+    return {"timestamp": datetime.fromtimestamp(line.pop("@timestamp"), UTC).strftime("%H:%M:%S"), **line}
 
 
 class _Cleaner:

@@ -21,6 +21,7 @@ from harvester.sources import SOURCES
 
 SETTINGS: tuple[str, ...] = (
     "harvester.settings:CoreSettings",
+    "harvester.remotelogs:LogsSettings",
     "harvester.sources.opencast:OpencastSettings",
     "consumers.enrichers.opencast:EpisodeSettings",
 )

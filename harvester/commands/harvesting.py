@@ -22,6 +22,7 @@ from harvester.layers import COMMAND_LINE
 from harvester.letters import open_letters
 from harvester.loading import Loaded
 from harvester.lock import me
+from harvester.logs import COLLECTED, get_logger
 from harvester.openbook import OpenBook
 from harvester.protocols import Outlet, Source, Stream
 from harvester.queues import open_queue
@@ -137,6 +138,8 @@ def tell(shot: Shot, title: str, *, as_json: bool) -> int:
     seconds = time.monotonic() - shot.began
     gaps = coverage.gaps()
     new = gaps - shot.gaps
+    log = get_logger(COLLECTED)
+    log.info(title, source=shot.source.name, stream=shot.stream.name, **totals, seconds=round(seconds, 3), gaps=len(gaps))
     if as_json:
         report = {
             "source": shot.source.name,

@@ -28,6 +28,7 @@ from harvester.loading import Loaded
 from harvester.metrics import HttpMetrics
 from harvester.protocols import CoverageStore, DeadLetters, Queue, Source
 from harvester.queues import open_queue
+from harvester.remotelogs import LogsSettings, collector
 from harvester.retry import Retry, Wait
 from harvester.settings import CoreSettings, inspect, load
 from harvester.sources import SOURCES
@@ -43,11 +44,11 @@ def settings(*families: type[BaseModel]) -> Loaded:
     To be asked for once a command, for it tells of old names.
     """
     context = click.get_current_context()
-    loaded = load(CoreSettings, *families, overrides=context.find_root().obj or {})
+    loaded = load(CoreSettings, LogsSettings, *families, overrides=context.find_root().obj or {})
     context.meta[REDACTOR] = loaded.redactor
     for warning in loaded.warnings:
         click.echo(warning, err=True)
-    logs.setup(loaded.get(CoreSettings).log_level, redact=loaded.secrets)
+    logs.setup(loaded.get(CoreSettings).log_level, redact=loaded.secrets, remote=collector(loaded.get(LogsSettings)))
     return loaded
 
 

@@ -170,7 +170,7 @@ def test_a_dead_source_does_not_stop_the_sinks(tmp_path: Path, vendor: World) ->
         with site.process("run", HARVESTER_OPENCAST_URL=unplugged.url) as daemon:
             daemon.until(lambda: drained(site))
             said = daemon.logged("the others go on")
-            assert "plugin" in said["error"]
+            assert "plugin" in said["error.message"]
             assert daemon.stop() == 0
     assert site.held().keys() == vendor.truth(NOON - HOUR, NOON).keys()
 
@@ -194,8 +194,8 @@ def test_f07_a_span_over_the_limit_stops_the_stream_and_not_the_daemon(tmp_path:
     site = daemon_site(tmp_path, vendor.url, MAX_START_END_SPAN="3600", HARVESTER_SPAN_POLICY="abort")
     with site.process("run") as daemon:
         said = daemon.logged("the others go on")
-        assert "stop this process, then once" in said["error"]
-        assert "harvest useractions --disable-start-end-span-check" in said["error"]
+        assert "stop this process, then once" in said["error.message"]
+        assert "harvest useractions --disable-start-end-span-check" in said["error.message"]
         assert daemon.stop() == 0
     assert site.book() == Coverage()
     assert site.harvest("useractions", "--disable-start-end-span-check").code == 0

@@ -226,3 +226,12 @@ def test_a_terminal_gets_a_readable_line_and_the_traceback_as_it_is(monkeypatch:
     except RuntimeError:
         logs.get_logger("x").exception("failed")
     assert "\nRuntimeError: while x\n" in stream.getvalue()
+
+
+def test_no_field_of_ours_bears_the_name_of_an_ecs_object_with_another_meaning() -> None:
+    stream = started()
+    logs.get_logger("x").warning("odd", error="away", source="opencast", host="h", seconds=1)
+    (line,) = lines(stream)
+    assert (line["error.message"], line["harvester.source"], line["harvester.host"]) == ("away", "opencast", "h")
+    assert line["seconds"] == 1
+    assert not {"error", "source", "host"} & line.keys()
