@@ -1,8 +1,8 @@
 """The contracts behind the queue."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import NamedTuple, Protocol
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from harvester.errors import InvalidEventError, TransientError
 from harvester.event import Event
@@ -54,6 +54,35 @@ class Sink(Protocol):
         """Returns: all durable but the rejected ones. TransientError: the whole batch may be written again.
 
         InvalidEventError: the batch was refused whole and not written; the caller bisects it. PermanentError: stop.
+        """
+        ...
+
+
+class Held(NamedTuple):
+    """A state of a thing as a sink holds it: one for each of its records."""
+
+    source: str
+    subject: str
+    """The record's key, as text."""
+    event_id: str
+    version: int
+    time: datetime
+    ingested: datetime
+    """When it was handed to the sink."""
+    enrichment: str
+    """complete · not_found · pending · "" where nothing is looked up."""
+    place: str
+    """Where a person finds it: file and table, or index."""
+
+
+@runtime_checkable
+class Finder(Protocol):
+    """What a sink offers beside `write` when it can be asked for one thing. A stream, such as stdout, cannot."""
+
+    async def find(self, name: str, source: str = "") -> Sequence[Held]:
+        """What it holds of the thing whose record's key is `name`, or under that event id; `source` "" is any. [] for nothing.
+
+        Changes and makes nothing. TransientError: ask again; ConfigError and PermanentError: nobody can be asked there.
         """
         ...
 

@@ -7,18 +7,20 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import msgspec
 
-from consumers.protocols import Rejection
+from consumers.protocols import Held, Rejection
+from consumers.records.mapping import record_classes
 from consumers.records.record import Record, row
 from consumers.sinks.duckdb_errors import named
-from consumers.sinks.duckdb_sql import merge, ready_table
+from consumers.sinks.duckdb_sql import find, merge, ready_table, there
 from consumers.sinks.shaped import Shaped, newest, shaped
 from harvester import crash, disk
 from harvester.errors import ConfigError
@@ -54,6 +56,24 @@ class DuckDBSink:
         InvalidEventError: DuckDB refused the batch whole. ConfigError: the file is damaged, newer, or no place to write.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, events)
+
+    async def find(self, name: str, source: str = "") -> Sequence[Held]:
+        """What the file holds of a thing. TransientError: another process writes it now; ConfigError: it is damaged or newer."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._find, name, source)
+
+    def _find(self, name: str, source: str) -> Sequence[Held]:
+        if not self.path.exists():
+            return []
+        found: list[Held] = []
+        try:
+            with closing(duckdb.connect(self.path, read_only=True, config=self._config())) as connection:
+                for record in record_classes():
+                    if present := there(connection, record):
+                        rows = connection.execute(find(record, present), [name, source]).fetchall()
+                        found += [_held(values, f"{self.path}, table {record.__shape__.table}") for values in rows]
+        except duckdb.Error as error:
+            raise named(error, self.path) from error
+        return found
 
     def _write(self, events: Sequence[Event]) -> Sequence[Rejection]:
         crash.point("sink.before_write")
@@ -128,6 +148,13 @@ class DuckDBSink:
             connection.execute(merge(record, staged, longest))
         finally:
             staged.unlink(missing_ok=True)
+
+
+def _held(values: Sequence[Any], place: str) -> Held:
+    """A row of `duckdb_sql.find`. Times in our tables are UTC without a zone."""
+    source, subject, event_id, version, time, ingested, enrichment = values
+    times = [moment.replace(tzinfo=UTC) for moment in (time, ingested)]
+    return Held(source, subject, event_id, version, times[0], times[1], enrichment or "", place)
 
 
 def _class_name(item: Shaped) -> str:

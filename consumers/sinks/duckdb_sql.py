@@ -1,6 +1,6 @@
 """The DuckDB sink's SQL: everything in it follows from the record class."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,16 @@ def ready_table(connection: duckdb.DuckDBPyConnection, record: type[Record], pat
     """Make the record's table, or add the columns that a newer class has more; a column of another type is a ConfigError."""
     table, wanted = quoted(record.__shape__.table), _all(record)
     connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({_comma(f'{quoted(c.name)} {_TYPES[c.kind]}' for c in wanted)})")
-    described = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() "
-        "WHERE database_name = current_database() AND schema_name = 'main' AND table_name = ?",
-        [record.__shape__.table],
-    )
-    there: dict[str, str] = dict(described.fetchall())
+    present = there(connection, record)
     faults = [
-        f"{path}: {table} has {c.name} as {there[c.name]}, it should be {_TYPES[c.kind]}: rename the table, we make a new one"
+        f"{path}: {table} has {c.name} as {present[c.name]}, it should be {_TYPES[c.kind]}: rename the table, we make a new one"
         for c in wanted
-        if there.get(c.name, _TYPES[c.kind]) != _TYPES[c.kind]
+        if present.get(c.name, _TYPES[c.kind]) != _TYPES[c.kind]
     ]
     if faults:
         raise ConfigError(*faults)
     for column in wanted:
-        if column.name not in there:
+        if column.name not in present:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(column.name)} {_TYPES[column.kind]}")
 
 
@@ -54,6 +49,30 @@ def merge(record: type[Record], staged: Path, longest: int) -> str:
         "WHEN MATCHED AND new.event_rank >= coalesce(old.event_rank, 0) "
         f"THEN UPDATE SET {_comma(f'{name} = new.{name}' for name in names)} "
         f"WHEN NOT MATCHED THEN INSERT ({_comma(names)}) VALUES ({_comma(f'new.{name}' for name in names)})"
+    )
+
+
+def there(connection: duckdb.DuckDBPyConnection, record: type[Record]) -> dict[str, str]:
+    """Name → type of the columns that the record's table has; {} when there is none."""
+    described = connection.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = 'main' AND table_name = ?",
+        [record.__shape__.table],
+    )
+    return dict(described.fetchall())
+
+
+def find(record: type[Record], columns_: Collection[str]) -> str:
+    """The select behind `Held`, of $1, a key or an event id, from the source $2, or any when that is ""."""
+    shape = record.__shape__
+    key, type_ = quoted(shape.key), next(_TYPES[c.kind] for c in shape.columns if c.name == shape.key)
+    text = f"CAST({key} AS VARCHAR)"
+    enrichment = "event_enrichment" if "event_enrichment" in columns_ else "NULL"  # a file of an older version has none
+    # The cast of what is asked for lets DuckDB pass over blocks; alone it would take 1e2 for 100.
+    return (
+        f"SELECT event_module, {text}, event_id, coalesce(event_rank, 0) // 2, event_time, event_ingested, {enrichment} "  # noqa: S608 - quoted
+        f"FROM {quoted(shape.table)} "
+        f"WHERE (({key} = TRY_CAST($1 AS {type_}) AND {text} = $1) OR event_id = $1) AND $2 IN ('', event_module) LIMIT 100"
     )
 
 

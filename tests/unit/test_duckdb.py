@@ -284,3 +284,11 @@ async def test_a_batch_that_duckdb_refuses_is_refused_whole_so_that_it_can_be_bi
             await sink.write([useraction_event(1), useraction_event(2, type="BAD")])
         assert list(await sink.write([useraction_event(1)])) == []
     assert ids(path) == [1]
+
+
+async def test_a_thing_is_found_in_a_file_of_a_version_that_marked_no_enrichment(path: Path) -> None:
+    await write(path, 1)
+    with opened(path) as connection:
+        connection.execute("ALTER TABLE useractions DROP event_enrichment")
+    async with open_duckdb(parse(f"duckdb:///{path}")) as sink:
+        assert [(held.subject, held.enrichment) for held in await sink.find("1")] == [("1", "")]
