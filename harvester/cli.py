@@ -25,6 +25,7 @@ COMMANDS = {
     "coverage": "What is read, what is final, what is missing.",
     "dead-letters": "What could not be finished, and trying it again.",
     "queue": "Look into the queue and move groups.",
+    "trace": "Where is this event: coverage, queue, letters, sinks.",
     "audit": "Prove that every event is accounted for.",
     "config": "Show and check settings.",
     "init": "Write the first settings, from a few questions.",

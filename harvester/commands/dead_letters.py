@@ -1,6 +1,5 @@
 """`harvest dead-letters`: what could not be finished, with its reason, and trying it again."""
 
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ import msgspec
 from harvester.commands import parts, presence
 from harvester.commands.options import confirmed, json_option, yes_option
 from harvester.commands.times import parse_time, shown
-from harvester.commands.words import amount_of
+from harvester.commands.words import amount_of, plain
 from harvester.letters import open_letters
 from harvester.protocols import DeadLetters, Letter
 from harvester.service import run_once
@@ -56,7 +55,7 @@ def list_(group: str, reason: str, since: str | None, limit: int, as_json: bool)
                 due = f"due {shown(letter.due)}" if letter.due else "waits for you"
                 why = f"{letter.stage}/{letter.reason}"
                 click.echo(f"{letter.id}  {letter.group}  {why}  {letter.attempts}×  {shown(letter.last)}  {due}")
-                click.echo(f"    {_plain(letter.error)[:160]}")
+                click.echo(f"    {plain(letter.error)[:160]}")
         more = f", {limit:,} shown" if count > limit else ""
         click.echo(f"{amount_of(count, 'letter')}{more}" if count else "no letters", err=True)
         return 0
@@ -80,10 +79,10 @@ def show(letter_id: str, as_json: bool) -> int:
             return 0
         for name, value in _facts(found[0]).items():
             if name != "body" and value not in (None, ""):
-                text = shown(value) if isinstance(value, datetime) else _plain(str(value))
+                text = shown(value) if isinstance(value, datetime) else plain(str(value))
                 click.echo(f"{name + ':':<10} {text}")
         click.echo()
-        click.echo(_plain(found[0].body.decode(errors="backslashreplace")))
+        click.echo(plain(found[0].body.decode(errors="backslashreplace")))
         return 0
 
     return run_once(_with_letters(act))
@@ -176,9 +175,3 @@ def _would(amount: int, *, dry_run: bool) -> str:
 def _facts(letter: Letter) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.structs.asdict(letter)
     return {**facts, "body": letter.body.decode(errors="backslashreplace")}
-
-
-def _plain(text: str) -> str:
-    """Text of unknown origin for a terminal: control characters shown, not obeyed."""
-    keep = "\n" if sys.stdout.isatty() else "\n\t"
-    return "".join(c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text)

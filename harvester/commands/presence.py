@@ -81,7 +81,7 @@ async def foreign_books(core: CoreSettings, queue: str) -> Mapping[str, str]:
 async def refuse_new_queue(core: CoreSettings, sources: Iterable[str]) -> None:
     """RefusedError when there is no queue here, but a book that names one: a new one would hide that. Nothing is made."""
     path = await missing(core.queue_url)
-    if path is None or not await asyncio.to_thread(_has_books, core.coverage_url):
+    if path is None or not await asyncio.to_thread(has_books, core.coverage_url):
         return
     try:
         async with open_coverages(core.coverage_url) as store:
@@ -92,14 +92,14 @@ async def refuse_new_queue(core: CoreSettings, sources: Iterable[str]) -> None:
 
 
 async def _named_queues(core: CoreSettings) -> dict[str, str]:
-    if not await asyncio.to_thread(_has_books, core.coverage_url):
+    if not await asyncio.to_thread(has_books, core.coverage_url):
         return {}
     async with open_coverages(core.coverage_url) as store:
         books = {source: await store.load(source) for source in SOURCES}
     return {source: book.queue for source, book in books.items() if book.queue}
 
 
-def _has_books(url: str) -> bool:
+def has_books(url: str) -> bool:
     """Whether there can be books; looking for them makes no directory."""
     parsed = parse(url)
     return parsed.scheme != "file" or directory_path(parsed).is_dir()
