@@ -1,5 +1,6 @@
-"""Writes the pages that follow from the code: settings, example.env, metrics, records. A test fails when they are stale."""  # noqa: INP001
+"""Writes what follows from the code: pages, example.env, index templates. A test fails when they are stale."""  # noqa: INP001
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from pydantic import BaseModel
 
 from consumers.records.mapping import Field, dictionary, record_classes
 from consumers.records.record import Record, index_pattern
+from consumers.records.template import template
 from consumers.sinks.duckdb_sql import RANK
 from harvester import measures
 from harvester.examples import about, example_env, title
@@ -91,7 +93,13 @@ def pages() -> Mapping[Path, str]:
         ROOT / "docs/records.md": records(),
         ROOT / "example.env": example,
         ROOT / ".env.example": example,
+        **{ROOT / f"index_templates/{record.__shape__.table}.json": index_template(record) for record in record_classes()},
     }
+
+
+def index_template(record: type[Record]) -> str:
+    """The record's file in index_templates."""
+    return json.dumps(template(record), indent=2) + "\n"
 
 
 def _family(model: type[BaseModel]) -> str:

@@ -17,6 +17,7 @@ Opener = Callable[..., AbstractAsyncContextManager[Sink]]
 
 _SINKS = {
     "duckdb": "consumers.sinks.duckdb:open_duckdb",
+    "elasticsearch": "consumers.sinks.elasticsearch:open_elasticsearch",
     "stdout": "consumers.sinks.stdout:open_stdout",
 }
 _DEFAULTS = {
@@ -24,12 +25,12 @@ _DEFAULTS = {
     "stdout": "stdout://",
     "-": "stdout://",
 }
-_SETTINGS: dict[str, str] = {}
+_SETTINGS = {"elasticsearch": "consumers.sinks.elasticsearch_settings:ElasticsearchSettings"}
 """Sinks with a family of settings of their own: no extra has to be installed to read them."""
 
 
 def open_sink(address: str, settings: BaseModel | None = None) -> AbstractAsyncContextManager[Sink]:
-    """The sink `address` names: duckdb, stdout, - or a URL like duckdb:////data/harvest.duckdb?memory_limit=512MiB&threads=2.
+    """The sink `address` names: duckdb, elasticsearch, stdout, - or a URL like duckdb:////data/harvest.duckdb?memory_limit=512MiB&threads=2.
 
     `settings` are those of the class that `settings_of` names. Raises ConfigError for a sink that there is not, or whose
     library is not installed.
@@ -53,6 +54,8 @@ def known(address: str) -> str:
     asked = parse(_DEFAULTS.get(address, address)).scheme if address == "-" or ":" in address else address
     if asked not in _SINKS:
         raise ConfigError(unknown("sink", asked, _SINKS))
+    if asked in _SETTINGS and asked != address:
+        raise ConfigError(f"the sink {asked} takes no address here: say {asked}, and set HARVESTER_{asked.upper()}_URL")
     return asked
 
 

@@ -5,6 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -135,7 +136,7 @@ def unusable(loaded: "Loaded") -> "Iterator[Fault]":
 def _uses(loaded: "Loaded", core: "CoreSettings") -> Iterator[tuple[str, Callable[[], object]]]:
     """For each setting that names a part: the act that would refuse it."""
     from consumers.caches import open_cache
-    from consumers.sinks import open_sink
+    from consumers.sinks import open_sink, settings_of
     from harvester.commands.parts import source_settings
     from harvester.coverages import open_coverages
     from harvester.letters import open_letters
@@ -147,22 +148,30 @@ def _uses(loaded: "Loaded", core: "CoreSettings") -> Iterator[tuple[str, Callabl
     yield "HARVESTER_LETTERS_URL", partial(open_letters, core.letters_url)
     yield "HARVESTER_CACHE_URL", partial(open_cache, core.cache_url)
     for sink in core.sinks:
-        yield "HARVESTER_SINKS", partial(open_sink, sink)
+        model = settings_of(sink)
+        if model is None:
+            yield "HARVESTER_SINKS", partial(open_sink, sink)
+        elif model in loaded.models:
+            yield _first(loaded, model), partial(_opened, open_sink(sink, loaded.get(model)))
     for source in core.sources:
         yield "HARVESTER_SOURCES", partial(source_settings, source)
     for settings, opener in SOURCES.values():
         model = _imported(settings)
         if model in loaded.models:
-            first = next(option.name for option in loaded.options if option.model is model)
-            yield first, partial(_opened, _imported(opener), loaded.get(model), core.timezone)
+            yield _first(loaded, model), partial(_opened, _imported(opener)(loaded.get(model), zone=core.timezone))
 
 
-def _opened(opener: Any, settings: object, zone: str) -> None:
-    asyncio.run(_open(opener, settings, zone))
+def _first(loaded: "Loaded", model: "type[BaseModel]") -> str:
+    """The setting of a family that a fault of the whole is told with."""
+    return next(option.name for option in loaded.options if option.model is model)
 
 
-async def _open(opener: Any, settings: object, zone: str) -> None:
-    async with opener(settings, zone=zone):
+def _opened(part: AbstractAsyncContextManager[object]) -> None:
+    asyncio.run(_open(part))
+
+
+async def _open(part: AbstractAsyncContextManager[object]) -> None:
+    async with part:
         pass  # opening asks no server: it refuses addresses, plain http and files that cannot serve
 
 

@@ -92,7 +92,7 @@ def test_check_of_an_empty_folder_is_no_fault_and_says_what_a_source_needs() -> 
         ("HARVESTER_COVERAGE_URL", "disk:///coverage", "no such store of coverage 'disk'; there are file"),
         ("HARVESTER_LETTERS_URL", "sqlight:///letters.db", "no such store of letters 'sqlight'"),
         ("HARVESTER_CACHE_URL", "mem://", "no such cache 'mem'; there are memory"),
-        ("HARVESTER_SINKS", "duckbd", "no such sink 'duckbd'; there are duckdb, stdout (did you mean duckdb?)"),
+        ("HARVESTER_SINKS", "duckbd", "no such sink 'duckbd'; there are duckdb, elasticsearch, stdout (did you mean duckdb?)"),
         ("HARVESTER_SOURCES", "opencats", "no such source 'opencats'"),
         ("HARVESTER_QUEUE_URL", "sqlite:///queue.db?size=3", "unknown option 'size'"),
         ("HARVESTER_OPENCAST_URL", "http://opencast.example.org", "in the clear"),
@@ -120,7 +120,8 @@ def test_check_tells_faults_of_every_kind_in_one_go() -> None:
     for part in (
         '"Mars/x" is no time zone',
         "no such queue 'kafka'",
-        "no such sink 'nosuch'; there are duckdb, stdout; no such sink 'duckbd'; there are duckdb, stdout (did you mean duckdb?)",
+        "no such sink 'nosuch'; there are duckdb, elasticsearch, stdout; no such sink 'duckbd'",
+        "(did you mean duckdb?)",
         "unknown option 'size'",
         "HARVESTER_OPENCAST_ALLOW_PLAIN_HTTP",
     ):

@@ -53,6 +53,8 @@ NEVER = {
 # A heavy library and the one place that imports it.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "duckdb": ("consumers/sinks/duckdb", "harvester/commands/"),
+    "elasticsearch": ("consumers/sinks/elasticsearch",),
+    "elastic_transport": ("consumers/sinks/elasticsearch",),
     "sqlite3": (
         "harvester/sqlite.py",
         "harvester/queue",
@@ -177,10 +179,11 @@ def test_the_pins_cover_what_the_package_declares() -> None:
     project = tomllib.loads(text_of("pyproject.toml"))["project"]
     pinned = package_names(requirement_lines("requirements/run.txt"))
     assert package_names(project["dependencies"]) <= pinned
-    assert package_names(project["optional-dependencies"]["duckdb"]) <= pinned
+    extras = {name for lines in project["optional-dependencies"].values() for name in package_names(lines)}
+    assert extras <= pinned
     assert package_names(requirement_lines("requirements/run.in")) == {
         *package_names(project["dependencies"]),
-        "duckdb",
+        *extras,
         "setuptools",
     }
     assert pinned <= package_names(requirement_lines("requirements/dev.txt"))

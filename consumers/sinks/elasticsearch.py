@@ -1,0 +1,149 @@
+"""The sink Elasticsearch: one index a record class and day, a document a thing, each written by its id and its version."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from consumers.protocols import Held, Rejection
+from consumers.records.mapping import record_classes
+from consumers.records.record import document, document_id, index_name, index_pattern
+from consumers.sinks.elasticsearch_answers import FILTER, refused_items
+from consumers.sinks.elasticsearch_cluster import NDJSON, Cluster, open_cluster
+from consumers.sinks.elasticsearch_find import held, query
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
+from consumers.sinks.elasticsearch_templates import Guard
+from consumers.sinks.shaped import Shaped, shaped
+from harvester import crash
+from harvester.answers import StatusError
+from harvester.errors import InvalidEventError, TransientError
+from harvester.event import Event
+
+_LEAST = 64 * 2**10
+_IF_ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+_FILTERED = {"filter_path": FILTER}
+
+
+class _Target(msgspec.Struct, frozen=True, gc=False, rename={"index": "_index", "id": "_id"}):
+    index: str
+    id: str
+    version: int
+    version_type: Literal["external_gte"] = "external_gte"
+
+
+class _Action(msgspec.Struct, frozen=True, gc=False):
+    index: _Target
+
+
+class Bulk(NamedTuple):
+    """One request: its body, and of which event each of its documents is."""
+
+    body: bytes
+    events: list[Event]
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ElasticsearchSink:
+    """Writes by id into the index of the event's own day, and only over a version that is not higher."""
+
+    name = "elasticsearch"
+
+    def __init__(self, cluster: Cluster, guard: Guard, *, bulk_bytes: int, now: Callable[[], datetime]) -> None:
+        self._cluster = cluster
+        self._guard = guard
+        self._most = bulk_bytes
+        self._now = now
+
+    async def write(self, events: Sequence[Event]) -> Sequence[Rejection]:
+        """Returns: indexed, or rejected; each document was judged.
+
+        TransientError: no answer, overload, 5xx; what was sent may have been written. InvalidEventError: a request was
+        refused whole. PermanentError: template missing, login, rights, an index that is blocked or cannot be made.
+        """
+        crash.point("sink.before_write")
+        records, rejections = shaped(events)
+        errors: dict[int, Rejection] = {}
+        try:
+            if records:
+                await self._guard.check({type(item.record) for item in records})
+            # One after another: several states of one thing stay in their order.
+            for bulk in bulks(records, self._now(), self._most):
+                for rejection in await self._send(bulk):
+                    known = errors.setdefault(id(rejection.event), rejection)
+                    if isinstance(rejection.error, TransientError) and known is not rejection:
+                        errors[id(rejection.event)] = rejection  # tried again, so that its other records get in
+        except TransientError:
+            self._guard.forget()
+            raise
+        crash.point("sink.after_write")
+        return [*rejections, *errors.values()]
+
+    async def find(self, name: str, source: str = "") -> Sequence[Held]:
+        """What the indexes hold of a thing. TransientError: no answer; PermanentError: login or rights."""
+        found: list[Held] = []
+        for record in record_classes():
+            pattern = index_pattern(record)
+            try:
+                await self._cluster.request(
+                    "POST", f"/{pattern}/_refresh", params=_IF_ANY
+                )  # what was written last is not shown yet
+            except StatusError as error:
+                if error.status not in (401, 403):  # who may only read sees it within ten seconds
+                    raise
+            asked = query(record, name, source)
+            found += held(record, await self._cluster.request("POST", f"/{pattern}/_search", asked, params=_IF_ANY))
+        return found
+
+    async def _send(self, bulk: Bulk) -> list[Rejection]:
+        try:
+            answer = await self._cluster.request("POST", "/_bulk", bulk.body, kind=NDJSON, params=_FILTERED)
+        except StatusError as error:
+            if error.status == 413:
+                # Something on the way takes less than we thought: the caller halves this batch, and the next ones are smaller.
+                self._most = max(_LEAST, min(self._most, len(bulk.body)) // 2)
+            if error.status in (400, 413):
+                raise InvalidEventError(str(error), reason="too_large" if error.status == 413 else "refused") from error
+            raise
+        crash.point("sink.in_write")
+        rejections = []
+        for place, refused in refused_items(answer, len(bulk.events)):
+            if not isinstance(refused, InvalidEventError | TransientError):
+                raise refused
+            rejections.append(Rejection(bulk.events[place], refused))
+        return rejections
+
+
+def bulks(records: Sequence[Shaped], now: datetime, most: int) -> Iterator[Bulk]:
+    """The requests that write `records`, in their order, none longer than `most` bytes unless one document alone is."""
+    lines: list[bytes] = []
+    events: list[Event] = []
+    size = 0
+    for record, event, rank in records:
+        action = _encode(_Action(_Target(index_name(record, event), document_id(record, event), rank)))
+        body = document(record, event, now)
+        more = len(action) + len(body) + 2
+        if events and size + more > most:
+            yield _bulk(lines, events)
+            lines, events, size = [], [], 0
+        lines += (action, body)
+        events.append(event)
+        size += more
+    if events:
+        yield _bulk(lines, events)
+
+
+def _bulk(lines: list[bytes], events: list[Event]) -> Bulk:
+    return Bulk(b"\n".join([*lines, b""]), events)
+
+
+@asynccontextmanager
+async def open_elasticsearch(
+    settings: ElasticsearchSettings, *, now: Callable[[], datetime] | None = None
+) -> AsyncIterator[ElasticsearchSink]:
+    """As set; no server is asked before the first write. ConfigError: an address, a login or a CA file that cannot serve."""
+    async with open_cluster(settings) as cluster:
+        yield ElasticsearchSink(cluster, Guard(cluster), bulk_bytes=settings.bulk_bytes, now=now or (lambda: datetime.now(UTC)))

@@ -1,0 +1,144 @@
+"""The nodes of one Elasticsearch: requests go to one that answers, and what fails is an error that names the next action."""
+
+import logging
+import ssl
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from elastic_transport import ConnectionError as NoConnectionError
+from elastic_transport import ConnectionTimeout as LateError
+from elastic_transport import NodeConfig, Serializer, TransportError
+from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
+
+from consumers.sinks.elasticsearch_answers import refusal
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings, nodes
+from harvester.errors import HarvesterError, PermanentError
+from harvester.origin import HttpSettings, tls_context, unreachable
+from harvester.retry import OutageError, UnusableError
+
+JSON, NDJSON = "application/json", "application/x-ndjson"
+
+
+class _AsItCame(Serializer):
+    """Bytes in, bytes out: only who needs an answer parses it."""
+
+    def dumps(self, data: Any) -> bytes:
+        assert isinstance(data, bytes)
+        return data
+
+    def loads(self, data: bytes) -> bytes:
+        return data
+
+
+_SERIALIZERS = {kind: _AsItCame() for kind in (JSON, NDJSON, "text/plain", "text/*", "application/*")}
+
+
+class Cluster:
+    """Opened by `open_cluster`. `where` is how messages call it."""
+
+    def __init__(self, client: AsyncElasticsearch, hosts: list[HttpSettings]) -> None:
+        self._client = client
+        self._hosts = hosts
+        self.where = ", ".join(str(host.url.origin()) for host in hosts)
+
+    async def request(
+        self, method: str, path: str, body: bytes | None = None, *, kind: str = JSON, params: Mapping[str, str] | None = None
+    ) -> bytes:
+        """The body of a 2xx. A node that cannot be reached is passed over while there is another.
+
+        TransientError: no answer, 429 or 5xx (what was asked may have been done). StatusError: any other status.
+        PermanentError: a certificate that is not trusted, or a server that is no Elasticsearch.
+        """
+        headers = {"accept": JSON, **({"content-type": kind} if body is not None else {})}
+        for left in reversed(range(len(self._hosts))):
+            try:
+                answer = await self._client.perform_request(method, path, params=params, headers=headers, body=body)
+            except NoConnectionError as error:
+                failure = self._no_way(error, path)
+                if left and not isinstance(failure, PermanentError):
+                    continue  # the client has marked that node dead: the next one is another
+                raise failure from error
+            except (TransportError, UnsupportedProductError) as error:
+                raise self._fault(error, path) from error
+            except ApiError as error:
+                raw = error.body if isinstance(error.body, bytes) else b""
+                raise refusal(error.meta.status, error.meta.headers, raw, f"{method} {path}") from error
+            else:
+                return bytes(answer.body)
+        raise AssertionError("there is at least one node")
+
+    def _no_way(self, error: NoConnectionError, path: str) -> HarvesterError:
+        why = error.__context__ or error  # the client keeps what the connection said nowhere else
+        match why:
+            case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
+                return PermanentError(
+                    f"elasticsearch: the certificate of {self.where} is not trusted ({why}): name the CA file it is signed with, "
+                    "HARVESTER_ELASTICSEARCH_CA_FILE"
+                )
+            case aiohttp.ClientSSLError() | ssl.SSLError():
+                return OutageError(
+                    f"elasticsearch: no TLS at {self.where}, or none that we speak; check HARVESTER_ELASTICSEARCH_URL"
+                )
+            case aiohttp.ClientConnectorError():
+                host = next(
+                    (host for host in self._hosts if (host.url.host, host.url.port) == (why.host, why.port)), self._hosts[0]
+                )
+                return OutageError(unreachable(why.os_error, host, host.timeout.total_seconds()))
+            case _:
+                return OutageError(f"elasticsearch: the connection to {self.where} broke at {path} ({type(why).__name__})")
+
+    def _fault(self, error: TransportError | UnsupportedProductError, path: str) -> HarvesterError:
+        match error:
+            case LateError():
+                seconds = self._hosts[0].timeout.total_seconds()
+                return OutageError(f"elasticsearch: no whole answer within {seconds:g} s from {self.where} for {path}")
+            case UnsupportedProductError():
+                return PermanentError(
+                    f"elasticsearch: {self.where} is no Elasticsearch (it says nothing of X-Elastic-Product): "
+                    "check HARVESTER_ELASTICSEARCH_URL"
+                )
+            case _:
+                return UnusableError(
+                    f"elasticsearch: what {self.where} answers for {path} cannot be read ({type(error).__name__})"
+                )
+
+
+@asynccontextmanager
+async def open_cluster(settings: ElasticsearchSettings) -> AsyncIterator[Cluster]:
+    """Asks no server. ConfigError: an address, a login or a CA file that cannot serve."""
+    hosts = nodes(settings)
+    # The client tells of every request; of failed ones we tell ourselves, and which node is dead matters where there are several.
+    logging.getLogger("elastic_transport").setLevel(logging.WARNING if hosts[1:] else logging.ERROR)
+    client = AsyncElasticsearch(
+        [await to_thread(_node, host) for host in hosts],
+        **_login(settings),
+        serializers=_SERIALIZERS,
+        request_timeout=settings.timeout,
+        max_retries=0,  # it would send the whole body again, at once: the loop knows when
+    )
+    try:
+        yield Cluster(client, hosts)
+    finally:
+        await client.close()
+
+
+def _login(settings: ElasticsearchSettings) -> dict[str, Any]:
+    key = settings.api_key.get_secret_value()
+    if key:
+        name, colon, secret = key.partition(":")
+        return {"api_key": (name, secret) if colon else key}
+    return {"basic_auth": (settings.user, settings.password.get_secret_value())} if settings.user else {}
+
+
+def _node(host: HttpSettings) -> NodeConfig:
+    tls = tls_context(host)
+    return NodeConfig(
+        scheme=host.url.scheme,
+        host=host.url.host or "",
+        port=host.url.port or 0,
+        path_prefix=host.url.raw_path.rstrip("/"),
+        ssl_context=tls if isinstance(tls, ssl.SSLContext) else None,
+    )

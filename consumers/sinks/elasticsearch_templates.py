@@ -1,0 +1,121 @@
+"""Index templates on a server: what we bring, what is there, and putting one in the place of the other (E63, E66)."""
+
+import time
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from consumers.records.mapping import record_classes
+from consumers.records.record import Record
+from consumers.records.template import template_name
+from consumers.sinks.elasticsearch_answers import LOAD
+from consumers.sinks.elasticsearch_cluster import Cluster
+from harvester.answers import StatusError
+from harvester.errors import PermanentError
+from harvester.logs import get_logger
+
+_GOOD_FOR = 60.0
+"""Seconds that a look at a template holds: a server that was made anew meanwhile has none, and would guess every type."""
+
+Action = Literal["loaded", "upgraded", "loaded again", "left alone"]
+
+
+class Piece(NamedTuple):
+    """One template as one request puts it."""
+
+    path: str
+    body: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def version(self) -> int:
+        return int(self.body["version"])
+
+
+class Loading(NamedTuple):
+    """What `load` did with one template. `found`: the version that was there, None when there was none."""
+
+    piece: Piece
+    action: Action
+    found: int | None
+
+
+@cache
+def pieces(record: type[Record]) -> tuple[Piece, ...]:
+    """The templates of a record as its file in `index_templates` holds them, in the order in which a server takes them."""
+    name = template_name(record)
+    held = msgspec.json.decode(files("index_templates").joinpath(f"{record.__shape__.table}.json").read_bytes())
+    return (
+        Piece(f"/_component_template/{name}@package", held["component_template"]),
+        Piece(f"/_index_template/{name}", held["index_template"]),
+    )
+
+
+def all_pieces() -> list[Piece]:
+    """Those of every record that there is."""
+    return [piece for record in record_classes() for piece in pieces(record)]
+
+
+async def version_there(cluster: Cluster, piece: Piece) -> int | None:
+    """The version that the server has; 0 for one without a version, None when there is none."""
+    try:
+        answer = msgspec.json.decode(await cluster.request("GET", piece.path))
+    except StatusError as error:
+        if error.status == 404:
+            return None
+        raise
+    (found,) = next(iter(answer.values()))
+    kind = "component_template" if "component_template" in found else "index_template"
+    return int(found[kind].get("version") or 0)
+
+
+async def load(cluster: Cluster, piece: Piece) -> Loading:
+    """Put a template, unless the server has a newer one: that is left alone. Putting it again changes nothing."""
+    found = await version_there(cluster, piece)
+    if found is not None and found > piece.version:
+        return Loading(piece, "left alone", found)
+    await cluster.request("PUT", piece.path, msgspec.json.encode(piece.body))
+    return Loading(piece, "loaded" if found is None else "upgraded" if found < piece.version else "loaded again", found)
+
+
+class Guard:
+    """Refuses to write a record whose template is not there: an index without it would guess the types of all fields."""
+
+    def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._good_until: dict[type[Record], float] = {}
+        self._told: set[type[Record]] = set()
+
+    async def check(self, records: Iterable[type[Record]]) -> None:
+        """PermanentError: a template is missing or older than ours. One look holds for a minute."""
+        for record in records:
+            if self._good_until.get(record, 0.0) < self._clock():
+                await self._look(record)
+                self._good_until[record] = self._clock() + _GOOD_FOR
+
+    def forget(self) -> None:
+        """Look again before the next write: the server was away, and may have been made anew."""
+        self._good_until.clear()
+
+    async def _look(self, record: type[Record]) -> None:
+        ours = pieces(record)[-1]
+        found, where = await version_there(self._cluster, ours), self._cluster.where
+        if found is None:
+            raise PermanentError(f"elasticsearch: {where} has no index template {ours.name}: nothing was written. {LOAD}")
+        if found < ours.version:
+            raise PermanentError(
+                f"elasticsearch: {where} has the index template {ours.name} in version {found}, {ours.version} is needed: "
+                f"nothing was written. {LOAD}"
+            )
+        if found > ours.version and record not in self._told:
+            self._told.add(record)
+            get_logger("consume").warning(
+                "the index template is of a newer program", template=ours.name, there=found, ours=ours.version
+            )
