@@ -29,6 +29,7 @@ COMMANDS = {
     "audit": "Prove that every event is accounted for.",
     "config": "Show and check settings.",
     "init": "Write the first settings, from a few questions.",
+    "setup": "Prepare servers: index templates.",
     "sandbox": "Run the simulated Opencast.",
 }
 _EPILOG = """Exit codes: 0 complete · 1 failed · 2 wrong usage · 3 wrong or missing settings · 4 refused for safety ·
