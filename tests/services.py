@@ -1,0 +1,144 @@
+"""Real servers for tests and proofs: found, started, ended. Needs nothing but the standard library, and no pytest.
+
+Each is looked for in this order: an address in the environment (HARVESTER_TEST_ELASTICSEARCH9=http://…), Docker where an engine
+answers, a local process from the files under `.cache/servers/`, fetched once. Where all ways are closed, MissingServerError says
+why and which command opens one; a test is skipped then, or fails when HARVESTER_TEST_REQUIRE names the server.
+
+`python -m tests.services required` prints what an unattended run of this machine should require; `fetch` fetches what it lacks.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from tests.servers.elasticsearch import Elasticsearch, ElasticsearchServer
+from tests.servers.maven import Archive, unpacked
+from tests.servers.node import Node
+from tests.servers.protocols import Kind, MissingServerError, Server
+from tests.servers.rest import RefusedError
+
+__all__ = [
+    "SERVERS",
+    "ElasticsearchServer",
+    "MissingServerError",
+    "Node",
+    "RefusedError",
+    "Server",
+    "demanded",
+    "find",
+    "node",
+    "required",
+]
+
+REQUIRE = "HARVESTER_TEST_REQUIRE"
+DISTRIBUTION = "org.elasticsearch.distribution.integ-test-zip"
+
+ELASTICSEARCH = {
+    "elasticsearch8": Elasticsearch(
+        name="elasticsearch8",
+        archive=Archive(
+            DISTRIBUTION, "elasticsearch", "8.19.21", "215d5f3dbf0609a149f6218a9e47b6ae2df34ebbff3c5754e35f15a5e5393c8a"
+        ),
+        java=(17, 17),
+        provide="apt-get install openjdk-17-jre-headless maven",
+    ),
+    "elasticsearch9": Elasticsearch(
+        name="elasticsearch9",
+        archive=Archive(
+            DISTRIBUTION, "elasticsearch", "9.5.3", "bec49f3b8d00e75c8d1cec85c35298635ec9fbd3ae80ef5aeb6bc05abdb3db2d"
+        ),
+        java=(21, 25),
+        provide="apt-get install maven openjdk-21-jdk-headless, or any full JDK 21 or newer with JAVA_HOME set to it",
+    ),
+}
+SERVERS: Mapping[str, Kind] = {**ELASTICSEARCH}
+"""One row a server: what a new one adds here is all that the finding needs."""
+ALWAYS = frozenset({"elasticsearch8"})
+"""What an unattended run requires on every machine: the system's packages are enough for it."""
+
+
+def variable(name: str) -> str:
+    """Where its address stands in the environment."""
+    return f"HARVESTER_TEST_{name.upper()}"
+
+
+@contextmanager
+def find(name: str) -> Iterator[Server]:
+    """A running server for the length of the block. MissingServerError where none can be had here."""
+    kind = SERVERS[name]
+    if given := os.environ.get(variable(name)):
+        yield kind.address(given)
+        return
+    closed = []
+    for way in (kind.container, kind.process):
+        with ExitStack() as stack:
+            try:
+                server = stack.enter_context(way())
+            except MissingServerError as error:
+                closed.append(error.why)
+                continue
+            yield server
+            return
+    raise MissingServerError(name, f"{'; '.join(closed)}. {_advice(kind)}")
+
+
+@contextmanager
+def node(name: str, **settings: object) -> Iterator[Node]:
+    """A local process of its own, to be killed and started at will; `settings` are lines of its elasticsearch.yml.
+
+    MissingServerError where no local process can be had, also when an address or Docker provides the shared server: they give
+    no process to kill.
+    """
+    kind = ELASTICSEARCH[name]
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(kind.node(settings))
+        except MissingServerError as error:
+            raise MissingServerError(name, f"a server to be killed is a local process: {error.why}. {_advice(kind)}") from error
+        yield found
+
+
+def _advice(kind: Kind) -> str:
+    return f"Provide it: {kind.provide}; or name one that runs: {variable(kind.name)}=<its address>"
+
+
+def demanded() -> frozenset[str]:
+    """What HARVESTER_TEST_REQUIRE names: missing is a failure there. ValueError for a name that no row has."""
+    names = frozenset(name for name in os.environ.get(REQUIRE, "").replace(" ", "").split(",") if name)
+    if unknown := sorted(names - SERVERS.keys()):
+        raise ValueError(f"{REQUIRE} names {', '.join(unknown)}; there are {', '.join(sorted(SERVERS))}")
+    return names
+
+
+def required() -> list[str]:
+    """What an unattended run of this machine should require."""
+    return [name for name, kind in SERVERS.items() if name in ALWAYS or os.environ.get(variable(name)) or _startable(kind)]
+
+
+def _startable(kind: Kind) -> bool:
+    try:
+        kind.startable()
+    except MissingServerError:
+        return False
+    return True
+
+
+def main(order: str) -> int:
+    if order == "required":
+        sys.stdout.write(",".join(required()) + "\n")
+        return 0
+    if order == "fetch":
+        for name, kind in ELASTICSEARCH.items():
+            try:
+                kind.startable()
+                sys.stdout.write(f"{name}: {unpacked(name, kind.archive).name}\n")
+            except MissingServerError as error:
+                sys.stdout.write(f"{name}: not fetched, {error.why}\n")
+        return 0
+    sys.stderr.write("usage: python -m tests.services required|fetch\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) == 2 else ""))
