@@ -14,7 +14,7 @@ help:  ## what there is
 demo: $(VENV)/.run  ## harvest a simulated week with every fault, and see the proof (no credentials)
 	@$(BIN)/harvest demo $(ARGS)
 
-test: $(VENV)/.dev  ## all tests; the longer proofs are crash and bench
+test: $(VENV)/.dev  ## all tests, with the real servers that are to be had here; the longer proofs are crash and bench
 	$(BIN)/pytest -q $(ARGS)
 
 check: $(VENV)/.dev  ## linter, formatter, types, import direction
@@ -37,7 +37,7 @@ requirements: $(VENV)/.dev  ## resolve requirements/*.in into pinned, hashed *.t
 	  UV_CUSTOM_COMPILE_COMMAND="make requirements" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-emit-find-links --no-emit-index-url --upgrade $$set.in --output-file $$set.txt || exit 1; done
 
-clean:  ## remove what was installed and made, but not var/, where your data are
+clean:  ## remove what was installed and made, but not var/, where your data are, nor .cache/, the servers fetched for tests
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
