@@ -14,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from harvester.coverage import Book, Coverage, Interval, Intervals
+from harvester.coverage import Book, Coverage, Interval, Intervals, Mark, later
 from harvester.errors import ConfigError, CoverageResetError, RefusedError
 
 FORMAT = 1
@@ -41,6 +41,7 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str
     queue: str
     streams: dict[str, _Stream]
+    mark: Mark | None = None
 
 
 class _Format(msgspec.Struct):
@@ -50,7 +51,8 @@ class _Format(msgspec.Struct):
 def encode_book(book: Book) -> bytes:
     """The book as a store keeps it."""
     streams = {name: _plain(coverage) for name, coverage in sorted(book.streams.items())}
-    body = msgspec.json.encode({"format": FORMAT, "epoch": book.epoch, "queue": book.queue, "streams": streams})
+    mark = {"mark": book.mark} if book.mark else {}
+    body = msgspec.json.encode({"format": FORMAT, "epoch": book.epoch, "queue": book.queue, "streams": streams, **mark})
     rest = b'",' + body[1:]
     return _HEAD + _digest(rest) + rest
 
@@ -65,7 +67,7 @@ def decode_book(body: bytes) -> Book:
         raise ConfigError(f"the book is of format {found}, this version reads up to {FORMAT}: upgrade this process")
     stored = msgspec.json.decode(body, type=_Stored)
     streams = {name: _coverage(stream) for name, stream in stored.streams.items()}
-    return Book(epoch=stored.epoch, queue=stored.queue, streams=streams)
+    return Book(epoch=stored.epoch, queue=stored.queue, streams=streams, mark=stored.mark)
 
 
 def merged(source: str, stored: Book, new: Book, now: datetime) -> Book:
@@ -82,14 +84,23 @@ def merged(source: str, stored: Book, new: Book, now: datetime) -> Book:
     nothing = Coverage()
     # Not Book.__or__: of five thousand streams a few change, and only those are worth the arithmetic.
     changed = {name: stored.streams.get(name, nothing) | coverage for name, coverage in new.streams.items()}
-    return Book(epoch=stored.epoch or fresh_epoch(), queue=stored.queue or new.queue, streams={**stored.streams, **changed})
+    return Book(
+        epoch=stored.epoch or fresh_epoch(),
+        queue=stored.queue or new.queue,
+        streams={**stored.streams, **changed},
+        mark=later(stored.mark, new.mark),
+    )
 
 
 def replaced(stored: Book, stream: str, coverage: Coverage) -> Book:
-    """The book after an operator's reset: a new epoch; without any fact left it is bound to no queue either."""
+    """The book after an operator's reset: a new epoch; without any fact left it is bound to no queue either.
+
+    What the operator states he answers for: only facts that were read keep the mark of the queue they are in.
+    """
     streams = {**stored.streams, stream: coverage}
     queue = stored.queue if any(c.read for c in streams.values()) else ""
-    return Book(epoch=fresh_epoch(), queue=queue, streams=streams)
+    mark = stored.mark if any(c.read for name, c in streams.items() if name != stream) else None
+    return Book(epoch=fresh_epoch(), queue=queue, streams=streams, mark=mark)
 
 
 def check_clock(source: str, book: Book, now: datetime) -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "queue": "Look into the queue and move groups.",
     "trace": "Where is this event: coverage, queue, letters, sinks.",
     "audit": "Prove that every event is accounted for.",
+    "backup": "Copy queue, coverage, letters and DuckDB as of one moment.",
     "config": "Show and check settings.",
     "init": "Write the first settings, from a few questions.",
     "setup": "Prepare servers: index templates.",

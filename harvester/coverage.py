@@ -120,18 +120,35 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
         return Intervals([(self.start, now - timing.horizon)]) - self.read
 
 
+class Mark(NamedTuple):
+    """How far a queue had come: how many messages it ever took, and a digest of the last, "" when it is no longer kept."""
+
+    taken: int
+    last: str = ""
+
+
 class Book(msgspec.Struct, frozen=True, kw_only=True):
-    """All coverage of one source. `epoch` is "" while nothing is stored; `queue` is the id of the queue it is true for."""
+    """All coverage of one source. `epoch` is "" while nothing is stored; `queue` is the id of the queue it is true for.
+
+    `mark` is how far that queue had come when the newest fact was stored: an older copy of it lacks what the book claims.
+    """
 
     epoch: str = ""
     queue: str = ""
     streams: Mapping[str, Coverage] = {}
+    mark: Mark | None = None
 
     def __or__(self, other: "Book") -> "Book":
         names = {**self.streams, **other.streams}
         nothing = Coverage()
         streams = {n: self.streams.get(n, nothing) | other.streams.get(n, nothing) for n in names}
-        return Book(epoch=self.epoch or other.epoch, queue=self.queue or other.queue, streams=streams)
+        mark = later(self.mark, other.mark)
+        return Book(epoch=self.epoch or other.epoch, queue=self.queue or other.queue, streams=streams, mark=mark)
+
+
+def later(one: Mark | None, other: Mark | None) -> Mark | None:
+    """The mark of a queue that had come further."""
+    return max((mark for mark in (one, other) if mark), default=None)
 
 
 def cut(span: Interval, window: timedelta | None) -> Iterator[Interval]:

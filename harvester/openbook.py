@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from harvester import crash
-from harvester.coverage import Book, Coverage
+from harvester.coverage import Book, Coverage, Mark
 from harvester.errors import CoverageResetError, RefusedError
-from harvester.protocols import CoverageStore
+from harvester.protocols import CoverageStore, Marked, Outlet
 
 
 class OpenBook:
@@ -22,14 +22,15 @@ class OpenBook:
         self,
         store: CoverageStore,
         source: str,
-        queue: str,
+        queue: str | Outlet,
         *,
         pace: timedelta = timedelta(seconds=1),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self.source = source
-        self._queue = queue
+        self._queue = queue if isinstance(queue, str) else queue.id
+        self._marked = queue if isinstance(queue, Marked) else None
         self._pace = pace.total_seconds()
         self._clock = clock
         self._stored = Book()
@@ -41,13 +42,20 @@ class OpenBook:
         """Grows when an operator reset the book: what a stream remembers of it is void."""
 
     async def load(self) -> None:
-        """Read what is stored. RefusedError when it is true for another queue."""
+        """Read what is stored. RefusedError when it is true for another queue, or for more than this queue holds."""
         book = await self._store.load(self.source)
         if book.queue and book.queue != self._queue:
             raise RefusedError(
                 f"the book of {self.source} is true for queue {book.queue}, but the queue here is {self._queue}: going on would "
                 f"leave out what the new queue never got. Either point HARVESTER_QUEUE_URL at the old queue again, or begin "
                 f"anew with `harvest coverage reset {self.source} --yes` (what was read is then read again)."
+            )
+        if book.mark and self._marked and not await self._marked.holds(book.mark):
+            raise RefusedError(
+                f"the book of {self.source} claims {book.mark.taken:,} messages of queue {self._queue}, but the file here is an "
+                f"older copy that lacks some of them: going on would leave them out. Either bring back the newer queue, or the "
+                f"book that was saved with this one, or state what this one holds with `harvest coverage set`, up to some hours "
+                f"before it was copied, or begin anew with `harvest coverage reset {self.source} --yes`."
             )
         self._stored = book
 
@@ -95,23 +103,25 @@ class OpenBook:
             crash.point("harvest.after_cover")
 
     async def _write(self, new: Mapping[str, Coverage]) -> None:
+        # Asked for after everything that `new` claims was acknowledged.
+        mark = await self._marked.mark() if self._marked else None
         try:
-            await self._store.add(self.source, self._book(new))
+            await self._store.add(self.source, self._book(new, mark))
         except CoverageResetError:
             first = not self._stored.epoch
             await self.load()
             if not first or not self._stored.epoch:
                 raise
             # Another harvester was the first to write: what this one read is as true as before.
-            await self._store.add(self.source, self._book(new))
+            await self._store.add(self.source, self._book(new, mark))
         self._written_at = self._clock()
         if self._stored.epoch:
-            self._stored = self._book(_merged(self._stored.streams, new))
+            self._stored = self._book(_merged(self._stored.streams, new), mark)
         else:
             await self.load()
 
-    def _book(self, streams: Mapping[str, Coverage]) -> Book:
-        return Book(epoch=self._stored.epoch, queue=self._queue, streams=streams)
+    def _book(self, streams: Mapping[str, Coverage], mark: Mark | None) -> Book:
+        return Book(epoch=self._stored.epoch, queue=self._queue, streams=streams, mark=mark)
 
 
 def _merged(all_: Mapping[str, Coverage], some: Mapping[str, Coverage]) -> dict[str, Coverage]:

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from harvester.coverage import Book, Coverage, Interval, Timing
+from harvester.coverage import Book, Coverage, Interval, Mark, Timing
 from harvester.event import Event
 
 NO_HEADERS: Mapping[str, str] = {}
@@ -152,6 +152,19 @@ class Outlet(Protocol):
 
         PayloadTooLargeError(indexes): nothing was published. TransientError: full, busy or away.
         """
+        ...
+
+
+@runtime_checkable
+class Marked(Protocol):
+    """A queue that can tell an older copy of itself, so that no book claims what a restored queue does not hold."""
+
+    async def mark(self) -> Mark:
+        """How far it has come: all that was acknowledged until now lies before it."""
+        ...
+
+    async def holds(self, mark: Mark) -> bool:
+        """Whether everything before `mark` was published to this very queue. As far as it still keeps the message to tell by."""
         ...
 
 

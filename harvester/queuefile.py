@@ -6,10 +6,12 @@ Positions are 1, 2, 3, … without a hole. A group's position is that of the fir
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import partial
+from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
 
+from harvester.coverage import Mark
 from harvester.crash import point
 from harvester.errors import RefusedError
 from harvester.protocols import NO_HEADERS, Delivery, Message
@@ -33,6 +35,9 @@ RECEIVE_AT_ONCE = 8 << 20
 """Bytes of bodies after which a batch is long enough."""
 _VACUUM_PAGES = 256
 
+_NEWEST = (
+    "SELECT seq, key, body FROM sqlite_sequence LEFT JOIN messages ON position = seq WHERE sqlite_sequence.name = 'messages'"
+)
 _INSERT_AT_ONCE = 200
 _INSERT = "INSERT INTO messages (key, headers, body) VALUES (?, ?, ?)"
 _INSERT_MANY = _INSERT + ", (?, ?, ?)" * (_INSERT_AT_ONCE - 1)
@@ -80,6 +85,20 @@ def oldest(connection: sqlite3.Connection) -> int:
     """The first position kept; the end when nothing is."""
     (first,) = connection.execute("SELECT min(position) FROM messages").fetchone()
     return int(first) if first is not None else end(connection)
+
+
+def mark(connection: sqlite3.Connection) -> Mark:
+    """How far the queue has come. One statement, since a writer may come between two."""
+    row = connection.execute(_NEWEST).fetchone() or (0, None, None)
+    return Mark(int(row[0]), _told_apart(row[1], row[2]))
+
+
+def holds(connection: sqlite3.Connection, mark: Mark) -> bool:
+    """Whether the queue had come as far as `mark`, and with that message; what was trimmed can no longer be compared."""
+    if mark.taken >= end(connection):
+        return False
+    row = connection.execute("SELECT key, body FROM messages WHERE position = ?", (mark.taken,)).fetchone()
+    return row is None or not mark.last or _told_apart(*row) == mark.last
 
 
 def read(connection: sqlite3.Connection, position: int, limit: int) -> list[Delivery]:
@@ -243,6 +262,11 @@ def shrink(connection: sqlite3.Connection, share: int = 1) -> bool:
 def checkpoint(connection: sqlite3.Connection) -> None:
     """Put what the log holds into the file, and give the log's space back."""
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _told_apart(key: str | None, body: bytes | None) -> str:
+    """A digest by which a message is known again; "" for one that is no longer kept."""
+    return "" if key is None or body is None else blake2b(key.encode() + b"\0" + body, digest_size=8).hexdigest()
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, str | None, bytes]]) -> None:

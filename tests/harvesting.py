@@ -18,7 +18,7 @@ AT_ONCE = Retry(attempts=3, scale=0.0)
 
 async def opened(stores: Stores, vendor: Source, *, limits: Limits = SMALL, pace: timedelta = timedelta(0)) -> Harvest:
     """The vendor's one stream as a new process would harvest it."""
-    book = OpenBook(stores.coverages, SOURCE, stores.queue.id, pace=pace)
+    book = OpenBook(stores.coverages, SOURCE, stores.queue, pace=pace)
     await book.load()
     (stream,) = await vendor.streams()
     return Harvest(vendor, stream, stores.queue, book, stores.letters, limits=limits, retry=AT_ONCE)

@@ -79,6 +79,7 @@ async def _audit(*, as_json: bool) -> int:
     async with parts.open_stores(core) as stores:
         found = await equations(stores.queue)
         foreign = await presence.foreign_books(core, stores.queue.id)
+        ahead = await presence.books_ahead(core, stores.queue)
         groups = await stores.queue.groups()
         waiting = {g.name: g.lag for g in groups}
         skipped = {g.name: g.counts["skipped"] for g in groups if g.counts.get("skipped")}
@@ -87,7 +88,7 @@ async def _audit(*, as_json: bool) -> int:
         report = [{"what": e.what, "left": e.left, "right": e.right, "equal": e.equal} for e in found]
         click.echo(
             msgspec.json.encode(
-                {"equations": report, "waiting": waiting, "skipped": skipped, "letters": held, "foreign": foreign}
+                {"equations": report, "waiting": waiting, "skipped": skipped, "letters": held, "foreign": foreign, "ahead": ahead}
             )
         )
     else:
@@ -103,4 +104,9 @@ async def _audit(*, as_json: bool) -> int:
             click.echo(
                 f"UNEQUAL  {f'book of {name}':<24} is true for queue {queue}, not for the one here: harvest useractions says more"
             )
-    return 0 if all(e.equal for e in found) and not foreign else 1
+        for name, mark in ahead.items():
+            click.echo(
+                f"UNEQUAL  {f'book of {name}':<24} claims {mark.taken:,} messages, and this older copy of the queue lacks some: "
+                f"harvest useractions says more"
+            )
+    return 0 if all(e.equal for e in found) and not foreign and not ahead else 1

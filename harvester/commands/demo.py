@@ -98,7 +98,7 @@ async def _harvest(loaded: Loaded, sandbox: "Running", start: datetime, end: dat
         source = await stack.enter_async_context(parts.open_source("opencast", loaded, _PATIENCE))
         enrichers = await stack.enter_async_context(parts.open_enrichers(loaded, _PATIENCE))
         sink = await stack.enter_async_context(open_sink(f"duckdb:///{core.duckdb_path}"))
-        book = OpenBook(stores.coverages, "opencast", stores.queue.id, pace=timedelta(0))
+        book = OpenBook(stores.coverages, "opencast", stores.queue, pace=timedelta(0))
         await book.load()
         stream = (await source.streams())[0]
         harvest = Harvest(source, stream, stores.queue, book, stores.letters, limits=parts.limits(core))

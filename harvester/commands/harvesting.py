@@ -75,7 +75,7 @@ async def open_shot(
             await presence.refuse_new_queue(core, [source_name])
             queue = await stack.enter_async_context(open_queue(core.queue_url))
         key = f"{source_name}.{PRINTED}" if printing else source_name
-        book = OpenBook(store, key, queue.id, pace=timedelta(seconds=core.coverage_pace))
+        book = OpenBook(store, key, queue, pace=timedelta(seconds=core.coverage_pace))
         await book.load()  # before the network: a book of another queue is refused at once
         source = await stack.enter_async_context(parts.open_source(source_name, loaded, ONE_SHOT))
         stream = named_stream(await source.streams(), stream_name)

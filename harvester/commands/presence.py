@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from harvester.coverage import Mark
 from harvester.coverages import open_coverages
 from harvester.errors import HarvesterError, TransientError
 from harvester.openbook import OpenBook
-from harvester.protocols import Letter
+from harvester.protocols import Letter, Marked, Queue
 from harvester.settings import CoreSettings
 from harvester.sources import SOURCES
 from harvester.sqlite import log_of
@@ -76,6 +77,16 @@ async def need_queue(core: CoreSettings) -> None:
 async def foreign_books(core: CoreSettings, queue: str) -> Mapping[str, str]:
     """Source → the queue its book names, where that is another one than `queue`."""
     return {source: named for source, named in (await _named_queues(core)).items() if named != queue}
+
+
+async def books_ahead(core: CoreSettings, queue: Queue) -> Mapping[str, Mark]:
+    """Source → what its book claims, where this queue, restored from an older copy, does not hold it."""
+    if not isinstance(queue, Marked) or not await asyncio.to_thread(has_books, core.coverage_url):
+        return {}
+    async with open_coverages(core.coverage_url) as store:
+        books = {source: await store.load(source) for source in SOURCES}
+    marks = {source: book.mark for source, book in books.items() if book.mark and book.queue == queue.id}
+    return {source: mark for source, mark in marks.items() if not await queue.holds(mark)}
 
 
 async def refuse_new_queue(core: CoreSettings, sources: Iterable[str]) -> None:

@@ -108,7 +108,7 @@ async def _harvesting(name: str, loaded: Loaded, stores: parts.Stores, stop: asy
     core, held = loaded.get(CoreSettings), set[str]()
 
     async def work() -> None:
-        book = OpenBook(stores.coverages, name, stores.queue.id, pace=timedelta(seconds=core.coverage_pace))
+        book = OpenBook(stores.coverages, name, stores.queue, pace=timedelta(seconds=core.coverage_pace))
         await book.load()
         async with parts.open_source(name, loaded, DAEMON) as source:
             streams = await source.streams()

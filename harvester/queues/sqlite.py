@@ -20,6 +20,7 @@ from typing import Annotated
 import msgspec
 
 from harvester import queuecheck, queuefile
+from harvester.coverage import Mark
 from harvester.crash import point
 from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError
 from harvester.lock import Lock, holder, me
@@ -139,6 +140,12 @@ class SqliteQueue:
 
     async def counts(self) -> Mapping[str, Mapping[str, int]]:
         return await self._reader.run(queuefile.all_counts)
+
+    async def mark(self) -> Mark:
+        return await self._reader.run(queuefile.mark)
+
+    async def holds(self, mark: Mark) -> bool:
+        return await self._reader.run(queuefile.holds, mark)
 
     async def peek(self, position: int, limit: int) -> Sequence[Delivery]:
         return await self._reader.run(queuefile.peek, position, limit)
