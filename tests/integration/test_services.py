@@ -1,15 +1,10 @@
 """The real servers that tests use: which are taken, that they are what they say, and that a missing one is told."""
 
-import http.server
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -109,51 +104,34 @@ with services.node({name!r}) as node:
         time.sleep(0.05)
 
 
-@contextmanager
-def somebodys_server() -> Iterator[str]:
-    """Answers like an Elasticsearch 9 with somebody's data, and takes note of nothing that would change it."""
-
-    class Answers(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answers = {
-                "/_nodes": {"nodes": {"a": {"version": "9.4.3"}}},
-                "/_cluster/settings": {"persistent": {}, "transient": {}},
-                "/_cluster/state": {"metadata": {"indices": {"payroll": {"state": "open"}}}},
-            }
-            body = json.dumps(next(answer for path, answer in answers.items() if self.path.startswith(path))).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+def test_an_address_in_the_environment_is_taken_before_anything_is_started(
+    elasticsearch: ElasticsearchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(services.variable(elasticsearch.name), elasticsearch.url)
+    with services.find(elasticsearch.name) as found:
+        assert (found.url, found.version) == (elasticsearch.url, elasticsearch.version)
+        assert found.origin == f"the environment, {elasticsearch.url}"
 
 
-def test_an_address_of_a_server_with_somebodys_data_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with somebodys_server() as url:
-        monkeypatch.setenv("HARVESTER_TEST_ELASTICSEARCH9", url)
-        with pytest.raises(AssertionError, match=r"payroll.*tests empty the server"), services.find("elasticsearch9"):
-            pass
+def test_an_address_of_a_server_with_somebodys_data_is_refused(
+    elasticsearch_any: ElasticsearchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elasticsearch_any.call("PUT", "/payroll/_doc/1", {"a": 1})
+    elasticsearch_any.call("PUT", "/_cluster/settings", {"persistent": {"cluster.metadata.*": None}})
+    monkeypatch.setenv(services.variable(elasticsearch_any.name), elasticsearch_any.url)
+    with pytest.raises(AssertionError, match=r"payroll.*tests empty the server"), services.find(elasticsearch_any.name):
+        pass
+    assert elasticsearch_any.call("GET", "/payroll/_doc/1")["found"]
 
 
-def test_an_address_of_another_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with somebodys_server() as url:
-        monkeypatch.setenv("HARVESTER_TEST_ELASTICSEARCH8", url)
-        with (
-            pytest.raises(AssertionError, match=r"elasticsearch8: .* is an Elasticsearch 9\.4\.3"),
-            services.find("elasticsearch8"),
-        ):
-            pass
+def test_an_address_of_another_line_is_refused(elasticsearch_any: ElasticsearchServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    (other,) = set(LINES) - {elasticsearch_any.name}
+    monkeypatch.setenv(services.variable(other), elasticsearch_any.url)
+    with (
+        pytest.raises(AssertionError, match=f"{other}: .* is an Elasticsearch {elasticsearch_any.version}"),
+        services.find(other),
+    ):
+        pass
 
 
 INNER = """
