@@ -237,11 +237,17 @@ class DeadLetters(Protocol):
     """Letters, by group."""
 
     async def add(self, letters: Sequence[Letter]) -> None:
-        """Returns = durable. Adding one again raises its attempts, moves `last` and `due`, and changes nothing else."""
+        """Returns = durable. Adding one again raises its attempts, moves `last` and `due`, and tells why it failed this time.
+
+        What it is stays: its bytes, where they came from, and when it was first seen.
+        """
         ...
 
-    def scan(self, group: str, due: datetime | None = None) -> AsyncIterator[Letter]:
-        """The letters of `group` ("" for all), oldest first; with `due` only those due by then."""
+    def scan(self, group: str, due: datetime | None = None, *, without: str = "") -> AsyncIterator[Letter]:
+        """The letters of `group` ("" for all), oldest first.
+
+        With `due` those of one group that are due by then, the longest due first, and none of the stage `without`.
+        """
         ...
 
     async def requeue(self, ids: Sequence[str], due: datetime) -> None:
@@ -249,3 +255,7 @@ class DeadLetters(Protocol):
         ...
 
     async def remove(self, ids: Sequence[str]) -> None: ...
+
+    async def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Group → reason → letters."""
+        ...

@@ -100,9 +100,9 @@ class _Tapped:
         async with cast("Queue", self._driver).subscribe(group) as subscription:
             yield _Tapped(subscription, self._tap)
 
-    async def _scan(self, group: str, due: datetime | None = None) -> AsyncIterator[Letter]:
+    async def _scan(self, group: str, due: datetime | None = None, *, without: str = "") -> AsyncIterator[Letter]:
         await self._tap("scan", "before")
-        async for letter in cast("DeadLetters", self._driver).scan(group, due):
+        async for letter in cast("DeadLetters", self._driver).scan(group, due, without=without):
             yield letter
 
 

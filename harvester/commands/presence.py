@@ -26,7 +26,7 @@ class NoLetters:
     async def add(self, letters: Sequence[Letter]) -> None:
         raise AbsentError(f"there is no store for {len(letters)} dead letters")
 
-    async def scan(self, group: str, due: datetime | None = None) -> AsyncIterator[Letter]:  # noqa: ARG002 - the protocol's
+    async def scan(self, group: str, due: datetime | None = None, *, without: str = "") -> AsyncIterator[Letter]:  # noqa: ARG002
         nothing: Sequence[Letter] = ()
         for letter in nothing:
             yield letter
@@ -36,6 +36,9 @@ class NoLetters:
 
     async def remove(self, ids: Sequence[str]) -> None:
         """None of them is here."""
+
+    async def counts(self) -> Mapping[str, Mapping[str, int]]:
+        return {}
 
 
 async def missing(url: str) -> Path | None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -35,16 +36,26 @@ LETTERS = Kind(
         "CREATE INDEX letters_by_due ON letters (due, grp) WHERE due IS NOT NULL",
     ),
 )
+# All that a look for due letters passes over stands in it, in the order asked for: however many wait, a page costs a page.
+# Files of before do not have it.
+_IN_TURN = "CREATE INDEX IF NOT EXISTS letters_in_turn ON letters (grp, due, number, stage) WHERE due IS NOT NULL"
+# The index of the ids is written all over by every batch: kept in memory, it is at least not read from the file again.
+_CACHE = "PRAGMA cache_size = -16384"
 _COLUMNS = "id, grp, stage, reason, error, body, key, stream, position, event_id, attempts, first, last, due, version"
+_DUE = 13
 # A letter read, tried again and added with one more attempt counts the same as a fresh one of the same thing.
 _ADD = (
     f"INSERT INTO letters ({_COLUMNS}) VALUES ({', '.join('?' * 15)}) ON CONFLICT (id) DO UPDATE SET"  # noqa: S608 - constants
-    " attempts = max(attempts + 1, excluded.attempts), last = max(last, excluded.last), due = excluded.due"
+    " attempts = max(attempts + 1, excluded.attempts), last = max(last, excluded.last), due = excluded.due,"
+    " stage = excluded.stage, reason = excluded.reason, error = excluded.error, version = excluded.version"
 )
-_SCAN = f"SELECT number, {_COLUMNS} FROM letters WHERE number > :after AND (:grp = '' OR grp = :grp)"  # noqa: S608 - constants
-# Told which index to use: few letters are due, and the planner would look at all of them in the order asked for.
-_SCAN_DUE = _SCAN.replace("WHERE", "INDEXED BY letters_by_due WHERE due <= :due AND")
-_IN_ORDER = " ORDER BY number LIMIT :limit"
+_LETTERS = f"SELECT number, {_COLUMNS} FROM letters"  # noqa: S608 - constants
+_SCAN = f"{_LETTERS} WHERE number > :after AND (:grp = '' OR grp = :grp) ORDER BY number LIMIT :limit"
+# Told which index to use: the planner would read every letter that is due, with its body, to find the first of them.
+_SCAN_DUE = (
+    f"{_LETTERS} INDEXED BY letters_in_turn WHERE grp = :grp AND due <= :until AND (due, number) > (:due, :after)"
+    " AND stage <> :without ORDER BY due, number LIMIT :limit"
+)
 
 
 class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +75,18 @@ def open_letters(url: str) -> AbstractAsyncContextManager[DeadLetters]:
 async def open_sqlite(path: Path, options: SqliteOptions) -> AsyncIterator["SqliteLetters"]:
     """ConfigError: damaged, no letters, of a newer format, or no access; nothing is overwritten."""
     async with open_database(path, LETTERS, busy_timeout=options.busy_timeout) as database:
+        await database.run(_prepared)
         yield SqliteLetters(database)
+
+
+class _After(NamedTuple):
+    """Where a scan goes on: behind this letter."""
+
+    number: int
+    due: int
+
+
+_BEFORE_ALL = _After(number=0, due=-(2**63))
 
 
 class SqliteLetters:
@@ -78,11 +100,11 @@ class SqliteLetters:
         await self._database.run(_add, letters)
         point("letters.after_add")
 
-    async def scan(self, group: str, due: datetime | None = None) -> AsyncIterator[Letter]:
-        after = 0
+    async def scan(self, group: str, due: datetime | None = None, *, without: str = "") -> AsyncIterator[Letter]:
+        after = _BEFORE_ALL
         until = None if due is None else _micros(due)
         while True:
-            after, page = await self._database.run(_page, group, until, after)
+            after, page = await self._database.run(_page, group, until, without, after)
             if not page:
                 return
             for letter in page:
@@ -109,15 +131,23 @@ def _each(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[o
         connection.executemany(statement, rows)
 
 
-def _page(connection: sqlite3.Connection, group: str, due: int | None, after: int) -> tuple[int, list[Letter]]:
-    """Letters behind number `after`, and the number to go on from; only a few are in memory, however many there are."""
-    statement = (_SCAN if due is None else _SCAN_DUE) + _IN_ORDER
+def _prepared(connection: sqlite3.Connection) -> None:
+    connection.execute(_CACHE)
+    connection.execute(_IN_TURN)
+
+
+def _page(
+    connection: sqlite3.Connection, group: str, until: int | None, without: str, after: _After
+) -> tuple[_After, list[Letter]]:
+    """Letters behind `after`, and the place to go on from; only a few are in memory, however many there are."""
+    statement = _SCAN if until is None else _SCAN_DUE
     letters: list[Letter] = []
     size = 0
-    cursor = connection.execute(statement, {"after": after, "grp": group, "due": due, "limit": _PAGE})
+    values = {"after": after.number, "due": after.due, "grp": group, "until": until, "without": without, "limit": _PAGE}
+    cursor = connection.execute(statement, values)
     for number, *columns in cursor:
-        after = number
         letters.append(_letter(columns))
+        after = _After(number, columns[_DUE] or 0)
         size += len(letters[-1].body)
         if size >= _PAGE_BYTES:
             cursor.close()
