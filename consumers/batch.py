@@ -4,20 +4,20 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from consumers.breaker import Breaker
+from consumers.letters import NOT_ENRICHED, again_at, letter_of
 from consumers.protocols import Enricher, Rejection, Sink
-from harvester import __version__, crash
+from harvester import crash
 from harvester.errors import HarvesterError, InvalidEventError, PermanentError, TransientError
 from harvester.event import Event, decode_event
 from harvester.logs import get_logger
 from harvester.metrics import SinkMetrics
-from harvester.protocols import DeadLetters, Delivery, Letter, letter_id
+from harvester.protocols import DeadLetters, Delivery, Letter
 from harvester.retry import TOLD_CAP
 
-_PENDING_AGAIN = timedelta(minutes=1)
 _LONGEST_PAUSE = 60.0
 _TRIES = 3
 """How often a batch is tried before an exception that nobody named counts as the fault of one of its events."""
@@ -31,17 +31,27 @@ class StoppedError(HarvesterError):
     """Asked to stop while a batch could not be written."""
 
 
+class Repaired(NamedTuple):
+    """What became of due letters."""
+
+    done: int
+    pending: int
+    """Written without their enrichment once more."""
+
+
 class _Work(NamedTuple):
     """Events with the bytes they came as, in one order."""
 
     events: Sequence[Event]
     bodies: Sequence[bytes]
     positions: Sequence[int | str]
+    attempts: Sequence[int] = ()
+    """How often each was tried before; of due letters alone, which can wait for their enrichment."""
 
     def halves(self) -> Sequence["_Work"]:
         half = len(self.events) // 2
-        parts = (slice(half), slice(half, None))
-        return [_Work(self.events[part], self.bodies[part], self.positions[part]) for part in parts]
+        cuts = (slice(half), slice(half, None))
+        return [_Work(self.events[c], self.bodies[c], self.positions[c], self.attempts[c]) for c in cuts]
 
 
 class Processing:
@@ -105,8 +115,13 @@ class Processing:
         self._measure(deliveries, work, counts, time.monotonic() - began)
         return counts
 
-    async def repair(self, letters: Sequence[Letter]) -> int:
-        """Try due letters again, on the same path as deliveries; how many are done with."""
+    @property
+    def away(self) -> bool:
+        """Whether a service of an enricher does not answer: no use to try what is pending."""
+        return any(enricher.away for enricher in self._enrichers)
+
+    async def repair(self, letters: Sequence[Letter]) -> Repaired:
+        """Try due letters again, on the same path as deliveries. The breaker does not hear of them: a person asked for it."""
         again: list[Letter] = []
         events, kept = [], []
         for letter in letters:
@@ -114,15 +129,20 @@ class Processing:
                 events.append(decode_event(letter.body))
                 kept.append(letter)
             except InvalidEventError as error:
-                again.append(self._letter(letter.body, letter.position, "decode", error, event_id=letter.event_id))
-        refused, pending = await self._finish(_Work(events, [x.body for x in kept], [x.position for x in kept]))
+                again.append(
+                    letter_of(self._sink.name, letter.body, "decode", error, position=letter.position, event_id=letter.event_id)
+                )
+        work = _Work(events, [x.body for x in kept], [x.position for x in kept], [x.attempts for x in kept])
+        refused, pending = await self._finish(work)
         again += [*refused, *pending]
         if again:
             await self._letters.add(again)
         open_ids = {letter.id for letter in again}
         done = [letter.id for letter in letters if letter.id not in open_ids]
-        await self._letters.remove(done)
-        return len(done)
+        if done:
+            await self._letters.remove(done)
+        self.metrics.repaired(len(done))
+        return Repaired(len(done), len(pending))
 
     def _decode(self, deliveries: Sequence[Delivery]) -> tuple[_Work, list[Letter]]:
         events: list[Event] = []
@@ -134,7 +154,7 @@ class Processing:
             try:
                 event = decode_event(body)
             except InvalidEventError as error:
-                letters.append(self._letter(body, position, "decode", error, key=key))
+                letters.append(letter_of(self._sink.name, body, "decode", error, position=position, key=key))
                 continue
             if wants is None or wants(event):
                 events.append(event)
@@ -159,7 +179,7 @@ class Processing:
                     pause = await self._back_off(pause, error)
                 elif len(work.events) == 1:
                     guilty = InvalidEventError(f"{type(error).__name__}: {error}", reason="exception")
-                    return [self._letter_of(work, 0, "write", guilty)], []
+                    return [self._letter(work, 0, "write", guilty)], []
         refused, pending = [], []
         for half in work.halves():
             more_refused, more_pending = await self._finish(half, 1)
@@ -170,7 +190,7 @@ class Processing:
     async def _through(self, work: _Work) -> tuple[list[Letter], list[Letter]]:
         events = work.events
         for enricher in self._enrichers:
-            events = await enricher.enrich(events)
+            events = await enricher.enrich(events, patient=bool(work.attempts))
             if len(events) != len(work.events):
                 raise PermanentError(f"enricher {enricher.name} was given {len(work.events)} events and gave back {len(events)}")
         crash.point("consume.after_enrich")
@@ -179,10 +199,10 @@ class Processing:
         refused, pending = [], []
         for i in self._unfinished(events, errors):
             if (error := errors.get(id(events[i]))) is not None:
-                refused.append(self._letter_of(work, i, "write", error))
+                refused.append(self._letter(work, i, "write", error))
             else:
-                error = TransientError("written without enrichment: the look-up could not be made")
-                pending.append(self._letter_of(work, i, "enrich", error, due=datetime.now(UTC) + _PENDING_AGAIN))
+                due = again_at(work.attempts[i] if work.attempts else 0)
+                pending.append(self._letter(work, i, "enrich", NOT_ENRICHED, due=due))
         return refused, pending
 
     def _unfinished(self, events: Sequence[Event], errors: Mapping[int, object]) -> Sequence[int]:
@@ -217,43 +237,16 @@ class Processing:
             raise StoppedError(str(error)) from error
         return min(pause * 2, _LONGEST_PAUSE)
 
-    def _letter_of(self, work: _Work, i: int, stage: str, error: HarvesterError, *, due: datetime | None = None) -> Letter:
-        event = work.events[i]
-        return self._letter(work.bodies[i], work.positions[i], stage, error, event_id=event.id, key=event.key, due=due)
-
-    def _letter(
-        self,
-        body: bytes,
-        position: int | str,
-        stage: str,
-        error: HarvesterError,
-        *,
-        event_id: str = "",
-        key: str = "",
-        due: datetime | None = None,
-    ) -> Letter:
-        now = datetime.now(UTC)
-        return Letter(
-            id=letter_id(self._sink.name, event_id, body),
-            group=self._sink.name,
-            stage=stage,
-            reason=error.reason if isinstance(error, InvalidEventError) else "pending",
-            error=f"{type(error).__name__}: {error}"[:1024],
-            body=body,
-            key=key,
-            position=str(position),
-            event_id=event_id,
-            first=now,
-            last=now,
-            due=due,
-            version=__version__,
-        )
+    def _letter(self, work: _Work, i: int, stage: str, error: HarvesterError, *, due: datetime | None = None) -> Letter:
+        event, body, position = work.events[i], work.bodies[i], work.positions[i]
+        return letter_of(self._sink.name, body, stage, error, position=position, event_id=event.id, key=event.key, due=due)
 
     def _measure(self, deliveries: Sequence[Delivery], work: _Work, counts: Mapping[str, int], seconds: float) -> None:
         self.metrics.consumed(counts["consumed"])
         self.metrics.delivered(counts["delivered"])
         self.metrics.filtered(counts["filtered"])
         self.metrics.dead_lettered(counts["dead_lettered"])
+        self.metrics.pending(counts.get("pending", 0))
         self.metrics.batch(len(deliveries), sum([len(d[0].body) for d in deliveries]), seconds)
         if work.events:
             self.metrics.latency((datetime.now(UTC) - work.events[0].time).total_seconds())

@@ -9,15 +9,14 @@ import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from consumers.batch import BreakerError, Processing, StoppedError
+from consumers.repairs import Repairs, failure
 from harvester import crash
-from harvester.errors import TransientError
 from harvester.limits import Bound
 from harvester.logs import get_logger
-from harvester.protocols import DeadLetters, Delivery, Letter, Queue, Subscription
+from harvester.protocols import DeadLetters, Delivery, Queue, Subscription
 
 _COMMIT_FIRST = os.environ.get("HARVESTER_CRASH_ORDER") == "commit-first"
 """Only the crash proof sets this: with the order switched it must find losses, else it proves nothing."""
@@ -32,7 +31,7 @@ class Flow(NamedTuple):
     wait: float = 1.0
     """Seconds one receive waits for messages."""
     due_every: float = 5.0
-    """Seconds between two looks for due letters."""
+    """Seconds between two looks for due letters, and between two at lag and letters for the metrics."""
     breaker_pause: float = 60.0
     """Seconds a stopped sink waits before it tries again."""
 
@@ -97,8 +96,15 @@ class _Run:
         self._bound = Bound(events=flow.batch_events * flow.in_flight, size=flow.in_flight_bytes)
         self._pending: deque[_Batch] = deque()
         self._receiving: asyncio.Task[Sequence[Delivery]] | None = None
-        self._repairing: asyncio.Task[int] | None = None
-        self._look_for_due_at = 0.0
+        self._repairs = Repairs(
+            letters,
+            group,
+            processing,
+            most=flow.in_flight // 2,
+            batch=(flow.batch_events, flow.in_flight_bytes // flow.in_flight),
+            every=flow.due_every,
+        )
+        self._measure_at = 0.0
         self._empty = False
 
     async def run(self, stop: asyncio.Event, *, until_empty: bool) -> None:
@@ -107,12 +113,13 @@ class _Run:
             while not stop.is_set():
                 await self._commit_finished()
                 await self._repair()
-                if until_empty and self._empty and not self._pending and self._repairing is None:
+                if until_empty and self._empty and not self._pending and self._repairs.idle:
                     return
                 await self._turn(stopping, until_empty=until_empty)
             await self._drain()
         finally:
-            tasks = [stopping, *(b.task for b in self._pending), *(t for t in (self._receiving, self._repairing) if t)]
+            tasks = [stopping, *(b.task for b in self._pending), *self._repairs.tasks]
+            tasks += [self._receiving] if self._receiving else []
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -128,8 +135,8 @@ class _Run:
         elif not room:
             await self._subscription.receive(0, 0)
         heads = [b.task for b in list(self._pending)[:1]]
-        tasks = [t for t in (self._receiving, self._repairing) if t]
-        await asyncio.wait([*heads, *tasks, stopping], timeout=self._flow.wait, return_when=asyncio.FIRST_COMPLETED)
+        tasks = [*heads, *self._repairs.tasks, *([self._receiving] if self._receiving else [])]
+        await asyncio.wait([*tasks, stopping], timeout=self._flow.wait, return_when=asyncio.FIRST_COMPLETED)
         if self._receiving is not None and self._receiving.done():
             deliveries, self._receiving = self._receiving.result(), None
             self._empty = not deliveries
@@ -152,10 +159,10 @@ class _Run:
         """Commit the unbroken run of finished batches at the head, in one act."""
         done: list[_Batch] = []
         counts: dict[str, int] = {}
-        failure: BaseException | None = None
+        failed: BaseException | None = None
         while self._pending and self._pending[0].task.done():
-            failure = _failure(self._pending[0].task)
-            if failure is not None:
+            failed = failure(self._pending[0].task)
+            if failed is not None:
                 break
             batch = self._pending.popleft()
             done.append(batch)
@@ -170,40 +177,19 @@ class _Run:
             self._metrics.buffer(self._bound.events, self._bound.size)
             if self._on_commit:
                 self._on_commit(counts)
-        if failure is not None:
-            raise failure
+        if failed is not None:
+            raise failed
 
     async def _repair(self) -> None:
-        """Due letters go the same way as deliveries, one batch of them at a time beside the others."""
-        if self._repairing is not None:
-            if not self._repairing.done():
-                return
-            task, self._repairing = self._repairing, None
-            failure = _failure(task)
-            if isinstance(failure, StoppedError):
-                return
-            if failure is not None:
-                raise failure
-            if task.result():
-                await self._subscription.commit([], {"repaired": task.result()})
-        if time.monotonic() < self._look_for_due_at:
-            return
-        letters = await self._due()
-        self._metrics.lag(sum((await self._lag()).values()))
-        if letters:
-            self._repairing = asyncio.create_task(self._processing.repair(letters))
-
-    async def _due(self) -> Sequence[Letter]:
-        """One batch of due letters, in events and in bytes."""
-        letters: list[Letter] = []
-        size = 0
-        async for letter in self._letters.scan(self._group, due=datetime.now(UTC)):
-            letters.append(letter)
-            size += len(letter.body)
-            if len(letters) >= self._flow.batch_events or size >= self._flow.in_flight_bytes // self._flow.in_flight:
-                return letters
-        self._look_for_due_at = time.monotonic() + self._flow.due_every
-        return letters
+        """Due letters go the same way as deliveries, in the bulks that those leave free."""
+        room = 0 if self._bound.full else self._flow.in_flight - len(self._pending)
+        done = self._repairs.turn(room)
+        if done:
+            await self._subscription.commit([], {"repaired": done})
+        if time.monotonic() >= self._measure_at:
+            self._measure_at = time.monotonic() + self._flow.due_every
+            self._metrics.lag(sum((await self._lag()).values()))
+            self._metrics.letters((await self._letters.counts()).get(self._group, {}))
 
     async def _drain(self) -> None:
         """After the stop: finish what is in flight; what cannot be written now stays uncommitted and comes again."""
@@ -213,8 +199,3 @@ class _Run:
                 await self._commit_finished()
         except StoppedError:
             return
-
-
-def _failure(task: "asyncio.Task[Any]") -> BaseException | None:
-    """What ended a task that is done. One that was cancelled from within failed, too: else the sink would end in silence."""
-    return TransientError("a batch was cancelled from within") if task.cancelled() else task.exception()

@@ -22,11 +22,17 @@ class Enricher(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def enrich(self, events: Sequence[Event]) -> Sequence[Event]:
+    @property
+    def away(self) -> bool:
+        """Whether its service did not answer, and it is too early to ask again: who can wait need not come now."""
+        ...
+
+    async def enrich(self, events: Sequence[Event], *, patient: bool = False) -> Sequence[Event]:
         """The same events in the same order, as many; those it does not concern come back as they are.
 
         `context[name]` is null when there is nothing to find. An event whose look-up could not be made comes back
-        without the key: it is *pending*. Never raises for a service that is away.
+        without the key: it is *pending*. Never raises for a service that is away, nor waits for one that is slow, unless
+        the caller is `patient`, for nothing waits behind it.
         """
         ...
 

@@ -4,7 +4,7 @@ What there is to measure stands in `measures`; here it is counted, and served.
 """
 
 import errno
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -120,6 +120,9 @@ class SinkMetrics:
         self._duplicate = measures.duplicate.labels(sink)
         self._filtered = measures.filtered.labels("", "", sink)
         self._dead_lettered = measures.dead_lettered.labels("", "", sink)
+        self._pending = measures.pending.labels(sink)
+        self._repaired = measures.repaired.labels(sink)
+        self._letters = {reason: measures.letters.labels(sink, reason) for reason in measures.LETTER_REASONS}
         self._time = measures.batch_time.labels(sink)
         self._events = measures.batch_events.labels(sink)
         self._bytes = measures.batch_bytes.labels(sink)
@@ -145,6 +148,18 @@ class SinkMetrics:
 
     def dead_lettered(self, events: int) -> None:
         self._dead_lettered.inc(events)
+
+    def pending(self, events: int) -> None:
+        self._pending.inc(events)
+
+    def repaired(self, letters: int) -> None:
+        self._repaired.inc(letters)
+
+    def letters(self, held: Mapping[str, int]) -> None:
+        """How many dead letters the sink has, by reason; those of a reason that is not listed count as other."""
+        other = sum(amount for reason, amount in held.items() if reason not in self._letters)
+        for reason, child in self._letters.items():
+            child.set(held.get(reason, 0) + (other if reason == "other" else 0))
 
     def batch(self, events: int, bytes: int, seconds: float) -> None:  # noqa: A002
         """A batch that is committed: its size, and the time since it was received."""

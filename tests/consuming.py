@@ -12,7 +12,7 @@ from harvester.protocols import DeadLetters, Delivery, Message
 from tests.fakes import SINK, KeyedSink, message
 from tests.taps import Stores
 
-FLOW = Flow(batch_events=2, in_flight=4, wait=0.02, due_every=0.0, breaker_pause=0.01)
+FLOW = Flow(batch_events=2, in_flight=4, wait=0.02, due_every=0.02, breaker_pause=0.01)
 """Small and quick."""
 
 

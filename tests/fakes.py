@@ -222,7 +222,7 @@ class Titles:
     def concerns(self, event: Event) -> bool:
         return not event.subject.startswith("plain")
 
-    async def enrich(self, events: Sequence[Event]) -> Sequence[Event]:
+    async def enrich(self, events: Sequence[Event], *, patient: bool = False) -> Sequence[Event]:
         self.asked += 1
         if self.away:
             return events

@@ -17,7 +17,7 @@ from tests.taps import Stores, all_letters, conserve, open_stores, tapped, tappe
 TIMING = Timing(window=10 * MINUTE, overlap=MINUTE, settle=30 * MINUTE)
 START = NOON - 60 * MINUTE
 LIMITS = Limits(batch_events=3, in_flight=2)
-FLOW = Flow(batch_events=2, in_flight=2, wait=0.001, due_every=0.0)
+FLOW = Flow(batch_events=2, in_flight=2, wait=0.001, due_every=60.0)
 REFUSED, BROKEN = "refused", "broken"
 
 

@@ -21,6 +21,8 @@ from harvester.event import Event
 SEARCH = "/search/episode.json"
 EXPIRE = timedelta(seconds=900)
 IN_FLIGHT = 8
+GLANCE = 1.0
+"""Seconds that one batch a pause waits for a service that was too slow, to see whether it still is."""
 # Longer than any of Opencast's own (128): such an id was forged, and is not worth a request.
 LONGEST_ID = 255
 _REFUSED = (400, 414, 422)
@@ -45,8 +47,10 @@ class Get(Protocol):
 class Episodes:
     """`context["episode"]`: the derived episode, null when the service knows of none. One look-up a recording and `ttl`.
 
-    When the service is away, or does not answer within `patience`, events stay pending; a fuse keeps that cheap. `source`
-    is the source whose actions are meant: another Opencast has another enricher.
+    Who is not patient waits for no service that is away: a fuse sees to that, and a trial is made beside the batches. Nor
+    for one that is slow: a look-up has `patience`, all of a batch together three times that, and when it was not enough
+    the batches after it go without, but for one a pause that waits for `GLANCE`. What is missing then stays pending.
+    `source` is the source whose actions are meant: another Opencast has another enricher.
     """
 
     name = "episode"
@@ -58,8 +62,9 @@ class Episodes:
         *,
         source: str = "opencast",
         ttl: timedelta = EXPIRE,
-        patience: timedelta = timedelta(seconds=15),
+        patience: timedelta = timedelta(seconds=5),
         fuse: Fuse | None = None,
+        hurry: Fuse | None = None,
     ) -> None:
         self._http = http
         self._cache = cache
@@ -67,24 +72,28 @@ class Episodes:
         self._ttl = ttl
         self._patience = patience.total_seconds()
         self._fuse = fuse or Fuse()
+        self._hurry = hurry or Fuse(failures=1)
+        """Blown while the service is too slow for batches that others wait behind."""
         self._flights: SingleFlight[bytes | None] = SingleFlight()
         self._turns = asyncio.Semaphore(IN_FLIGHT)
+        self._patient_turns = asyncio.Semaphore(IN_FLIGHT // 2)
+        self._beside: asyncio.Task[bytes | None] | None = None
         self.lookups = 0
         """Requests made."""
 
     @property
     def away(self) -> bool:
-        """Whether the service counts as away."""
-        return self._fuse.blown
+        """Whether the service did not answer, and it is too early to ask again."""
+        return self._fuse.resting
 
     def concerns(self, event: Event) -> bool:
         """User actions of the source."""
         return event.type == "opencast.useraction" and event.source == self._source
 
-    async def enrich(self, events: Sequence[Event]) -> Sequence[Event]:
+    async def enrich(self, events: Sequence[Event], *, patient: bool = False) -> Sequence[Event]:
         """The events with their episodes. One that names no recording has none; the record function refuses it later."""
         wanted = [self._mpid(event) for event in events]
-        found = await self._find({mpid: None for mpid in wanted if mpid}.keys())
+        found = await self._find({mpid: None for mpid in wanted if mpid}.keys(), patient=patient)
         found[""] = msgspec.Raw(_NOTHING)
         return [
             event if mpid is None or mpid not in found else with_context(event, self.name, found[mpid])
@@ -98,27 +107,77 @@ class Episodes:
         mpid = media_package(event) or ""
         return mpid if len(mpid) <= LONGEST_ID else ""
 
-    async def _find(self, mpids: Collection[str]) -> dict[str, msgspec.Raw]:
+    async def end(self) -> None:
+        """Leave no request behind."""
+        if self._beside is not None:
+            self._beside.cancel()
+            await asyncio.wait([self._beside])
+
+    async def _find(self, mpids: Collection[str], *, patient: bool) -> dict[str, msgspec.Raw]:
         """What is known or can be learnt now; recordings that cannot be looked up are left out."""
         cached = await self._cache.get_many([self._key(mpid) for mpid in mpids]) if mpids else []
         values = dict(zip(mpids, cached, strict=True))
         missing = [mpid for mpid, value in values.items() if value is None]
-        looked_up = await asyncio.gather(*(self._flights.run(mpid, self._look_up) for mpid in missing))
-        values.update(zip(missing, looked_up, strict=True))
+        if missing:
+            values.update(await (self._patiently(missing) if patient else self._quickly(missing)))
         return {mpid: msgspec.Raw(value) for mpid, value in values.items() if value is not None}
+
+    async def _patiently(self, mpids: Sequence[str]) -> dict[str, bytes | None]:
+        """All of them, however long it takes; in half of the turns, so that who is in a hurry finds one."""
+
+        async def one(mpid: str) -> bytes | None:
+            async with self._patient_turns:
+                return await self._flights.run(mpid, self._look_up_patiently)
+
+        found = await asyncio.gather(*(one(mpid) for mpid in mpids))
+        return dict(zip(mpids, found, strict=True))
+
+    async def _quickly(self, mpids: Sequence[str]) -> dict[str, bytes | None]:
+        """Those that are found in the time there is."""
+        if self._fuse.blown:
+            self._try_beside(_random.choice(mpids))
+            return {}
+        again = self._hurry.blown
+        if not self._hurry.allows():
+            return {}
+        tasks = {mpid: asyncio.create_task(self._flights.run(mpid, self._look_up)) for mpid in mpids}
+        try:
+            _, late = await asyncio.wait(tasks.values(), timeout=GLANCE if again else 3 * self._patience)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+        if late:
+            await asyncio.wait(late)
+            self._hurry.failed()
+        elif not self._fuse.blown:
+            self._hurry.succeeded()
+        return {mpid: task.result() for mpid, task in tasks.items() if task not in late}
+
+    def _try_beside(self, mpid: str) -> None:
+        """The trial of a blown fuse, when it is time for one: no batch waits for it."""
+        if not self._fuse.resting and (self._beside is None or self._beside.done()):
+            self._beside = asyncio.create_task(self._flights.run(mpid, self._look_up_patiently))
 
     def _key(self, mpid: str) -> str:
         return f"episode/1/{self._source}/{mpid}"
 
-    async def _look_up(self, mpid: str) -> bytes | None:
+    async def _look_up_patiently(self, mpid: str) -> bytes | None:
+        return await self._look_up(mpid, patience=6 * self._patience)
+
+    async def _look_up(self, mpid: str, patience: float | None = None) -> bytes | None:
         """The episode as it is cached, b"null" for none, None when the service is away."""
         async with self._turns:
             if not self._fuse.allows():
                 return None
             self.lookups += 1
             try:
-                value = await self._ask(mpid)
-            except (TransientError, PermanentError, TimeoutError):
+                async with asyncio.timeout(self._patience if patience is None else patience):
+                    value = await self._ask(mpid)
+            except TimeoutError:
+                self._fuse.failed()
+                self._hurry.failed()
+                return None
+            except (TransientError, PermanentError):
                 self._fuse.failed()
                 return None
             self._fuse.succeeded()
@@ -128,8 +187,7 @@ class Episodes:
 
     async def _ask(self, mpid: str) -> bytes:
         try:
-            async with asyncio.timeout(self._patience):
-                answer = await self._http.get(SEARCH, id=mpid)
+            answer = await self._http.get(SEARCH, id=mpid)
         except StatusError as error:
             if error.status in _REFUSED:  # it is the id that is refused; the service is there
                 return _NOTHING

@@ -30,6 +30,11 @@ class Fuse:
         """Whether the service counts as away."""
         return self._failures >= self._limit
 
+    @property
+    def resting(self) -> bool:
+        """Whether a trial would be too early."""
+        return self.blown and self._clock() < self._until
+
     def allows(self) -> bool:
         """Whether to try now. While blown, each True is that pause's only trial."""
         if not self.blown:

@@ -34,4 +34,8 @@ async def open_episodes(
 ) -> AsyncIterator[Episodes]:
     """Looks up episodes at the engage node that the actions come from."""
     async with open_http(engage, retry=retry) as http:
-        yield Episodes(http, cache, ttl=timedelta(seconds=settings.expire))
+        episodes = Episodes(http, cache, ttl=timedelta(seconds=settings.expire))
+        try:
+            yield episodes
+        finally:
+            await episodes.end()

@@ -83,7 +83,7 @@ async def test_until_empty_waits_for_what_is_in_flight_without_asking_again_and_
 
     slow = Slow(sink)
     tapping = stores._replace(queue=tapped(stores.queue, tap_on({"receive": receive})))
-    running = asyncio.create_task(run(tapping, sink))
+    running = asyncio.create_task(run(tapping, sink, None, FLOW._replace(due_every=60)))
     await until(lambda: slow.started)
     await asyncio.sleep(0.1)
     assert asked <= 10
@@ -190,7 +190,7 @@ async def test_due_letters_are_taken_a_few_bytes_at_a_time(stores: Stores, sink:
     sink.batches.clear()
     size = len(message("e0", padding="x" * 300).body)
     await run(stores, sink, None, FLOW._replace(batch_events=100, in_flight=2, in_flight_bytes=6 * size), enrichers=away)
-    assert [len(batch) for batch in sink.batches] == [3, 3, 2]
+    assert [len(batch) for batch in sink.batches] == [1, 3, 3, 1]  # one goes first
 
 
 async def test_f50_a_stop_while_a_letter_cannot_be_repaired_ends_at_once_and_keeps_it(stores: Stores, sink: KeyedSink) -> None:

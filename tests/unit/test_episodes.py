@@ -1,10 +1,10 @@
 """Episodes: what the enricher makes of the search service's answers, and what it does when there are none."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,69 +13,13 @@ from yarl import URL
 
 from consumers.caches.memory import MemoryCache
 from consumers.enrichers.episodes import IN_FLIGHT, SEARCH, Episodes, Get, derived
-from consumers.enrichers.fuse import Fuse
 from consumers.protocols import Enricher
 from harvester.answers import StatusError
 from harvester.errors import HarvesterError, PermanentError, TransientError
-from harvester.event import Event
 from harvester.http import HttpSettings, open_http
 from harvester.retry import Retry
+from tests.unit.searching import Clock, Service, actions, found, titles
 from tests.useractions import event_of, useraction_event
-
-
-class Body(NamedTuple):
-    body: bytes
-
-
-class Service:
-    """A search service in this process. `failing` is raised instead of an answer; `gate` holds answers back."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.failing: HarvesterError | None = None
-        self.gate: asyncio.Event | None = None
-        self.expected, self.arrived = 0, asyncio.Event()
-        self.at_once = self.most_at_once = 0
-        self.unknown: set[str] = set()
-
-    async def get(self, path_or_url: str, /, *, id: str) -> Body:  # noqa: A002
-        assert path_or_url == SEARCH
-        self.asked.append(id)
-        if len(self.asked) == self.expected:
-            self.arrived.set()
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            if self.gate is not None:
-                await self.gate.wait()
-            if self.failing is not None:
-                raise self.failing
-            return Body(found(id) if id not in self.unknown else b'{"search-results": {"total": "0"}}')
-        finally:
-            self.at_once -= 1
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
-def found(mpid: str) -> bytes:
-    package = {"id": mpid, "title": f"Lecture of {mpid}", "duration": "95000"}
-    return msgspec.json.encode({"search-results": {"total": 1, "result": {"id": mpid, "mediapackage": package}}})
-
-
-def actions(*mpids: str) -> list[Event]:
-    return [useraction_event(number, mediapackageId=mpid) for number, mpid in enumerate(mpids, 1)]
-
-
-def titles(events: Sequence[Event]) -> list[Any]:
-    """The titles in the context; None for "nothing to find", ... while pending."""
-    contexts = [msgspec.json.decode(event.context["episode"]) if "episode" in event.context else ... for event in events]
-    return [context["title"] if isinstance(context, dict) else context for context in contexts]
 
 
 @pytest.mark.parametrize(
@@ -157,52 +101,7 @@ async def test_an_id_that_the_service_refuses_is_nothing_to_find_and_no_outage()
     episodes = Episodes(service, MemoryCache())
     assert titles(await episodes.enrich(actions(*"abcdefgh"))) == [None] * 8
     assert not episodes.away
-
-
-async def test_a_service_that_does_not_answer_costs_the_patience_and_no_more() -> None:
-    service = Service()
-    service.gate = asyncio.Event()
-    episodes = Episodes(service, MemoryCache(), patience=timedelta(milliseconds=1))
-    assert titles(await episodes.enrich(actions("m"))) == [...]
-    assert service.at_once == 0
-
-
-async def test_an_outage_does_not_cost_a_request_for_every_batch() -> None:
-    service, clock = Service(), Clock()
-    service.failing = TransientError("503")
-    fuse = Fuse(failures=3, pause=timedelta(seconds=5), clock=clock)
-    episodes = Episodes(service, MemoryCache(), fuse=fuse)
-    await episodes.enrich(actions(*map(str, range(1000))))
-    asked = len(service.asked)
-    assert asked <= IN_FLIGHT
-    assert episodes.away
-    for _ in range(50):
-        assert titles(await episodes.enrich(actions("a", "b"))) == [..., ...]
-    assert len(service.asked) == asked
-    clock.at += 5
-    service.failing = None
-    assert titles(await episodes.enrich(actions("a"))) == ["Lecture of a"]
-    assert not episodes.away
-
-
-def test_a_fuse_lets_one_trial_through_a_pause_and_pauses_grow() -> None:
-    clock = Clock()
-    fuse = Fuse(failures=2, pause=timedelta(seconds=5), longest=timedelta(seconds=15), clock=clock)
-    for _ in range(2):
-        assert fuse.allows()
-        fuse.failed()
-    fuse.failed()  # was under way: no longer pause
-    for pause in (5, 10, 15, 15):
-        clock.at += pause - 0.5
-        assert not fuse.allows()
-        clock.at += 0.5
-        assert fuse.allows()
-        assert not fuse.allows()
-        fuse.failed()
-    fuse.succeeded()
-    assert fuse.allows()
-    fuse.failed()
-    assert fuse.allows()
+    assert titles(await episodes.enrich(actions("i"))) == [None]
 
 
 async def test_events_it_does_not_concern_or_that_are_enriched_come_back_as_they_are() -> None:
