@@ -5,12 +5,13 @@ import ssl
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Any
 
 import aiohttp
+from elastic_transport import AiohttpHttpNode, NodeConfig, Serializer, TransportError
 from elastic_transport import ConnectionError as NoConnectionError
 from elastic_transport import ConnectionTimeout as LateError
-from elastic_transport import NodeConfig, Serializer, TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
 
 from consumers.sinks.elasticsearch_answers import refusal
@@ -19,6 +20,7 @@ from harvester.errors import HarvesterError, PermanentError
 from harvester.origin import HttpSettings, tls_context, unreachable
 from harvester.retry import OutageError, UnusableError
 
+_IN_ONE_GO = 256 * 2**10
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
 
@@ -31,6 +33,18 @@ class _AsItCame(Serializer):
 
     def loads(self, data: bytes) -> bytes:
         return data
+
+
+class _Node(AiohttpHttpNode):
+    """The client's, but a long body goes out in pieces: as bytes it would in one go, during which nothing else runs."""
+
+    async def perform_request(self, method: str, target: str, body: Any = None, *args: Any, **more: Any) -> Any:  # type: ignore[override]  # as theirs
+        if body is not None and len(body) > _IN_ONE_GO:
+            body = BytesIO(body)
+        return await super().perform_request(method, target, body, *args, **more)
+
+    def _log_request(self, *_: object, **__: object) -> None:
+        """Nothing: it would make text of every body, also when nobody listens."""
 
 
 _SERIALIZERS = {kind: _AsItCame() for kind in (JSON, NDJSON, "text/plain", "text/*", "application/*")}
@@ -115,6 +129,7 @@ async def open_cluster(settings: ElasticsearchSettings) -> AsyncIterator[Cluster
     client = AsyncElasticsearch(
         [await to_thread(_node, host) for host in hosts],
         **_login(settings),
+        node_class=_Node,
         serializers=_SERIALIZERS,
         request_timeout=settings.timeout,
         max_retries=0,  # it would send the whole body again, at once: the loop knows when

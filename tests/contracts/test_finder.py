@@ -9,15 +9,17 @@ import pytest
 
 from consumers.protocols import Finder, Held
 from harvester.event import Event
-from tests.contracts.test_sink import DRIVERS, Driver, names
+from tests import services
+from tests.contracts.test_sink import Driver, driver_named, names
+from tests.servers.fixtures import Servers
 from tests.useractions import FOUND, useraction_event
 
-FINDERS = ("duckdb",)
+FINDERS = ("duckdb", *services.ELASTICSEARCH)
 
 
 @pytest.fixture(params=FINDERS)
-def driver(request: pytest.FixtureRequest) -> Driver:
-    return DRIVERS[request.param]
+def driver(request: pytest.FixtureRequest, servers: Servers) -> Driver:
+    return driver_named(request.param, servers)
 
 
 async def found(driver: Driver, path: Path, name: str, source: str = "") -> Sequence[Held]:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,10 @@ from consumers.sinks import open_sink
 from consumers.sinks.stdout import open_stdout
 from harvester.errors import ConfigError, InvalidEventError, TransientError
 from harvester.event import Event
+from tests import services
+from tests.indexed import documents, index_sink, put_templates
+from tests.servers.fixtures import Servers, emptied
+from tests.services import ElasticsearchServer
 from tests.useractions import FOUND, event_of, useraction_event
 
 ROOT = Path(__file__).parents[2]
@@ -56,32 +60,49 @@ async def stdout_sink(path: Path) -> AsyncIterator[Sink]:
 
 
 def stdout_rows(path: Path) -> list[dict[str, Any]]:
-    documents = [msgspec.json.decode(line) for line in (path / "out.ndjson").read_bytes().splitlines()]
-    return [
-        {
-            "source": found["event"]["module"],
-            "id": found["action_id"],
-            "outpoint": found["action"]["outpoint"],
-            "type": found["action"]["type"],
-            "title": found["episode"].get("title"),
-        }
-        for found in documents
-    ]
+    printed = [msgspec.json.decode(line) for line in (path / "out.ndjson").read_bytes().splitlines()]
+    return [document_row(found) for found in printed]
+
+
+def document_row(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "source": found["event"]["module"],
+        "id": found["action_id"],
+        "outpoint": found["action"]["outpoint"],
+        "type": found["action"]["type"],
+        "title": found["episode"].get("title"),
+    }
+
+
+def elasticsearch_driver(server: ElasticsearchServer) -> Driver:
+    """Of a server that is empty but for our templates."""
+    put_templates(server)
+
+    def rows(_: Path) -> list[dict[str, Any]]:
+        found = [document_row(one.source) for _, one in documents(server)]
+        return sorted(found, key=lambda row: (row["id"], row["source"]))
+
+    return Driver(lambda _: index_sink(server.url), rows)
 
 
 DRIVERS = {"duckdb": Driver(duckdb_sink, duckdb_rows), "stdout": Driver(stdout_sink, stdout_rows)}
-IDEMPOTENT = ("duckdb",)
+"""Those that need nothing; each line of Elasticsearch is one more."""
+IDEMPOTENT = ("duckdb", *services.ELASTICSEARCH)
 """All but streams, which cannot take back what they printed."""
 
 
-@pytest.fixture(params=DRIVERS)
-def driver(request: pytest.FixtureRequest) -> Driver:
-    return DRIVERS[request.param]
+def driver_named(name: str, servers: Servers) -> Driver:
+    return DRIVERS[name] if name in DRIVERS else elasticsearch_driver(emptied(servers.get(name)))
+
+
+@pytest.fixture(params=["stdout", *IDEMPOTENT])
+def driver(request: pytest.FixtureRequest, servers: Servers) -> Driver:
+    return driver_named(request.param, servers)
 
 
 @pytest.fixture(params=IDEMPOTENT)
-def idempotent(request: pytest.FixtureRequest) -> Driver:
-    return DRIVERS[request.param]
+def idempotent(request: pytest.FixtureRequest, servers: Servers) -> Driver:
+    return driver_named(request.param, servers)
 
 
 async def written(driver: Driver, path: Path, *batches: Sequence[Event]) -> list[dict[str, Any]]:
