@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import FULL, QUICK, Verdict
 
-NAMES = ("producer", "consumer", "append", "slow", "memory", "start")
+NAMES = ("producer", "consumer", "judging", "append", "slow", "memory", "start")
 
 
 def main() -> int:

@@ -53,6 +53,14 @@ def episode(number: int) -> dict[str, object]:
     return {"title": title, "duration": 5_400_000, "start": start, "course": "Linear Algebra", "series": series, "type": "L10"}
 
 
+def found_episode(id_: str) -> bytes:
+    """What the search service of an Opencast 16 answers for the recording of that id."""
+    found = episode(int(id_.rpartition("-")[2], 16))
+    package = {"id": id_, "title": found["title"], "duration": found["duration"], "start": found["start"]}
+    package |= {"series": found["series"], "seriestitle": found["course"]}
+    return msgspec.json.encode({"total": 1, "result": [{"mediapackage": package, "dc": {"type": [found["type"]]}}]})
+
+
 def row(number: int, created: datetime, *, large: bool = False) -> bytes:
     """One action as `actions.json` holds it, about 600 bytes; `large`: 1.4 KB, with fields that no record asks for."""
     template = _templates(large)[number % _VARIANTS]

@@ -7,9 +7,8 @@ from elasticsearch import AsyncElasticsearch
 
 from benchmarks import naive
 from benchmarks.actions import RECORDINGS, episode, messages, mpid
-from benchmarks.bulk import open_bulk
 from benchmarks.measure import Cost, Scale, Verdict, cheaper, cost_of, in_turn
-from benchmarks.paths import drained, opened_letters, opened_queue, warm_episodes
+from benchmarks.paths import drained, opened_letters, opened_queue, opened_sink, warm_episodes
 from benchmarks.servers import serving
 from consumers.caches.memory import MemoryCache
 from consumers.enrichers.episodes import EXPIRE
@@ -28,7 +27,7 @@ async def run(scale: Scale, folder: Path) -> Verdict:
         serving("bulk") as url,
         opened_queue(folder) as queue,
         opened_letters(folder) as letters,
-        open_bulk(url) as sink,
+        opened_sink(url) as sink,
         AsyncElasticsearch(url) as client,
     ):
         for first in range(0, len(held), 1000):

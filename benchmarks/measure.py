@@ -86,6 +86,13 @@ def cheaper(what: str, target: float, pairs: Sequence[tuple[Cost, Cost]]) -> Ver
     return Verdict(what, [n.micros / o.micros for o, n in pairs], target, "×", at_least=True, details=details)
 
 
+def dearer(what: str, target: float, pairs: Sequence[tuple[Cost, Cost]], other: str) -> Verdict:
+    """How many times the CPU an event of `other` ours takes: at most `target`."""
+    mine, theirs = median(o.micros for o, _ in pairs), median(t.micros for _, t in pairs)
+    details = f"CPU an event: {mine:.1f} µs, {other} {theirs:.1f} µs; {median(o.rate for o, _ in pairs):,.0f} events/s"
+    return Verdict(what, [o.micros / t.micros for o, t in pairs], target, "×", at_least=False, details=details)
+
+
 def faster(what: str, target: float, pairs: Sequence[tuple[Cost, Cost]], other: str) -> Verdict:
     """How many times the throughput of `other` ours has."""
     mine, theirs = median(o.rate for o, _ in pairs), median(t.rate for _, t in pairs)

@@ -11,9 +11,8 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.actions import FIRST_HOUR
-from benchmarks.bulk import open_bulk
 from benchmarks.measure import Scale, Verdict
-from benchmarks.paths import drained, harvesting, opened_letters, opened_queue, warm_episodes
+from benchmarks.paths import drained, harvesting, opened_letters, opened_queue, opened_sink, warm_episodes
 from benchmarks.producer import ROWS
 from benchmarks.servers import serving
 from harvester.coverage import Interval
@@ -65,7 +64,7 @@ async def whole_path(folder: Path, marks: tuple[int, int]) -> tuple[float, float
         serving("bulk") as bulk,
         opened_queue(folder) as queue,
         opened_letters(folder) as letters,
-        open_bulk(bulk) as sink,
+        opened_sink(bulk) as sink,
         harvesting(pages, queue, letters, folder) as harvest,
         asyncio.TaskGroup() as tasks,
     ):

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-import msgspec
 from pydantic import SecretStr
 
-from benchmarks.actions import FIRST_HOUR, RECORDINGS, episode, row
+from benchmarks.actions import FIRST_HOUR, RECORDINGS, found_episode, row
 from consumers.batch import Processing
 from consumers.caches.memory import MemoryCache
 from consumers.consume import Flow, consume
 from consumers.enrichers.episodes import Episodes, Found
 from consumers.protocols import Sink
 from consumers.records import gives_records
+from consumers.sinks.elasticsearch import open_elasticsearch
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester.coverages import open_coverages
 from harvester.harvest import Harvest
 from harvester.letters import open_letters
@@ -43,6 +44,13 @@ async def opened_letters(folder: Path) -> AsyncIterator[DeadLetters]:
     """The letters beside it."""
     async with open_letters(f"sqlite:///{folder / 'letters.db'}") as letters:
         yield letters
+
+
+@asynccontextmanager
+async def opened_sink(url: str) -> AsyncIterator[Sink]:
+    """The sink Elasticsearch as shipped, to the server at `url`."""
+    async with open_elasticsearch(ElasticsearchSettings(url=url)) as sink:
+        yield sink
 
 
 @asynccontextmanager
@@ -92,7 +100,4 @@ class _Search:
     """The search service of Opencast 16, in this process: it is asked before the clock runs."""
 
     async def get(self, path_or_url: str, /, *, id: str) -> Found:  # noqa: A002, ARG002 - the contract's names
-        found = episode(int(id.rpartition("-")[2], 16))
-        package = {"id": id, "title": found["title"], "duration": found["duration"], "start": found["start"]}
-        package |= {"series": found["series"], "seriestitle": found["course"]}
-        return _Answer(msgspec.json.encode({"total": 1, "result": [{"mediapackage": package, "dc": {"type": [found["type"]]}}]}))
+        return _Answer(found_episode(id))

@@ -1,7 +1,9 @@
 """Canned servers, each in a process of its own, so that what they cost is not counted: `python -m benchmarks.servers pages`.
 
 - `pages`: the user actions of any hour, as an Opencast with the start/end patch serves them.
-- `bulk`: Elasticsearch's `_bulk`, which takes everything; with `filter_path` its answer has only what was asked for.
+- `bulk`: Elasticsearch's `_bulk`, which takes everything; with `filter_path` its answer has only what was asked for. With
+  `--conflicts 100` every hundredth document is one that it has in a newer state.
+- `search`: the search service of an Opencast, which knows every recording; or one that is `busy` (503), `slow` or `silent`.
 """
 
 import argparse
@@ -13,9 +15,12 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 from aiohttp import web
 
-from benchmarks.actions import rows_of_hour
+from benchmarks.actions import found_episode, rows_of_hour
+from consumers.records.opencast import UserAction
+from consumers.sinks.elasticsearch_templates import pieces
 
 _ROOT = Path(__file__).parents[1]
 _DONE = b'{"index":{"status":201}}'
@@ -23,14 +28,25 @@ _WHOLE = (
     b'{"index":{"_index":"useractions-2026.03.02","_id":"1234567","_version":1,"result":"created",'
     b'"_shards":{"total":2,"successful":1,"failed":0},"_seq_no":1,"_primary_term":1,"status":201}}'
 )
-_JSON = "application/vnd.elasticsearch+json;compatible-with=8"
+_CONFLICT = (
+    b'{"index":{"status":409,"error":{"type":"version_conflict_engine_exception","reason":"[1234567]: version conflict, current '
+    b'version [25] is higher than the one provided [24]","index_uuid":"mJsW2cDgTVGpFJfWlYAsQQ","shard":"0",'
+    b'"index":"useractions-2026.03.02"}}}'
+)
+_HEADERS = {
+    "X-Elastic-Product": "Elasticsearch",
+    "Content-Type": "application/vnd.elasticsearch+json;compatible-with=8",
+}
+SLOW = 3.0
+"""Seconds that the slow search service takes for an answer."""
 
 
 @asynccontextmanager
-async def serving(kind: str, *, rows: int = 2000, delay: float = 0.0) -> AsyncIterator[str]:
-    """The server's URL. `rows`: actions in an hour; `delay`: seconds that a bulk answer takes."""
+async def serving(kind: str, **options: object) -> AsyncIterator[str]:
+    """The server's URL. `rows`: actions in an hour; `delay`: seconds that a bulk answer takes; and what `main` knows besides."""
+    told = [f"--{name}={value}" for name, value in options.items()]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.servers", kind, "--rows", str(rows), "--delay", str(delay)),
+        *(sys.executable, "-m", "benchmarks.servers", kind, *told),
         cwd=_ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -78,7 +94,7 @@ def _moment(text: str) -> datetime:
     return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
 
-def bulk(delay: float) -> web.Application:
+def bulk(delay: float, conflicts: int) -> web.Application:
     """`POST /_bulk` for bodies that only index, and `GET /count`: how many documents came."""
     came = 0
 
@@ -87,8 +103,13 @@ def bulk(delay: float) -> web.Application:
         documents = (await request.read()).count(b"\n") // 2
         came += documents
         await asyncio.sleep(delay)
-        headers = {"X-Elastic-Product": "Elasticsearch", "Content-Type": _JSON}
-        return web.Response(body=_answer(documents, filtered="filter_path" in request.query), headers=headers)
+        body = _answer(documents, conflicts, filtered="filter_path" in request.query)
+        return web.Response(body=body, headers=_HEADERS)
+
+    async def template(_: web.Request) -> web.Response:
+        piece = pieces(UserAction)[-1]
+        found = {"index_templates": [{"name": piece.name, "index_template": piece.body}]}
+        return web.Response(body=msgspec.json.encode(found), headers=_HEADERS)
 
     async def count(_: web.Request) -> web.Response:
         return web.json_response(came)
@@ -97,19 +118,36 @@ def bulk(delay: float) -> web.Application:
     app.router.add_post("/_bulk", write)
     app.router.add_put("/_bulk", write)
     app.router.add_get("/count", count)
+    app.router.add_get("/_index_template/{name}", template)
     return app
 
 
 @lru_cache
-def _answer(documents: int, *, filtered: bool) -> bytes:
-    return b'{"errors":false,"took":3,"items":[%b]}' % b",".join([_DONE if filtered else _WHOLE] * documents)
+def _answer(documents: int, conflicts: int, *, filtered: bool) -> bytes:
+    done, refused = (_DONE, _CONFLICT) if filtered else (_WHOLE, _CONFLICT)
+    items = [refused if conflicts and n % conflicts == 0 else done for n in range(1, documents + 1)]
+    return b'{"errors":%b,"took":3,"items":[%b]}' % (b"true" if refused in items else b"false", b",".join(items))
 
 
-async def _serve(app: web.Application) -> None:
+def search(mood: str) -> web.Application:
+    """`GET /search/episode.json?id=`."""
+
+    async def episodes(request: web.Request) -> web.Response:
+        if mood == "busy":
+            return web.Response(status=503)
+        await asyncio.sleep({"silent": 3600.0, "slow": SLOW}.get(mood, 0.0))
+        return web.Response(body=found_episode(request.query["id"]), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/search/episode.json", episodes)
+    return app
+
+
+async def _serve(app: web.Application, port: int) -> None:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         host, port = runner.addresses[0][:2]
         print(f"http://{host}:{port}", flush=True)
@@ -120,11 +158,21 @@ async def _serve(app: web.Application) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.servers")
-    parser.add_argument("kind", choices=["pages", "bulk"])
+    parser.add_argument("kind", choices=["pages", "bulk", "search"])
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--conflicts", type=int, default=0)
+    parser.add_argument("--mood", choices=["well", "busy", "slow", "silent"], default="well")
+    parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    asyncio.run(_serve(pages(options.rows) if options.kind == "pages" else bulk(options.delay)))
+    match options.kind:
+        case "pages":
+            app = pages(options.rows)
+        case "bulk":
+            app = bulk(options.delay, options.conflicts)
+        case _:
+            app = search(options.mood)
+    asyncio.run(_serve(app, options.port))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from benchmarks.actions import messages
-from benchmarks.bulk import open_bulk
 from benchmarks.measure import Cost, Scale, Verdict, cost_of, faster, in_turn
-from benchmarks.paths import drained, opened_letters, opened_queue
+from benchmarks.paths import drained, opened_letters, opened_queue, opened_sink
 from benchmarks.servers import serving
 from consumers.consume import Flow
 
@@ -22,7 +21,7 @@ async def run(scale: Scale, folder: Path) -> Verdict:
         serving("bulk", delay=DELAY) as url,
         opened_queue(folder) as queue,
         opened_letters(folder) as letters,
-        open_bulk(url) as sink,
+        opened_sink(url) as sink,
     ):
         await queue.publish(list(messages(events)))
 

@@ -15,9 +15,8 @@ import pytest
 from benchmarks import naive
 from benchmarks.__main__ import NAMES
 from benchmarks.actions import FIRST_HOUR, RECORDINGS, episode, messages, mpid, rows_of_hour
-from benchmarks.bulk import open_bulk
 from benchmarks.measure import Cost, Scale, Verdict, cheaper, faster
-from benchmarks.paths import drained, opened_letters, opened_queue, warm_episodes
+from benchmarks.paths import drained, opened_letters, opened_queue, opened_sink, warm_episodes
 from benchmarks.servers import serving
 from consumers.caches.memory import MemoryCache
 from consumers.enrichers.episodes import EXPIRE
@@ -90,7 +89,7 @@ async def test_what_is_consumed_arrives_at_the_server_once(tmp_path: Path) -> No
         serving("bulk") as url,
         opened_queue(tmp_path) as queue,
         opened_letters(tmp_path) as letters,
-        open_bulk(url) as sink,
+        opened_sink(url) as sink,
         aiohttp.ClientSession() as session,
     ):
         await queue.publish(list(messages(1234)))
