@@ -122,10 +122,11 @@ def guard_plain_http(settings: HttpSettings) -> None:
 
 def unreachable(error: OSError, settings: HttpSettings, seconds: float) -> str:
     """What to say when no connection came about, or nobody ever answered on it."""
-    return f"{settings.name}: cannot reach {settings.url.origin()}: {_obstacle(error, seconds)}; {settings.url_hint}"
+    return f"{settings.name}: cannot reach {settings.url.origin()}: {obstacle(error, seconds)}; {settings.url_hint}"
 
 
-def _obstacle(error: OSError, seconds: float) -> str:
+def obstacle(error: OSError, seconds: float) -> str:
+    """What stands in the way of a connection, in a few words."""
     match error:
         case socket.gaierror(errno=socket.EAI_AGAIN):
             return "the name is not known, or no name server answers"

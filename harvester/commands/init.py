@@ -171,7 +171,7 @@ def _say_next(folder: Path, answers: Answers) -> None:
         where = f"in {folder / SECRETS} or the environment, or {open_[0]}_FILE = the path of a file with it"
         click.echo(f"still needed: {', '.join(open_)}, {where}", err=True)
     go = f"cd {folder} && " if folder != Path() else ""
-    click.echo(f"next: {go}harvest config check, then harvest run", err=True)
+    click.echo(f"next: {go}harvest config check, then harvest doctor, then harvest run", err=True)
 
 
 def _family_of(sink: str) -> type[BaseModel] | None:

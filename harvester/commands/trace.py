@@ -99,14 +99,14 @@ def _letter_lines(letter: Letter) -> list[str]:
 
 def _sink_lines(name: str, answer: Answer) -> list[str]:
     if answer.error:
-        return [f"{name:<12} cannot be asked: {answer.error}"]
+        return [f"{name:<14} cannot be asked: {answer.error}"]
     if not answer.asked:
-        return [f"{name:<12} a stream: nothing can be looked up"]
+        return [f"{name:<14} a stream: nothing can be looked up"]
     found = []
     for held in answer.held:
-        found += [f"{name:<12} version {held.version}  {held.event_id}  written {shown(held.ingested)}"]
-        found += [f"{'':<12} {held.place}, {f'enrichment {held.enrichment}' if held.enrichment else 'nothing to enrich'}"]
-    return found or [f"{name:<12} nothing"]
+        found += [f"{name:<14} version {held.version}  {held.event_id}  written {shown(held.ingested)}"]
+        found += [f"{'':<14} {held.place}, {f'enrichment {held.enrichment}' if held.enrichment else 'nothing to enrich'}"]
+    return found or [f"{name:<14} nothing"]
 
 
 def _report(facts: Facts, told: Verdict, moment: datetime | None) -> dict[str, object]:

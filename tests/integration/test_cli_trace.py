@@ -208,7 +208,7 @@ def test_a_sink_that_cannot_be_asked_is_told_and_the_rest_is_shown(tmp_path: Pat
     done = site.harvest("trace", "1", "--json")
     assert (done.code, words(done)) == (5, ["unanswered", "waiting"])
     assert "duckdb cannot be asked: " in done.json["verdict"]
-    assert "stdout       a stream: nothing can be looked up" in site.harvest("trace", "1").out
+    assert "stdout         a stream: nothing can be looked up" in site.harvest("trace", "1").out
 
 
 def test_nothing_is_said_to_be_missing_while_the_queue_cannot_be_read(tmp_path: Path) -> None:
