@@ -52,6 +52,11 @@ structlog.configure(
 )
 
 
+# Until `setup` knows of a collector nobody hears of this one; without a handler Python would print it.
+logging.getLogger(COLLECTED).addHandler(logging.NullHandler())
+logging.getLogger(COLLECTED).propagate = False
+
+
 def get_logger(name: str) -> Logger:
     """A logger whose calls take an event and fields: `log.info("drained", batches=3)`. Silent below warn until `setup`."""
     return structlog.stdlib.get_logger(name)

@@ -149,3 +149,9 @@ def test_e8_e68_the_queue_name_may_come_from_the_environment_or_dotenv(tmp_path:
     more = {"SQS_QUEUE_NAME": "-"} if place == "environment" else {}
     done = Site(tmp_path, vendor.url).harvest("useractions", *RANGE, **more)
     assert len(done.lines) == len(vendor.truth(NOON - HOUR, NOON))
+
+
+def test_a_command_that_fails_before_its_logs_are_set_up_says_it_once(tmp_path: Path) -> None:
+    with Site(tmp_path).process("queue", "lag", HARVESTER_QUEUE_URL="x") as process:
+        assert process.ended() == 3
+        assert [line[:33] for line in process.err.splitlines()] == ["harvest: HARVESTER_QUEUE_URL (env"]
