@@ -164,6 +164,17 @@ def test_a_queue_that_is_damaged_moved_or_of_another_book_is_told(tmp_path: Path
     assert "damaged" in findings(doctor(site))["queue"]["text"]
 
 
+def test_a_queue_that_was_put_back_from_an_older_copy_is_told(tmp_path: Path, today: World) -> None:
+    site, now = Site(tmp_path, today.url), datetime.now(UTC)
+    site.harvest("useractions", "-s", stamp(now - 3 * HOUR), "-e", stamp(now - 2 * HOUR))
+    older = site.queue.read_bytes()
+    site.harvest("useractions", "-s", stamp(now - 2 * HOUR))
+    assert trouble(doctor(site)) == set()
+    site.queue.write_bytes(older)
+    assert trouble(doctor(site)) == {"queue"}
+    assert "older copy" in findings(doctor(site))["queue"]["text"]
+
+
 def test_a_book_that_is_damaged_or_has_gaps_is_told(tmp_path: Path, vendor: World) -> None:
     site = Site(tmp_path, vendor.url)
     site.harvest("useractions", "-s", stamp(NOON - 9 * HOUR), "-e", stamp(NOON - 8 * HOUR))

@@ -70,6 +70,10 @@ async def _queue(core: CoreSettings, tell: Tell, seconds: float) -> None:
         for source, named_ in (await presence.foreign_books(core, queue.id)).items():
             fix = f"give HARVESTER_QUEUE_URL the old one, or begin anew: harvest coverage reset {source} --yes"
             tell(Finding("queue", "fail", f"the book of {source} is true for another queue ({named_})", fix))
+        for source, mark in (await presence.books_ahead(core, queue)).items():
+            text = f"the book of {source} claims {mark.taken:,} messages, but this is an older copy that lacks some of them"
+            fix = f"bring back the newer file or the older book, or begin anew: harvest coverage reset {source} --yes"
+            tell(Finding("queue", "fail", text, fix))
         faults, whole = await _looked_through(queue, seconds)
         for fault in faults:
             tell(Finding("queue", "fail", fault, "restore it from a backup; harvest queue check tells all that is wrong"))
@@ -119,9 +123,9 @@ async def _letters(core: CoreSettings, tell: Tell) -> None:
         tell(Finding("letters", "ok", "none yet"))
         return
     async with open_letters(core.letters_url) as letters:
-        async for _ in letters.scan(""):
-            break
-    tell(Finding("letters", "ok", "the store can be read"))
+        counts = await letters.counts()
+    total = sum(sum(reasons.values()) for reasons in counts.values())
+    tell(Finding("letters", "ok", f"the store can be read; {amount_of(total, 'letter')} in it"))
 
 
 def _disks(core: CoreSettings) -> Iterator[Finding]:
@@ -156,4 +160,4 @@ def _folders(core: CoreSettings) -> Iterator[Path]:
 
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest above it that there is: what would be made is made there. A file in the way is found too."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return next(path for path in (folder, *folder.parents) if path.exists())
