@@ -15,6 +15,7 @@ from harvester.letters import open_letters
 from harvester.protocols import Letter, Message, letter_id
 from harvester.queues import open_queue
 from tests.integration.test_cli_bars import on_a_terminal
+from tests.services import ElasticsearchServer
 from tests.site import HOUR, NOON, Done, Site, World, stamp, world
 from tests.useractions import FOUND, useraction_event
 
@@ -284,3 +285,20 @@ def test_it_works_beside_the_daemon(tmp_path: Path, vendor: World) -> None:
     with site.process("run") as daemon:
         daemon.until(lambda: site.harvest("trace", str(number)).code == 0)
         assert daemon.stop() == 0
+
+
+def test_each_sink_is_asked_for_itself(tmp_path: Path, vendor: World, elasticsearch: ElasticsearchServer) -> None:
+    site = Site(tmp_path, vendor.url, HARVESTER_SINKS="duckdb,elasticsearch", HARVESTER_ELASTICSEARCH_URL=elasticsearch.url)
+    site.harvest("setup", "load_index_templates")
+    publish(site, useraction_event(1))
+    site.consume()
+    assert words(site.harvest("trace", "1", "--json")) == ["newest", "waiting"]
+    assert site.harvest("consume", "elasticsearch", "--until-empty").code == 0
+    done = site.harvest("trace", "1", "--json")
+    assert (done.code, words(done)) == (0, ["newest", "newest"])
+    (held,) = done.json["things"][0]["sinks"]["elasticsearch"]["held"]
+    assert (held["subject"], held["place"]) == ("1", "index useractions-2017.10.06")
+    elasticsearch.call("DELETE", "/useractions-2017.10.06")
+    done = site.harvest("trace", "1", "--json")
+    assert (done.code, words(done)) == (5, ["newest", "missing"])
+    assert "harvest queue seek elasticsearch --to 1" in done.json["verdict"]

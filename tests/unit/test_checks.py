@@ -11,8 +11,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester.commands.checks import Check, Finding, Tell, run, split
-from harvester.commands.checks.elasticsearch import differences
+from harvester.commands.checks.elasticsearch import differences, look
 from harvester.commands.checks.network import expiry, reach
 from harvester.errors import PermanentError
 from harvester.origin import Basic, HttpSettings
@@ -159,3 +160,25 @@ def test_a_mapping_differs_by_what_is_missing_or_of_another_type_and_not_by_what
     found = {"a": {"type": "text", "fields": {}}, "b": {"properties": {"c": {"type": "long"}}}}
     assert list(differences(wanted, found)) == ["a is text, not keyword", "b.d is missing"]
     assert list(differences(wanted, {"b": {"type": "long"}})) == ["a is missing", "b is long, not object"]
+
+
+async def elastic(status: int, body: object = None) -> list[Finding]:
+    answer = web.json_response(body or {}, status=status, headers={"X-Elastic-Product": "Elasticsearch"})
+    async with serving(answer) as server:
+        settings = ElasticsearchSettings(url=str(server.url))
+        (found,) = await run([Check("elasticsearch", lambda tell: look(settings, "elasticsearch", tell, 20))], 20)
+    return [finding for finding in found if finding.name.endswith(("login", "version"))]
+
+
+async def test_an_elasticsearch_that_refuses_the_login_and_one_that_tells_it_little_are_told_apart() -> None:
+    (refused,) = await elastic(401)
+    assert (refused.state, "HARVESTER_ELASTICSEARCH_API_KEY" in refused.fix) == ("fail", True)
+    (curt,) = await elastic(403)
+    assert (curt.state, curt.text) == ("ok", "accepted; it may not ask for the version")
+    (stranger,) = await elastic(405)
+    assert (stranger.state, stranger.fix) == ("fail", "check HARVESTER_ELASTICSEARCH_URL")
+
+
+async def test_an_elasticsearch_of_an_age_that_was_never_tried_is_warned_of() -> None:
+    login, version = await elastic(200, {"version": {"number": "7.17.1-SNAPSHOT"}})
+    assert (login.state, version.state, version.fix) == ("ok", "warn", "upgrade it to 8.19 or newer")
