@@ -14,6 +14,7 @@ from harvester import logs
 from harvester.cli import REDACTOR
 from harvester.commands import config, parts
 from harvester.commands.checks import Check, Finding, Tell, run
+from harvester.commands.checks.collector import collector_check
 from harvester.commands.checks.listener import listener_check
 from harvester.commands.checks.sinks import sink_check
 from harvester.commands.checks.sources import source_check
@@ -22,6 +23,7 @@ from harvester.commands.options import json_option
 from harvester.commands.words import amount_of, plain
 from harvester.faults import Fault
 from harvester.loading import Loaded
+from harvester.remotelogs import LogsSettings
 from harvester.service import run_once
 from harvester.settings import CoreSettings, inspect
 
@@ -54,10 +56,12 @@ def _inspected() -> Loaded:
     context = click.get_current_context()
     overrides = context.find_root().obj or {}
     core = inspect(CoreSettings, overrides=overrides).sound(CoreSettings)
-    used: list[type[BaseModel]] = [CoreSettings, EpisodeSettings]
+    used: list[type[BaseModel]] = [CoreSettings, LogsSettings, EpisodeSettings]
     used += [*map(parts.source_settings, core.sources), *parts.sink_settings(core.sinks)]
     loaded = inspect(*dict.fromkeys(used), overrides=overrides)
     context.meta[REDACTOR] = loaded.redactor
+    for warning in loaded.warnings:
+        click.echo(warning, err=True)
     logs.setup("warn", redact=loaded.secrets)
     return loaded
 
@@ -91,6 +95,7 @@ def _checks(loaded: Loaded, seconds: float) -> Iterator[Check]:
         holds = {CoreSettings, *parts.sink_settings([name])} <= loaded.models.keys()
         yield sink_check(name, loaded, seconds) if holds else _unlooked(f"sink {name}")
     yield _unlooked("listener") if "HARVESTER_LISTEN" in loaded.at_fault else listener_check(core, seconds)
+    yield collector_check(loaded.get(LogsSettings), seconds) if LogsSettings in loaded.models else _unlooked("logs")
 
 
 def _unlooked(name: str) -> Check:

@@ -110,6 +110,14 @@ def test_wrong_settings_are_told_and_everything_else_is_looked_at_all_the_same(t
     assert findings(done)["queue"]["state"] == "ok"
 
 
+def test_a_collector_of_logs_that_cannot_be_reached_is_told_without_its_token(tmp_path: Path, today: World) -> None:
+    logs = {"HARVESTER_LOGS_URL": "https://nosuch.invalid/bulk/{token}/", "LOGGLY_TOKEN": CANARY}
+    done = doctor(Site(tmp_path, today.url), **logs)
+    assert (done.code, trouble(done)) == (5, {"logs: name"})
+    assert findings(done)["logs: name"]["fix"] == "check HARVESTER_LOGS_URL"
+    assert CANARY not in done.out + done.err
+
+
 def test_an_empty_folder_lacks_the_settings_of_the_source(tmp_path: Path) -> None:
     done = doctor(Site(tmp_path))
     assert (done.code, made(tmp_path)) == (3, [])
