@@ -5,13 +5,14 @@ broken record is a durable letter. So a crash anywhere repeats events and never 
 """
 
 import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from harvester import __version__, crash
-from harvester.coverage import Coverage, Interval, SpanPolicy, covered, due_to_settle, live_window, plan
+from harvester.coverage import Coverage, Interval, Intervals, SpanPolicy, covered, due_to_settle, live_window, plan
 from harvester.errors import CoverageResetError, InvalidEventError, PayloadTooLargeError, TransientError
 from harvester.event import Event, encode_event
 from harvester.limits import Bound
@@ -54,6 +55,7 @@ class Harvest:
         retry: Retry = ONE_SHOT,
         metrics: StreamMetrics | None = None,
         on_window: Callable[[Interval], None] | None = None,
+        on_wait: Callable[[Wait], None] = lambda _: None,
     ) -> None:
         self._source = source
         self._stream = stream
@@ -65,13 +67,16 @@ class Harvest:
         self.metrics = metrics or StreamMetrics(source.name, stream.name)
         self._owner = f"{source.name}/{stream.name}"
         self._recent: dict[str, tuple[str, datetime]] = {}
+        self._known = Intervals()
+        """Time of which `_recent` holds all that was published: what is new in it came late, or grew."""
         self._generation = book.generation
-        self.on_window = on_window
+        self.on_window, self._on_wait = on_window, on_wait
         self.totals = {"read": 0, "published": 0, "filtered": 0, "dead_lettered": 0}
         """What this process has done so far, in events."""
 
     async def poll(self, first_start: datetime, *, whole: bool = False) -> None:
         """One live poll to the vendor's now, and whatever has come to rest since it was read. Begins at `first_start`."""
+        await self._book.flush()  # while the store is away the vendor is not asked (F13)
         now, name, timing = self._source.now(), self._stream.name, self._stream.timing
         if not self._book.begun(name):
             await self._book.begin(name, min(first_start, now))
@@ -118,6 +123,7 @@ class Harvest:
         if self._generation != self._book.generation:
             self._generation = self._book.generation
             self._recent.clear()
+            self._known = Intervals()
         return self._book.coverage(self._stream.name)
 
     async def _cover(self, fact: Coverage) -> None:
@@ -145,6 +151,7 @@ class Harvest:
         async with outbox, _pages(self._stream, window, notes or b"") as pages:
             async for page in pages:
                 fresh = self._sift(page.events)
+                self._count_late(fresh, window)
                 await outbox.take(fresh, page.broken, len(page.events) - len(fresh))
                 live = page.notes if notes is not None else None
                 if page.covered is None:
@@ -155,6 +162,8 @@ class Harvest:
         crash.point("harvest.after_publish")
         if record:
             await self._cover(fact)
+        if again:
+            self._known |= [window]
         if self.on_window:
             self.on_window(window)
         self._report()
@@ -186,11 +195,16 @@ class Harvest:
         unsettled = coverage.read - coverage.settled
         edge = min([coverage.live_edge - self._stream.timing.overlap, *(i.start for i in unsettled[:1])])
         self._recent = {s: seen for s, seen in self._recent.items() if seen[1] >= edge}
+        self._known &= [(edge, coverage.live_edge)]
 
     def _sift(self, events: Sequence[Event]) -> Sequence[Event]:
         """The events without those that this process published before, unchanged."""
         recent = self._recent
         return [e for e in events if (seen := recent.get(e.subject)) is None or seen[0] != e.id] if recent else events
+
+    def _count_late(self, fresh: Sequence[Event], window: Interval) -> None:
+        if before := self._known & [window]:
+            self.metrics.late(sum(before.holding(event.time) is not None for event in fresh))
 
     def _remember(self, events: Iterable[Event]) -> None:
         """Events that are durable in the queue and will be read again."""
@@ -199,6 +213,7 @@ class Harvest:
             recent[event.subject] = (event.id, event.time)
         while len(recent) > self._limits.remembered:
             del recent[next(iter(recent))]
+            self._known = Intervals()
 
     async def _send(self, batch: Batch) -> None:
         """One batch: letters first, then the events with the counts of both, in one durable act."""
@@ -217,11 +232,12 @@ class Harvest:
             await self._publish(messages, {**counts, "published": len(messages)})
 
     async def _publish(self, messages: Sequence[Message], counts: Mapping[str, int]) -> None:
+        began = time.monotonic()
         await self._patiently(lambda: self._queue.publish(messages, counts, self._owner))
+        self.metrics.published(counts["published"], time.monotonic() - began)
+        self.metrics.read(counts["read"])
         for name, amount in counts.items():
             self.totals[name] += amount
-        self.metrics.read(counts["read"])
-        self.metrics.published(counts["published"])
         self.metrics.filtered(counts.get("filtered", 0))
         self.metrics.dead_lettered(counts.get("dead_lettered", 0))
 
@@ -240,9 +256,10 @@ class Harvest:
                 raise OutageError(str(error), retry_after=error.retry_after) from error
 
         def waits(wait: Wait) -> None:
+            log = get_logger("harvest").bind(source=self._source.name, stream=self._stream.name)
             log.warning("tried again", error=wait.text, seconds=round(wait.seconds, 1), attempt=wait.attempt)
+            self._on_wait(wait)
 
-        log = get_logger("harvest").bind(source=self._source.name, stream=self._stream.name)
         await retrying(once, self._retry, on_wait=waits)
 
     def _letter(self, broken: Broken) -> Letter:
@@ -261,8 +278,9 @@ class Harvest:
         )
 
     def _report(self) -> None:
-        coverage = self._book.coverage(self._stream.name)
-        self.metrics.progress(coverage.watermark, coverage.live_edge, self._source.now(), len(coverage.gaps()))
+        coverage, now = self._book.coverage(self._stream.name), self._source.now()
+        left = (Intervals([(coverage.start or now, now)]) - coverage.read).total.total_seconds()
+        self.metrics.progress(coverage.watermark, coverage.live_edge, now, len(coverage.gaps()), left)
 
 
 def _noted(fact: Coverage, notes: bytes | None) -> Coverage:

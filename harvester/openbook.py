@@ -37,6 +37,7 @@ class OpenBook:
         self._new: dict[str, Coverage] = {}
         self._writing: dict[str, Coverage] = {}
         self._written_at = -self._pace
+        self._renewed_at = float("-inf")
         self._lock = asyncio.Lock()
         self.generation = 0
         """Grows when an operator reset the book: what a stream remembers of it is void."""
@@ -59,10 +60,27 @@ class OpenBook:
             )
         self._stored = book
 
+    async def renew(self) -> None:
+        """See what others have stored since. After a reset what was added here and not stored is void: `generation` grows."""
+        asked = self._clock()
+        async with self._lock:
+            if self._renewed_at >= asked:
+                return  # of five thousand streams that begin at once a few ask
+            began, before = self._clock(), self._stored.epoch
+            await self.load()
+            self._renewed_at = began
+            if before and self._stored.epoch != before:
+                self.generation += 1
+                self._new = {}
+
     def coverage(self, stream: str) -> Coverage:
         """What is known of a stream, stored or not yet."""
         nothing = Coverage()
         return self._stored.streams.get(stream, nothing) | self._writing.get(stream, nothing) | self._new.get(stream, nothing)
+
+    def coverages(self) -> Mapping[str, Coverage]:
+        """Stream → what is known of it."""
+        return {name: self.coverage(name) for name in {**self._stored.streams, **self._writing, **self._new}}
 
     def begun(self, stream: str) -> bool:
         """Whether it is stored where a stream begins."""

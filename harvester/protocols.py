@@ -124,6 +124,16 @@ class Group(NamedTuple):
     """Where it stood when its counts began."""
 
 
+class Size(NamedTuple):
+    """What a queue keeps. None: this queue cannot tell."""
+
+    messages: int | None
+    bytes: int | None
+    """What they take, with everything that belongs to them."""
+    oldest: datetime | None
+    """When the oldest message came that some group has not committed, to a minute; None also when there is none."""
+
+
 class Subscription(Protocol):
     """One group's membership. Several batches may be received before the first is committed."""
 
@@ -195,6 +205,10 @@ class Queue(Outlet, Protocol):
 
     async def forget(self, group: str) -> None:
         """Drop the group: messages are no longer kept for it. RefusedError while it is read."""
+        ...
+
+    async def size(self) -> Size:
+        """What the queue keeps now."""
         ...
 
     async def check(self) -> Sequence[str]:

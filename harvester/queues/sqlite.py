@@ -20,11 +20,11 @@ from typing import Annotated
 import msgspec
 
 from harvester import queuecheck, queuefile
-from harvester.coverage import Mark
+from harvester.coverage import EPOCH, Mark
 from harvester.crash import point
 from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError
 from harvester.lock import Lock, holder, me
-from harvester.protocols import NO_COUNTS, Delivery, Group, Message, Queue
+from harvester.protocols import NO_COUNTS, Delivery, Group, Message, Queue, Size
 from harvester.queuefile import QUEUE
 from harvester.queueroom import Room, millis
 from harvester.sqlite import Database, FullError, meta, open_database
@@ -158,6 +158,9 @@ class SqliteQueue:
         async with self._alone(group):
             await self._writer.run(lambda c: self._room.drain(c, lambda: queuefile.drop(c, group)))
 
+    async def size(self) -> Size:
+        return await self._reader.run(_size)
+
     async def check(self) -> Sequence[str]:
         return await self.check_watched(queuecheck.unwatched)
 
@@ -241,6 +244,16 @@ class SqliteSubscription:
     def end(self) -> None:
         """Called when the membership is given back."""
         self._ended = True
+
+
+def _size(connection: sqlite3.Connection) -> Size:
+    first, end = queuefile.oldest(connection), queuefile.end(connection)
+    # Without a group nothing was committed.
+    waiting = min([group.position for group in queuefile.groups(connection)], default=first)
+    newest_before = "SELECT at FROM ages WHERE first <= ? ORDER BY first DESC LIMIT 1"
+    (at,) = (waiting < end and connection.execute(newest_before, (waiting,)).fetchone()) or (None,)
+    since = None if at is None else EPOCH + timedelta(milliseconds=at)
+    return Size(messages=end - first, bytes=queuefile.used(connection), oldest=since)
 
 
 def _run_of(deliveries: Sequence[Delivery]) -> tuple[int, int]:

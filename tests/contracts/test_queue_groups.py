@@ -1,5 +1,6 @@
 """What every queue does with consumer groups. Drivers stand in `queues.py`."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,25 @@ async def test_lag_is_what_a_group_has_not_committed(url: str) -> None:
             assert await left(queue, "g") == 1
         (group,) = await queue.groups()
         assert group.lag == 1
+
+
+async def test_size_is_what_is_kept_and_since_when_something_waits(url: str) -> None:
+    async with open_queue(url) as queue:
+        empty = await queue.size()
+        assert (empty.messages or 0, empty.oldest) == (0, None)
+        began = datetime.now(UTC)
+        await queue.publish(messages("a", "b", "c"))
+        found = await queue.size()
+        assert found.messages in (3, None)
+        assert found.bytes is None or found.bytes > 0
+        assert found.oldest is None or abs(found.oldest - began) < timedelta(minutes=2)
+        async with queue.subscribe("g") as subscription:
+            deliveries = await drain(subscription, 3)
+            await subscription.commit(deliveries[:2])
+            assert (await queue.size()).oldest == found.oldest
+            await subscription.commit(deliveries[2:])
+        done = await queue.size()
+        assert (done.oldest, done.messages) == (None, found.messages)
 
 
 async def test_e21_a_second_member_is_refused_with_the_name_of_the_first(driver: Driver, url: str) -> None:

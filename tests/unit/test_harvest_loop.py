@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from harvester import measures
 from harvester.coverage import Coverage, Interval, Intervals, Timing
 from harvester.errors import PermanentError, RefusedError, TransientError
 from harvester.openbook import OpenBook
@@ -295,3 +297,80 @@ async def test_nothing_behind_the_horizon_is_ever_claimed(stores: Stores, clock:
     harvest = await opened(stores, vendor)
     await harvest.read([Interval(NOON - 9 * HOUR, NOON - 2 * HOUR)])
     assert (await stored(stores)).settled == Intervals([(NOON - 5 * HOUR, NOON - 2 * HOUR)])
+
+
+async def test_f13_what_could_not_be_stored_is_stored_before_the_vendor_is_asked_again(stores: Stores, clock: Clock) -> None:
+    vendor = Vendor(clock)
+    vendor.fill(NOON - 3 * HOUR, 12, 15 * MINUTE)
+    begun, *away = [None, *[TransientError("the store is away")] * 5]
+    store = tapped(stores.coverages, tap_on({"add": fails(begun, *away)}))
+    harvest = await opened(stores._replace(coverages=store), vendor)
+    with pytest.raises(TransientError):
+        await harvest.poll(NOON - 3 * HOUR)
+    assert len(vendor.windows) == 1
+    for _ in away[1:]:
+        with pytest.raises(TransientError):
+            await harvest.poll(NOON - 3 * HOUR)
+    assert len(vendor.windows) == 1
+    await harvest.poll(NOON - 3 * HOUR)
+    assert (await stored(stores)).read == Intervals([(NOON - 3 * HOUR, NOON)])
+    assert dict(await published(stores.queue)) == vendor.truth()
+
+
+async def test_f06_a_host_clock_that_jumps_back_stops_the_book_and_loses_nothing(tmp_path: Path, clock: Clock) -> None:
+    host = Clock(NOON)
+    async with open_stores(tmp_path, host) as stores:
+        vendor = Vendor(clock)
+        vendor.fill(NOON - 3 * HOUR, 12, 15 * MINUTE)
+        harvest = await opened(stores, vendor)
+        await harvest.poll(NOON - 3 * HOUR)
+        before = await stored(stores)
+        host.advance(-2 * HOUR)
+        clock.advance(10 * MINUTE)
+        vendor.put("late", NOON + MINUTE)
+        for _ in range(3):
+            with pytest.raises(RefusedError, match="correct this host's clock"):
+                await harvest.poll(NOON)
+        host.advance(2 * HOUR + 10 * MINUTE)
+        assert await stored(stores) == before
+        await harvest.poll(NOON)
+        assert (await stored(stores)).read == Intervals([(NOON - 3 * HOUR, NOON + 10 * MINUTE)])
+        assert dict(await published(stores.queue)) == vendor.truth()
+        host.advance(2 * HOUR)
+        clock.advance(MINUTE)
+        await harvest.poll(NOON)
+        assert (await stored(stores)).live_edge == NOON + 11 * MINUTE
+        await conserve(stores.queue)
+
+
+async def test_what_a_second_reading_finds_in_time_that_was_read_is_counted_as_late(stores: Stores, clock: Clock) -> None:
+    vendor = Vendor(clock)
+    vendor.fill(NOON - HOUR, 4, 10 * MINUTE)
+    harvest = await opened(stores, vendor)
+    late = partial(measures.REGISTRY.get_sample_value, "harvester_events_late_total", {"source": SOURCE, "stream": STREAM})
+    before = late() or 0
+    await harvest.poll(NOON - HOUR)
+    clock.advance(MINUTE)
+    vendor.put("new", NOON + MINUTE / 2)
+    await harvest.poll(NOON)
+    assert late() == before
+    vendor.put("came late", NOON - 2 * MINUTE)
+    vendor.put("new", NOON + MINUTE / 2, 1)
+    clock.advance(MINUTE / 2)
+    await harvest.poll(NOON)
+    assert late() == before + 2
+    again = await opened(stores, vendor)  # another process knows nothing of what is late
+    clock.advance(12 * HOUR)
+    await again.poll(NOON)
+    assert late() == before + 2
+    assert await newest(stores.queue) == vendor.truth()
+
+
+async def test_what_is_left_to_catch_up_is_all_that_is_not_read_since_the_start(stores: Stores, clock: Clock) -> None:
+    vendor = Vendor(clock)
+    await stores.coverages.reset(SOURCE, STREAM, Coverage(start=NOON - 10 * HOUR, read=Intervals([(NOON - 2 * HOUR, NOON)])))
+    await (await opened(stores, vendor)).poll(NOON)
+    found = measures.REGISTRY.get_sample_value
+    labels = {"source": SOURCE, "stream": STREAM}
+    assert found("harvester_catchup_remaining_seconds", labels) == 8 * 3600
+    assert found("harvester_source_lag_seconds", labels) == 0

@@ -241,3 +241,56 @@ async def test_a_flush_without_anything_new_writes_nothing(stores: Stores) -> No
     book = await open_book(stores.coverages)
     await book.flush()
     assert await stores.coverages.load(SOURCE) == Book()
+
+
+class Ticking:
+    """A clock that no two looks find at the same time."""
+
+    def __init__(self) -> None:
+        self.looks = 0.0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return self.looks
+
+
+async def ticking_book(store: CoverageStore, *, pace: float = 0) -> OpenBook:
+    book = OpenBook(store, SOURCE, QUEUE, pace=timedelta(seconds=pace), clock=Ticking())
+    await book.load()
+    return book
+
+
+async def test_renewing_shows_what_others_have_added_and_keeps_what_is_not_stored_yet(stores: Stores) -> None:
+    one, other = await ticking_book(stores.coverages), await ticking_book(stores.coverages, pace=1e9)
+    await one.begin(STREAM, NOON - 9 * HOUR)
+    await other.renew()
+    await other.add(STREAM, hour(2))
+    await one.add(STREAM, hour(1))
+    await other.renew()
+    assert other.coverage(STREAM).read == hour(2).read | hour(1).read
+    assert other.generation == 0
+    await other.flush()
+    assert await read(stores.coverages) == hour(2).read | hour(1).read
+
+
+async def test_f11_renewing_after_a_reset_voids_what_was_read_under_the_old_book(stores: Stores) -> None:
+    book = await ticking_book(stores.coverages, pace=1e9)
+    await book.begin(STREAM, NOON - 9 * HOUR)
+    await book.add(STREAM, hour(9))
+    await stores.coverages.reset(SOURCE, STREAM, Coverage(start=NOON - 4 * HOUR))
+    await book.renew()
+    assert (book.generation, book.coverage(STREAM)) == (1, Coverage(start=NOON - 4 * HOUR))
+    await book.flush()
+    assert (await stored(stores)) == Coverage(start=NOON - 4 * HOUR)
+
+
+async def test_of_many_streams_that_begin_at_once_few_load_the_book(stores: Stores) -> None:
+    loads = 0
+
+    async def count() -> None:
+        nonlocal loads
+        loads += 1
+
+    book = await ticking_book(tapped(stores.coverages, tap_on({"load": count})))
+    await asyncio.gather(*[book.renew() for _ in range(500)])
+    assert loads <= 3
