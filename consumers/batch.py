@@ -68,6 +68,7 @@ class Processing:
         breaker: Breaker | None = None,
         metrics: SinkMetrics | None = None,
         first_pause: float = 1.0,
+        on_wait: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self._sink = sink
         self._letters = letters
@@ -77,6 +78,8 @@ class Processing:
         self._breaker = breaker or Breaker()
         self.metrics = metrics or SinkMetrics(sink.name)
         self._first_pause = first_pause
+        self.on_wait = on_wait
+        """Told of what is waited out, and of the breaker."""
         self._log = get_logger("consume").bind(sink=sink.name)
 
     async def pause(self, seconds: float) -> None:
@@ -232,6 +235,7 @@ class Processing:
         return refused
 
     async def _back_off(self, pause: float, error: Exception) -> float:
+        self.on_wait(error)
         await self.pause(_told(error) or pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
         if self._stop.is_set():
             raise StoppedError(str(error)) from error

@@ -25,7 +25,7 @@ ERROR_TYPES = (
     ),
     "other",
 )
-SOURCE_STATES = ("starting", "running", "waiting", "stopped")
+STATES = ("paused", "running", "starting", "waiting", "degraded", "stopped")
 CACHE_RESULTS = ("hit", "miss", "negative", "error")
 LETTER_REASONS = ("pending", "mapping", "schema", "undecodable", "refused", "payload_too_large", "exception", "other")
 OUTCOMES = ("2xx", "3xx", "4xx", "5xx", "timeout", "error")
@@ -88,7 +88,10 @@ success = _gauge("last_success_timestamp_seconds", "When a window was last read 
 catchup = _gauge("catchup_remaining_seconds", "Time between start and now that is not read yet.", *_STREAM)
 gaps = _gauge("gaps", "Gaps: unread times between the start and the live edge.", *_STREAM)
 skew = _gauge("source_clock_skew_seconds", "The vendor's clock minus ours.", "source")
-source_state = _gauge("source_state", "1 for the state that the source is in.", "source", "state")
+source_state = _gauge("source_state", "1 for the worst state that the source or one of its streams is in.", "source", "state")
+sink_state = _gauge("sink_state", "1 for the state that the sink is in.", "sink", "state")
+sink_success = _gauge("sink_last_success_timestamp_seconds", "When a batch was last written, by our clock.", "sink")
+lease_owner = _gauge("lease_owner", "1 while this process is the one that harvests the stream.", "source", "stream")
 ratelimit_wait = _counter("ratelimit_wait_seconds_total", "Seconds waited because the vendor asked for it.", "source")
 retry_wait = _counter("retry_wait_seconds_total", "Seconds waited before another try, by reason.", "source", "reason")
 requests = _histogram("http_request_duration_seconds", "Requests to a source.", "source", "endpoint", "code_class")
@@ -100,14 +103,23 @@ latency = _histogram(
 batch_events = _histogram("batch_events", "Events in one batch of a sink.", "sink", buckets=EVENTS)
 batch_bytes = _histogram("batch_bytes", "Bytes in one batch of a sink.", "sink", buckets=BYTES)
 queue_depth = _gauge("queue_depth", "Messages that the queue keeps.", "queue")
+queue_bytes = _gauge("queue_bytes", "Bytes that they take.", "queue")
+queue_oldest = _gauge(
+    "queue_oldest_age_seconds",
+    "Age of the oldest message that some group has not committed, to a minute; 0: there is none.",
+    "queue",
+)
 consumer_lag = _gauge("consumer_lag", "Messages that the sink's group has not committed.", "sink")
-letters = _gauge("dlq_events", "Dead letters of the sink that wait for another try, or for a person.", "sink", "reason")
+letters = _gauge(
+    "dlq_events", "Dead letters of a sink, or of a source, that wait for another try or for a person.", "sink", "reason"
+)
 buffer_events = _gauge("buffer_events", "Events in flight to the sink.", "sink")
 buffer_bytes = _gauge("buffer_bytes", "Bytes in flight to the sink.", "sink")
 circuit = _gauge("circuit_state", "1 for the state that the sink's breaker is in.", "sink", "state")
 cache = _counter("cache_requests_total", "Look-ups in the metadata cache; negative: known to have nothing.", "result")
-loop_lag = _gauge("loop_lag_seconds", "How late the event loop woke its watchdog last.")
+loop_lag = _gauge("loop_lag_seconds", "How late the event loop is now; grows while it stands still.")
 build = _gauge("build_info", "Always 1; the labels say what is running.", "version", "python")
+config = _gauge("config_info", "Always 1; the digest changes with any setting but passwords and keys.", "hash")
 
 build.labels(__version__, python_version()).set(1)
 ProcessCollector(registry=REGISTRY)

@@ -1,24 +1,16 @@
 """Metrics: what the loops counted, for Prometheus. One call a batch; every label set exists from the start.
 
-What there is to measure stands in `measures`; here it is counted, and served.
+What there is to measure stands in `measures`; here it is counted. `endpoints` serves it.
 """
 
-import errno
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from prometheus_client import Histogram, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client import Gauge, Histogram, generate_latest
 
 from harvester import measures
-from harvester.errors import ConfigError
 
-if TYPE_CHECKING:
-    from aiohttp.web import Request, Response, RouteDef
-
-LOOPBACK = "127.0.0.1"
 _errors = {(s, e): measures.errors.labels(s, e) for s in measures.STAGES for e in measures.ERROR_TYPES}
 _lookups = {result: measures.cache.labels(result) for result in measures.CACHE_RESULTS}
 
@@ -98,13 +90,8 @@ class SourceMetrics:
 
     def __init__(self, source: str) -> None:
         self._skew = measures.skew.labels(source)
-        self._states = {state: measures.source_state.labels(source, state) for state in measures.SOURCE_STATES}
-        self.state("starting")
-
-    def state(self, now: Literal["starting", "running", "waiting", "stopped"]) -> None:
-        """The state it is in from now on."""
-        for state, child in self._states.items():
-            child.set(state == now)
+        for state in measures.STATES:
+            measures.source_state.labels(source, state)
 
     def skew(self, seconds: float) -> None:
         """The vendor's clock minus ours."""
@@ -122,7 +109,9 @@ class SinkMetrics:
         self._dead_lettered = measures.dead_lettered.labels("", "", sink)
         self._pending = measures.pending.labels(sink)
         self._repaired = measures.repaired.labels(sink)
-        self._letters = {reason: measures.letters.labels(sink, reason) for reason in measures.LETTER_REASONS}
+        self._sink = sink
+        for reason in measures.LETTER_REASONS:
+            measures.letters.labels(sink, reason)
         self._time = measures.batch_time.labels(sink)
         self._events = measures.batch_events.labels(sink)
         self._bytes = measures.batch_bytes.labels(sink)
@@ -130,6 +119,7 @@ class SinkMetrics:
         self._lag = measures.consumer_lag.labels(sink)
         self._buffer_events = measures.buffer_events.labels(sink)
         self._buffer_bytes = measures.buffer_bytes.labels(sink)
+        self._success = measures.sink_success.labels(sink)
         self._closed = measures.circuit.labels(sink, "closed")
         self._open = measures.circuit.labels(sink, "open")
         self.breaker(open=False)
@@ -157,12 +147,11 @@ class SinkMetrics:
 
     def letters(self, held: Mapping[str, int]) -> None:
         """How many dead letters the sink has, by reason; those of a reason that is not listed count as other."""
-        other = sum(amount for reason, amount in held.items() if reason not in self._letters)
-        for reason, child in self._letters.items():
-            child.set(held.get(reason, 0) + (other if reason == "other" else 0))
+        letters(self._sink, held)
 
     def batch(self, events: int, bytes: int, seconds: float) -> None:  # noqa: A002
-        """A batch that is committed: its size, and the time since it was received."""
+        """A batch that is written: its size, and the time since it was received."""
+        self._success.set_to_current_time()
         self._events.observe(events)
         self._bytes.observe(bytes)
         self._time.observe(seconds)
@@ -185,10 +174,24 @@ class SinkMetrics:
         self._closed.set(not open)
 
 
+def source_state(source: str, now: str) -> None:
+    """The state it is in from now on: the worst of its streams."""
+    _one_of(measures.source_state, source, now)
+
+
+def sink_state(sink: str, now: str) -> None:
+    _one_of(measures.sink_state, sink, now)
+
+
+def _one_of(gauge: Gauge, name: str, now: str) -> None:
+    for state in measures.STATES:
+        gauge.labels(name, state).set(state == now)
+
+
 def error(stage: str, error: BaseException | str) -> None:
-    """Count an error (or the name of its class) in one of `measures.STAGES`."""
-    kind = error if isinstance(error, str) else type(error).__name__
-    _errors[stage, kind if kind in measures.ERROR_TYPES else "other"].inc()
+    """Count an error (or the name of its class) in one of `measures.STAGES`; one that has no name of ours by its parent's."""
+    names = [error] if isinstance(error, str) else [kind.__name__ for kind in type(error).__mro__]
+    _errors[stage, next((name for name in names if name in measures.ERROR_TYPES), "other")].inc()
 
 
 def cache(result: Literal["hit", "miss", "negative", "error"], lookups: int = 1) -> None:
@@ -196,9 +199,40 @@ def cache(result: Literal["hit", "miss", "negative", "error"], lookups: int = 1)
     _lookups[result].inc(lookups)
 
 
-def queue_depth(queue: str, messages: int) -> None:
-    """`queue` is the kind of queue: sqlite, kafka, sqs."""
-    measures.queue_depth.labels(queue).set(messages)
+def queue(kind: str, messages: int | None, size: int | None, oldest_age: float | None) -> None:
+    """What a queue of this kind (sqlite, kafka, sqs) keeps: messages, bytes, and the age in seconds of the oldest that some group
+    has not committed; None: it cannot tell.
+    """
+    for gauge, amount in (
+        (measures.queue_depth, messages),
+        (measures.queue_bytes, size),
+        (measures.queue_oldest, oldest_age),
+    ):
+        if amount is not None:
+            gauge.labels(kind).set(amount)
+
+
+def letters(group: str, held: Mapping[str, int]) -> None:
+    """How many dead letters a sink or a source has, by reason; those of a reason that is not listed count as other."""
+    other = sum(amount for reason, amount in held.items() if reason not in measures.LETTER_REASONS)
+    for reason in measures.LETTER_REASONS:
+        measures.letters.labels(group, reason).set(held.get(reason, 0) + (other if reason == "other" else 0))
+
+
+def lag(sink: str, messages: int) -> None:
+    """Of a group that may be read by another process."""
+    measures.consumer_lag.labels(sink).set(messages)
+
+
+def lease(source: str, stream: str, *, held: bool) -> None:
+    """Whether this process harvests the stream."""
+    measures.lease_owner.labels(source, stream).set(held)
+
+
+def config(digest: str) -> None:
+    """The digest of all settings but the secrets."""
+    measures.config.clear()
+    measures.config.labels(digest).set(1)
 
 
 def loop_lag(seconds: float) -> None:
@@ -208,64 +242,3 @@ def loop_lag(seconds: float) -> None:
 def exposition() -> bytes:
     """All metrics in Prometheus' text form."""
     return generate_latest(measures.REGISTRY)
-
-
-@asynccontextmanager
-async def serve(listen: str, routes: Iterable["RouteDef"] = ()) -> AsyncIterator[str]:
-    """Serve /metrics, /livez and `routes` on `listen` (HOST:PORT, or a port on loopback) while the block runs.
-
-    Yields the address as host:port, "" when `listen` is empty and nothing is served. Raises ConfigError when the
-    address cannot be had.
-    """
-    if not listen:
-        yield ""
-        return
-    from aiohttp import web  # noqa: PLC0415 - one-shot commands count without serving
-
-    host, port = _address(listen)
-    app = web.Application()
-    app.add_routes([web.get("/metrics", _metrics), web.get("/livez", _livez), *routes])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise ConfigError(_unavailable(listen, host, port, error)) from error
-        bound = runner.addresses[0]
-        yield f"{host}:{bound[1]}"
-    finally:
-        await runner.cleanup()
-
-
-def _address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    if not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"HARVESTER_LISTEN: {listen!r} is no address; write HOST:PORT, like 127.0.0.1:9464")
-    return host.strip("[]") or LOOPBACK, int(port)
-
-
-def _unavailable(listen: str, host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        why, ways = "another process listens there", f"`ss -ltnp sport = :{port}` names it; stop it, or choose another port"
-    elif error.errno == errno.EACCES:
-        why, ways = "this user may not listen there", "choose a port above 1023"
-    else:
-        why, ways = (
-            f"{host} is no address of this host ({error.strerror or error})",
-            f"write {LOOPBACK}:{port}, or 0.0.0.0:{port} for all",
-        )
-    return f"HARVESTER_LISTEN={listen}: metrics cannot be served: {why}; {ways} (HARVESTER_LISTEN= switches this off)"
-
-
-async def _metrics(_: "Request") -> "Response":
-    from aiohttp import web  # noqa: PLC0415 - as above
-
-    return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
-
-
-async def _livez(_: "Request") -> "Response":
-    """An answer means that the event loop turns; nothing outside is asked."""
-    from aiohttp import web  # noqa: PLC0415 - as above
-
-    return web.Response(text="ok\n")

@@ -11,6 +11,7 @@ from typing import Any
 from harvester.errors import ConfigError, HarvesterError, PermanentError, RefusedError, TransientError
 from harvester.logs import Logger, get_logger
 from harvester.retry import TOLD_CAP
+from harvester.states import Component
 
 _LONGEST_PAUSE = 60.0
 _PERMANENT_PAUSE = 300.0
@@ -85,14 +86,21 @@ def run_once(work: Coroutine[Any, Any, int]) -> int:
         raise ReaderGoneError("stdout: the reader has closed it") from error
 
 
-async def supervise(name: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+async def supervise(
+    name: str,
+    work: Callable[[], Awaitable[None]],
+    stop: asyncio.Event,
+    *,
+    component: Component | None = None,
+    may_end: bool = True,
+) -> None:
     """Run `work` until it returns or `stop` is set; whatever else ends it, it is started anew, alone, after a pause.
 
-    ConfigError and RefusedError, out of groups too, need a person: at the start they end the process, so that he sees them; once
-    the task has worked, it waits for him alone and the others go on.
+    ConfigError and RefusedError, out of groups too, need a person: at the start they end the process (with `may_end`), so that he
+    sees them; once the task has worked, it waits for him alone and the others go on. `component` is told how it goes.
     """
     log = get_logger("service").bind(task=name)
-    pause, worked, loop = 1.0, False, asyncio.get_running_loop()
+    pause, worked, loop = 1.0, not may_end, asyncio.get_running_loop()
     while not stop.is_set():
         began = loop.time()
         try:
@@ -104,7 +112,10 @@ async def supervise(name: str, work: Callable[[], Awaitable[None]], stop: asynci
                 raise fatal from error
             if loop.time() - began > _LONGEST_PAUSE:
                 pause = 1.0
-            await sleep_until(stop, _wait_after(error, pause, log))
+            cause = cause_of(error)
+            if component is not None:
+                component.failed(cause)
+            await sleep_until(stop, _wait_after(cause, pause, log))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 
@@ -114,9 +125,18 @@ def _for_a_person(error: Exception) -> Exception | None:
     return error if isinstance(error, ConfigError | RefusedError) else None
 
 
+def cause_of(error: Exception) -> Exception:
+    """What to say of an error: of a group's members the first that nobody foresaw, else the one that needs a person."""
+    if not isinstance(error, ExceptionGroup):
+        return error
+    leaves = [cause_of(one) for one in error.exceptions]
+    unforeseen = [one for one in leaves if not isinstance(one, HarvesterError)]
+    return next(iter([*unforeseen, *(one for one in leaves if not isinstance(one, TransientError)), *leaves]))
+
+
 def _wait_after(error: Exception, pause: float, log: Logger) -> float:
     """Say what happened, and how long to wait. A wait that was asked for is never cut short."""
-    if isinstance(error, PermanentError) or _for_a_person(error):
+    if isinstance(error, PermanentError | ConfigError | RefusedError):
         log.error("stopped: it cannot work until somebody acts; the others go on", error=str(error), retry=_PERMANENT_PAUSE)
         return _PERMANENT_PAUSE
     told = min(error.retry_after or 0.0, TOLD_CAP) if isinstance(error, TransientError) else 0.0
@@ -126,6 +146,21 @@ def _wait_after(error: Exception, pause: float, log: Logger) -> float:
     else:
         log.error("died and is started anew", error=str(error), seconds=round(wait, 1), exc_info=error)
     return wait
+
+
+async def unless(halt: asyncio.Event, work: Callable[[], Awaitable[None]], *, drain: float = 0.0) -> None:
+    """Do the work; once `halt` is set it has `drain` seconds to end by itself, then it is cancelled."""
+    task, halting = asyncio.ensure_future(work()), asyncio.ensure_future(halt.wait())
+    try:
+        await asyncio.wait([task, halting], return_when=asyncio.FIRST_COMPLETED)
+        if drain and not task.done():
+            await asyncio.wait([task], timeout=drain)
+    finally:
+        task.cancel()
+        halting.cancel()
+        await asyncio.gather(task, halting, return_exceptions=True)
+    if not task.cancelled():
+        task.result()
 
 
 async def sleep_until(stop: asyncio.Event, seconds: float) -> None:

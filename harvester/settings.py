@@ -175,8 +175,18 @@ class CoreSettings(BaseModel):
 
     listen: Annotated[
         str,
-        _setting("LISTEN", "address of /metrics and /livez: HOST:PORT, or a port on loopback; unset: off", pattern=_ADDRESS),
+        _setting(
+            "LISTEN",
+            "address of /metrics, /livez, /readyz, /startupz and /status: HOST:PORT, or a port on loopback; unset: off",
+            pattern=_ADDRESS,
+        ),
     ] = ""
+    listen_names: Annotated[
+        Words,
+        _setting(
+            "LISTEN_NAMES", "names it may be asked by there, besides addresses, localhost and this host's name; a comma list"
+        ),
+    ] = ()
     log_level: Annotated[
         Literal["debug", "info", "warn"], BeforeValidator(_lower), _setting("LOG_LEVEL", "least level that is logged")
     ] = "info"

@@ -8,6 +8,7 @@ why and which command opens one; a test is skipped then, or fails when HARVESTER
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,7 @@ __all__ = [
     "find",
     "node",
     "required",
+    "tool",
 ]
 
 REQUIRE = "HARVESTER_TEST_REQUIRE"
@@ -54,7 +56,12 @@ ELASTICSEARCH = {
 }
 SERVERS: Mapping[str, Kind] = {**ELASTICSEARCH}
 """One row a server: what a new one adds here is all that the finding needs."""
-ALWAYS = frozenset({"elasticsearch8"})
+TOOLS: Mapping[str, str] = {
+    "promtool": "apt-get install prometheus, or bash .ci/setup, which places only the tool",
+    "faketime": "apt-get install faketime",
+}
+"""Programs that tests run, and how one is had."""
+ALWAYS = frozenset({"elasticsearch8", "promtool"})
 """What an unattended run requires on every machine: the system's packages are enough for it."""
 
 
@@ -103,17 +110,26 @@ def _advice(kind: Kind) -> str:
     return f"Provide it: {kind.provide}; or name one that runs: {variable(kind.name)}=<its address>"
 
 
+def tool(name: str) -> str:
+    """Where a program of TOOLS is. MissingServerError: it is not here."""
+    found = shutil.which(name)
+    if found is None:
+        raise MissingServerError(name, f"there is no {name} on the PATH. Provide it: {TOOLS[name]}")
+    return found
+
+
 def demanded() -> frozenset[str]:
     """What HARVESTER_TEST_REQUIRE names: missing is a failure there. ValueError for a name that no row has."""
     names = frozenset(name for name in os.environ.get(REQUIRE, "").replace(" ", "").split(",") if name)
-    if unknown := sorted(names - SERVERS.keys()):
-        raise ValueError(f"{REQUIRE} names {', '.join(unknown)}; there are {', '.join(sorted(SERVERS))}")
+    if unknown := sorted(names - SERVERS.keys() - TOOLS.keys()):
+        raise ValueError(f"{REQUIRE} names {', '.join(unknown)}; there are {', '.join(sorted({**SERVERS, **TOOLS}))}")
     return names
 
 
 def required() -> list[str]:
     """What an unattended run of this machine should require."""
-    return [name for name, kind in SERVERS.items() if name in ALWAYS or os.environ.get(variable(name)) or _startable(kind)]
+    servers = [name for name, kind in SERVERS.items() if name in ALWAYS or os.environ.get(variable(name)) or _startable(kind)]
+    return [*servers, *(name for name in TOOLS if name in ALWAYS or shutil.which(name))]
 
 
 def _startable(kind: Kind) -> bool:

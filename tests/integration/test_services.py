@@ -199,4 +199,14 @@ def test_an_unattended_run_requires_the_older_line_everywhere_and_the_newer_wher
         newer = ["elasticsearch9"]
     except MissingServerError:
         newer = ["elasticsearch9"] if os.environ.get("HARVESTER_TEST_ELASTICSEARCH9") else []
-    assert services.required() == ["elasticsearch8", *newer]
+    assert [name for name in services.required() if name in services.SERVERS] == ["elasticsearch8", *newer]
+
+
+def test_an_unattended_run_requires_the_tools_that_its_set_up_places() -> None:
+    assert "promtool" in services.required()
+
+
+def test_a_tool_that_is_missing_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(MissingServerError, match="apt-get install prometheus"):
+        services.tool("promtool")

@@ -1,17 +1,14 @@
-"""Metrics: what is counted is shown, every label set from the start, and served on loopback."""
+"""Metrics: what is counted is shown, every label set from the start."""
 
-import asyncio
-import socket
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-import aiohttp
 import pytest
-from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from harvester import measures, metrics
-from harvester.errors import ConfigError, TransientError
+from harvester.errors import TransientError
+from harvester.retry import OutageError
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -113,16 +110,13 @@ def test_waits_are_counted_by_their_reason(name: str) -> None:
     assert value("retry_wait_seconds_total", source=name, reason="unusable") == 0
 
 
-def test_a_source_is_in_one_state(name: str) -> None:
-    source = metrics.SourceMetrics(name)
-    source.state("running")
-    source.skew(-1.5)
-    assert {s: value("source_state", source=name, state=s) for s in measures.SOURCE_STATES} == {
-        "starting": 0,
-        "running": 1,
-        "waiting": 0,
-        "stopped": 0,
-    }
+def test_a_source_and_a_sink_are_in_one_state(name: str) -> None:
+    metrics.SourceMetrics(name).skew(-1.5)
+    metrics.source_state(name, "waiting")
+    metrics.sink_state(name, "running")
+    assert [s for s in measures.STATES if value("source_state", source=name, state=s)] == ["waiting"]
+    assert [s for s in measures.STATES if value("sink_state", sink=name, state=s)] == ["running"]
+    assert value("source_state", source=name, state="stopped") == 0
     assert value("source_clock_skew_seconds", source=name) == -1.5
 
 
@@ -134,16 +128,29 @@ def test_errors_are_counted_by_stage_and_class() -> None:
     other = value("errors_total", stage="read", error_type="other") or 0
     metrics.error("read", ValueError("https://host/secret"))
     assert value("errors_total", stage="read", error_type="other") == other + 1
+    metrics.error("write", OutageError("one of ours, by its parent's name"))
+    assert value("errors_total", stage="write", error_type="TransientError") == before + 3
 
 
 def test_the_small_ones_are_counted() -> None:
     before = value("cache_requests_total", result="hit") or 0
     metrics.cache("hit", 3)
-    metrics.queue_depth("sqlite", 12)
+    metrics.queue("sqlite", 12, 4096, 3.5)
+    metrics.queue("sqs", None, None, None)
     metrics.loop_lag(0.25)
+    metrics.lag("elsewhere", 7)
+    metrics.lease("s", "t", held=True)
     assert value("cache_requests_total", result="hit") == before + 3
-    assert value("queue_depth", queue="sqlite") == 12
+    assert [value(f"queue_{n}", queue="sqlite") for n in ("depth", "bytes", "oldest_age_seconds")] == [12, 4096, 3.5]
+    assert value("queue_depth", queue="sqs") is None
+    assert (value("consumer_lag", sink="elsewhere"), value("lease_owner", source="s", stream="t")) == (7, 1)
     assert value("loop_lag_seconds") == 0.25
+
+
+def test_one_digest_of_the_settings_is_told() -> None:
+    metrics.config("aa")
+    metrics.config("bb")
+    assert (value("config_info", hash="aa"), value("config_info", hash="bb")) == (None, 1)
 
 
 def test_f16_the_exposition_parses_and_every_metric_of_ours_has_prefix_help_and_unit() -> None:
@@ -154,48 +161,3 @@ def test_f16_the_exposition_parses_and_every_metric_of_ours_has_prefix_help_and_
     assert all(d.name.endswith("_total") == (d.type == "counter") for d in measures.DEFINITIONS)
     assert b"_created" not in metrics.exposition()
     assert "harvester_build_info" in ours
-
-
-async def test_metrics_and_livez_are_served_on_loopback_while_the_block_runs() -> None:
-    async def status(_: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
-
-    async with metrics.serve("0", [web.get("/status", status)]) as address, aiohttp.ClientSession(f"http://{address}") as http:
-        assert address.startswith("127.0.0.1:")
-        async with http.get("/metrics") as answer:
-            assert answer.content_type == "text/plain"
-            assert b"harvester_build_info" in await answer.read()
-        async with http.get("/livez") as answer:
-            assert await answer.text() == "ok\n"
-        async with http.get("/status") as answer:
-            assert await answer.json() == {"ok": True}
-        async with http.get("/debug") as answer:
-            assert answer.status == 404
-    with pytest.raises(OSError):
-        await asyncio.open_connection("127.0.0.1", int(address.partition(":")[2]))
-
-
-async def test_an_empty_address_serves_nothing() -> None:
-    async with metrics.serve("") as address:
-        assert address == ""
-
-
-async def test_a_busy_port_says_what_where_why_and_what_to_do() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(ConfigError) as caught:
-            async with metrics.serve(f"127.0.0.1:{port}"):
-                pass
-    text = str(caught.value)
-    assert f"HARVESTER_LISTEN=127.0.0.1:{port}" in text
-    assert "another process listens there" in text
-    assert f"ss -ltnp sport = :{port}" in text
-
-
-@pytest.mark.parametrize(
-    ("listen", "why"), [("127.0.0.1:99999", "no address"), ("192.0.2.1:9464", "no address of this host"), ("x", "no address")]
-)
-async def test_an_address_that_cannot_be_had_is_a_setting_at_fault(listen: str, why: str) -> None:
-    with pytest.raises(ConfigError, match=why):
-        async with metrics.serve(listen):
-            pass

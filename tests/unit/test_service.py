@@ -12,7 +12,8 @@ import pytest
 
 from harvester import service
 from harvester.errors import ConfigError, PermanentError, RefusedError, TransientError
-from harvester.service import sleep_until, supervise, until_signal
+from harvester.service import sleep_until, supervise, unless, until_signal
+from harvester.states import Component
 
 
 @pytest.fixture
@@ -280,3 +281,67 @@ async def test_f52_a_fault_of_the_settings_after_a_healthy_time_stops_that_task_
 
     await service.supervise("sink", work, stop)
     assert runs == 2
+
+
+# Components
+
+
+async def test_f52_the_component_is_told_of_each_death(waits: list[float]) -> None:
+    component = Component("one", "stream")
+    seen: list[str] = []
+
+    async def work() -> None:
+        seen.append(component.standing().state)
+        if len(seen) <= 5:
+            raise ValueError("a mistake")
+        component.worked()
+
+    await supervise("one", work, asyncio.Event(), component=component)
+    assert seen == ["starting", *["waiting"] * 4, "degraded"]
+    assert component.standing().state == "degraded"
+
+
+async def test_an_outage_in_a_group_is_an_outage_and_a_mistake_beside_it_a_death(waits: list[float]) -> None:
+    component = Component("one", "source")
+    outage = ExceptionGroup("g", [ExceptionGroup("h", [TransientError("busy")]), TransientError("away")])
+    await supervise("one", raising(*[outage] * 6), asyncio.Event(), component=component)
+    assert component.standing().deaths == 0
+    await supervise(
+        "one", raising(ExceptionGroup("g", [TransientError("busy"), ValueError("m")])), asyncio.Event(), component=component
+    )
+    assert component.standing().deaths == 1
+
+
+async def test_what_was_begun_again_ends_no_process(waits: list[float]) -> None:
+    component = Component("one", "stream")
+    await supervise("one", raising(RefusedError("held by another")), asyncio.Event(), component=component, may_end=False)
+    assert waits == [300]
+    assert component.standing().state == "stopped"
+
+
+async def test_work_that_is_halted_is_cancelled_at_once_or_when_its_drain_is_over() -> None:
+    ended: list[str] = []
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async def drains() -> None:
+        await halt.wait()
+        await asyncio.sleep(0.01)
+        ended.append("drained")
+
+    halt = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, halt.set)
+    async with asyncio.timeout(30):
+        await unless(halt, drains, drain=20)
+        await unless(halt, stubborn, drain=0.01)
+        await unless(halt, stubborn)
+    assert ended == ["drained", "cancelled", "cancelled"]
+
+
+async def test_what_halted_work_ends_by_goes_up() -> None:
+    with pytest.raises(TransientError):
+        await unless(asyncio.Event(), raising(TransientError("away")))

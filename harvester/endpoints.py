@@ -1,0 +1,202 @@
+"""The listener: /metrics, /livez, /readyz, /startupz, /status, served from a thread of its own.
+
+So it answers while the event loop it tells of stands still, and asks nothing outside: what it says was gathered before. It only
+reads; there is nothing here that changes anything. A browser on the same host is kept out: an unknown name in `Host` is
+refused (DNS rebinding), no answer may be read across origins, and no request may have a body.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from harvester import metrics
+from harvester.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aiohttp.web import Application, AppRunner, Request, StreamResponse
+
+LOOPBACK = "127.0.0.1"
+_ANYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - only compared with
+_HEADERS = {"Server": "event-harvester", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Reply(NamedTuple):
+    """What a route answers."""
+
+    status: int
+    body: bytes
+    kind: str = "application/json"
+
+
+Routes = Mapping[str, Callable[[], Reply]]
+"""Path → what makes the answer. Called on the listener's thread: it may only look at what is ready."""
+
+
+def exposition() -> Reply:
+    """The metrics, in Prometheus' text form."""
+    return Reply(200, metrics.exposition(), CONTENT_TYPE_PLAIN_0_0_4)
+
+
+@asynccontextmanager
+async def serve(listen: str, routes: Routes, names: Collection[str] = ()) -> AsyncIterator[str]:
+    """Serve `routes` on `listen` (HOST:PORT, or a port on loopback) while the block runs. `names`: further ones of this host.
+
+    Yields the address as host:port, "" when `listen` is empty and nothing is served. Raises ConfigError when the
+    address cannot be had.
+    """
+    if not listen:
+        yield ""
+        return
+    host, port = address(listen)
+    thread = _Listener(listen, host, port, routes, {*names, host})
+    await thread.begin()
+    try:
+        yield thread.bound
+    finally:
+        await thread.end()
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Host and port of a setting. ConfigError when it is none."""
+    host, _, port = listen.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"HARVESTER_LISTEN: {listen!r} is no address; write HOST:PORT, like 127.0.0.1:9464")
+    return host.strip("[]") or LOOPBACK, int(port)
+
+
+def reachable(listen: str) -> tuple[str, int]:
+    """Where a process of this host finds who listens there."""
+    host, port = address(listen)
+    return _ANYWHERE.get(host, host), port
+
+
+class _Listener:
+    """The thread with its loop."""
+
+    def __init__(self, listen: str, host: str, port: int, routes: Routes, names: Collection[str]) -> None:
+        self._listen = listen
+        self._host = host
+        self._port = port
+        self._routes = routes
+        self._names = {*(n.lower() for n in names), "localhost", socket.gethostname().lower()}
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._work, name="listener", daemon=True)
+        self._begun: asyncio.Future[str] | None = None
+        self._home = asyncio.get_running_loop()
+        self.bound = ""
+
+    async def begin(self) -> None:
+        """Returns = it listens. ConfigError: it cannot."""
+        self._begun = self._home.create_future()
+        self._thread.start()
+        try:
+            self.bound = await self._begun
+        except BaseException:
+            await self.end()
+            raise
+
+    async def end(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
+        finally:
+            self._tell(ConfigError(f"HARVESTER_LISTEN={self._listen}: the listener ended before it began"))
+
+    async def _serve(self) -> None:
+        from aiohttp import web  # noqa: PLC0415 - one-shot commands do not serve
+
+        runner = web.AppRunner(_application(self._routes, self._names), access_log=None, shutdown_timeout=1)
+        try:
+            self._tell(await _bind(runner, self._host, self._port, self._listen))
+        except ConfigError as error:
+            self._tell(error)
+        else:
+            await self._stop.wait()
+        finally:
+            await runner.cleanup()
+
+    def _tell(self, result: "str | ConfigError") -> None:
+        def set_() -> None:
+            assert self._begun is not None
+            if self._begun.done():
+                return
+            if isinstance(result, str):
+                self._begun.set_result(result)
+            else:
+                self._begun.set_exception(result)
+
+        self._home.call_soon_threadsafe(set_)
+
+
+async def _bind(runner: "AppRunner", host: str, port: int, listen: str) -> str:
+    from aiohttp import web  # noqa: PLC0415 - as above
+
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise ConfigError(_unavailable(listen, host, port, error)) from error
+    return f"[{host}]:{runner.addresses[0][1]}" if ":" in host else f"{host}:{runner.addresses[0][1]}"
+
+
+def _application(routes: Routes, names: Collection[str]) -> "Application":
+    from aiohttp import web  # noqa: PLC0415 - as above
+
+    @web.middleware
+    async def guarded(request: "Request", handler: Callable[["Request"], Awaitable["StreamResponse"]]) -> "StreamResponse":
+        if not known(request.host, names):
+            return web.Response(status=421, text=f"{_REBOUND}\n", headers=_HEADERS)
+        if request.can_read_body:
+            return web.Response(status=413, text="no request here has a body\n", headers={**_HEADERS, "Connection": "close"})
+        return await handler(request)
+
+    def answering(make: Callable[[], Reply]) -> Callable[["Request"], Awaitable["StreamResponse"]]:
+        async def answer(_: "Request") -> "StreamResponse":
+            status, body, kind = make()
+            return web.Response(status=status, body=body, headers={**_HEADERS, "Content-Type": kind})
+
+        return answer
+
+    app = web.Application(middlewares=[guarded], client_max_size=1024)
+    app.add_routes([web.get(path, answering(make)) for path, make in routes.items()])
+    return app
+
+
+_REBOUND = "this is not a name of mine: ask by address, or add the name to HARVESTER_LISTEN_NAMES"
+
+
+def known(host: str, names: Collection[str]) -> bool:
+    """Whether a `Host` header means us: any address (no foreign page can have one for its own), or one of our names."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
+    name = name.strip("[]").lower()
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in names
+    return True
+
+
+def _unavailable(listen: str, host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        why, ways = "another process listens there", f"`ss -ltnp sport = :{port}` names it; stop it, or choose another port"
+    elif error.errno == errno.EACCES:
+        why, ways = "this user may not listen there", "choose a port above 1023"
+    else:
+        why, ways = (
+            f"{host} is no address of this host ({error.strerror or error})",
+            f"write {LOOPBACK}:{port}, or 0.0.0.0:{port} for all",
+        )
+    return f"HARVESTER_LISTEN={listen}: metrics cannot be served: {why}; {ways} (HARVESTER_LISTEN= switches this off)"

@@ -1,0 +1,190 @@
+"""States: how each part of a process is, since when, and why. /readyz, /status, the metrics and the logs all read it here.
+
+A source (`opencast`), each of its streams (`opencast/useractions`) and a sink (`duckdb`) are components. A component that dies
+FATAL_DEATHS times within DEATHS_WITHIN seconds is in a crash loop: *degraded* until so many deaths lie further back.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from harvester import metrics
+from harvester.errors import ConfigError, PermanentError, RefusedError, TransientError
+from harvester.logs import get_logger
+
+State = Literal["paused", "running", "starting", "waiting", "degraded", "stopped"]
+Kind = Literal["source", "stream", "sink"]
+SEVERITY: Mapping[State, int] = {"paused": 0, "running": 1, "starting": 2, "waiting": 3, "degraded": 4, "stopped": 5}
+"""From what somebody wanted to what only somebody can mend."""
+FATAL_DEATHS = 5
+DEATHS_WITHIN = 600.0
+_REASON = 500
+_STAGES: Mapping[Kind, str] = {"source": "read", "stream": "read", "sink": "consume"}
+
+Clock = Callable[[], float]
+Wall = Callable[[], datetime]
+
+
+def wall_clock() -> datetime:
+    """This host's now."""
+    return datetime.now(UTC)
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a component is at one moment."""
+
+    name: str
+    kind: Kind
+    state: State
+    since: datetime
+    reason: str = ""
+    """Why it is not running; "" when it is."""
+    last_success: datetime | None = None
+    """When it last finished something: a window, a commit."""
+    deaths: int = 0
+    """How often it died within the last ten minutes."""
+    breaker: bool = False
+    """Whether too many refusals stopped the sink."""
+
+    @property
+    def wrong(self) -> bool:
+        return SEVERITY[self.state] >= SEVERITY["waiting"]
+
+
+class _Now(NamedTuple):
+    state: State
+    since: datetime
+    reason: str
+    breaker: bool = False
+
+
+class Component:
+    """One component of this process. Told by the loop's thread; `standing` may be asked for by any."""
+
+    def __init__(self, name: str, kind: Kind, clock: Clock = time.monotonic, wall: Wall = wall_clock) -> None:
+        self.name = name
+        self.kind = kind
+        self._clock = clock
+        self._wall = wall
+        self._now = _Now("starting", wall(), "")
+        self._success: datetime | None = None
+        self._deaths: deque[float] = deque(maxlen=100)
+        self._log = get_logger("service").bind(component=name)
+        self._told = False
+
+    def running(self) -> None:
+        """It works now."""
+        self._be("running")
+
+    def worked(self) -> None:
+        """It works, and has just finished something."""
+        self._success = self._wall()
+        self.running()
+
+    def waiting(self, reason: object, *, breaker: bool = False) -> None:
+        """Something is away or busy; it tries again by itself."""
+        self._be("waiting", str(reason), breaker=breaker)
+
+    def starting(self) -> None:
+        """It begins anew, on somebody's word."""
+        self._be("starting")
+
+    def paused(self, reason: str) -> None:
+        """Somebody paused it."""
+        self._be("paused", reason)
+
+    def failed(self, error: BaseException) -> None:
+        """Its task ended by this error and is started anew in a while; what nobody foresaw counts as a death."""
+        metrics.error(_STAGES[self.kind], error)
+        if isinstance(error, PermanentError | ConfigError | RefusedError):
+            self._be("stopped", str(error))
+            return
+        if not isinstance(error, TransientError):
+            self._deaths.append(self._clock())
+            self.waiting(f"died: {type(error).__name__}: {error}")
+            self.refresh()
+            return
+        self.waiting(error)
+
+    def standing(self) -> Standing:
+        """How it is now."""
+        now, deaths = self._now, self._recent()
+        state: State = now.state
+        if deaths >= FATAL_DEATHS and SEVERITY[state] < SEVERITY["stopped"] and state != "paused":
+            state = "degraded"
+        reason = f"died {deaths} times in {DEATHS_WITHIN / 60:.0f} minutes; {now.reason}" if state == "degraded" else now.reason
+        return Standing(
+            name=self.name,
+            kind=self.kind,
+            state=state,
+            since=now.since,
+            reason=reason.rstrip("; "),
+            last_success=self._success,
+            deaths=deaths,
+            breaker=now.breaker,
+        )
+
+    def refresh(self) -> None:
+        """Say once that a crash loop began or is over."""
+        looping = self._recent() >= FATAL_DEATHS
+        if looping and not self._told:
+            self._log.error("degraded: it dies again and again; the others go on", deaths=self._recent(), reason=self._now.reason)
+        elif self._told and not looping:
+            self._log.info("no longer degraded", state=self._now.state)
+        self._told = looping
+
+    def _recent(self) -> int:
+        since = self._clock() - DEATHS_WITHIN
+        return sum(1 for death in tuple(self._deaths) if death > since)
+
+    def _be(self, state: State, reason: str = "", *, breaker: bool = False) -> None:
+        since = self._now.since if state == self._now.state else self._wall()
+        # One assignment: another thread sees the old or the new, never a half of each.
+        self._now = _Now(state, since, " ".join(reason.split())[:_REASON], breaker)
+
+
+class States:
+    """All components of this process."""
+
+    def __init__(self, clock: Clock = time.monotonic, wall: Wall = wall_clock) -> None:
+        self._clock = clock
+        self._wall = wall
+        self._components: dict[str, Component] = {}
+
+    def component(self, name: str, kind: Kind) -> Component:
+        """The component of that name, made at the first call."""
+        if name not in self._components:
+            self._components[name] = Component(name, kind, self._clock, self._wall)
+        return self._components[name]
+
+    def of(self, source: str) -> Sequence[Component]:
+        """A source and its streams."""
+        return [c for name, c in tuple(self._components.items()) if name == source or name.startswith(f"{source}/")]
+
+    def standings(self) -> Sequence[Standing]:
+        return [component.standing() for component in tuple(self._components.values())]
+
+    def refresh(self) -> None:
+        """To be called every few seconds: crash loops end by time alone. Tells the metrics."""
+        for component in tuple(self._components.values()):
+            component.refresh()
+        found = self.standings()
+        for name, state in worst(found).items():
+            metrics.source_state(name, state)
+        for standing in found:
+            if standing.kind == "sink":
+                metrics.sink_state(standing.name, standing.state)
+
+
+def worst(standings: Sequence[Standing]) -> Mapping[str, State]:
+    """Source → the worst state that it or one of its streams is in."""
+    found: dict[str, State] = {}
+    for standing in standings:
+        if standing.kind != "sink":
+            source = standing.name.partition("/")[0]
+            found[source] = max(found.get(source, "paused"), standing.state, key=SEVERITY.__getitem__)
+    return found
