@@ -8,7 +8,7 @@ import msgspec
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
 from harvester.commands.harvesting import FILLING, Shot, open_shot, tell
-from harvester.commands.options import json_option, source_type, stream_option
+from harvester.commands.options import although_paused_option, json_option, source_type, stream_option
 from harvester.commands.progress import bar
 from harvester.commands.times import ordered, parse_time, shown
 from harvester.commands.words import amount_of
@@ -25,6 +25,7 @@ from harvester.settings import CoreSettings
 @click.option("-e", "--end", metavar="TIME", help="Time to read up to.  [default: the live edge]")
 @click.option("--again", is_flag=True, help="Read also what is read already.")
 @click.option("--dry-run", is_flag=True, help="Say what would be read, and stop.")
+@although_paused_option
 @json_option
 def command(source: str, stream: str, start: str, end: str | None, again: bool, dry_run: bool, as_json: bool) -> int:
     """Move the start of SOURCE back to --start and read what is not read yet. Interrupted, it goes on where it was.

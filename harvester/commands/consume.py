@@ -7,9 +7,11 @@ import click
 
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
-from harvester.commands.options import sink_type
-from harvester.commands.run import feed, feeding, open_patiently, run_daemon
+from harvester.commands.daemon import begun, run_daemon
+from harvester.commands.options import although_paused, although_paused_option, refuse_paused, sink_type
+from harvester.commands.run import feed, feeding
 from harvester.loading import Loaded
+from harvester.pauses import paused
 from harvester.settings import CoreSettings
 from harvester.sources.opencast import OpencastSettings
 
@@ -18,12 +20,15 @@ from harvester.sources.opencast import OpencastSettings
 @click.argument("sinks", nargs=-1, type=sink_type, metavar="[SINK]...")
 @click.option("--until-empty", is_flag=True, help="End when nothing is left in the queue.")
 @click.option("--accept-rejections", is_flag=True, help="Go on however many events a sink refuses.")
+@although_paused_option
 def command(sinks: tuple[str, ...], until_empty: bool, accept_rejections: bool) -> int:
     """Feed each SINK from the queue until a signal; without any, those of HARVESTER_SINKS (default: duckdb).
 
     \b
     harvest consume duckdb --until-empty
     """
+    if although_paused() and not until_empty:
+        raise click.UsageError("--although-paused goes with --until-empty: a daemon obeys `harvest pause`")
     names = tuple(dict.fromkeys(sinks or parts.configured_sinks()))
     loaded = parts.settings(OpencastSettings, EpisodeSettings, *parts.sink_settings(names))
     run = _emptied if until_empty else _fed
@@ -34,11 +39,12 @@ def _fed(names: tuple[str, ...], loaded: Loaded, *, accept_rejections: bool) -> 
     core = loaded.get(CoreSettings)
 
     async def work(stop: asyncio.Event) -> None:
-        async with open_patiently(core, stop) as stores, asyncio.TaskGroup() as group:
-            if stores is None:
+        async with begun(loaded, stop, sinks=names) as daemon:
+            if daemon is None:
                 return
-            for name in names:
-                group.create_task(feeding(name, loaded, stores, stop, accept_rejections=accept_rejections))
+            async with asyncio.TaskGroup() as group:
+                for name in names:
+                    group.create_task(feeding(name, daemon, accept_rejections=accept_rejections))
 
     return run_daemon(work, core)
 
@@ -55,6 +61,9 @@ def _emptied(names: tuple[str, ...], loaded: Loaded, *, accept_rejections: bool)
 
         try:
             async with parts.open_stores(core) as stores, asyncio.TaskGroup() as group:
+                pauses = await paused(stores.coverages)
+                for name in names:
+                    refuse_paused(pauses, parts.group_of(name))
                 for name in names:
                     group.create_task(one(name))
         finally:
@@ -76,7 +85,6 @@ def _tell(name: str, counts: Mapping[str, int]) -> None:
         err=True,
     )
     if counts["dead_lettered"]:
-        group = "stdout" if name == "-" else name.partition(":")[0]
-        click.echo(f"dead letters: harvest dead-letters list --group {group}", err=True)
+        click.echo(f"dead letters: harvest dead-letters list --group {parts.group_of(name)}", err=True)
     if counts["pending"]:
         click.echo(f"{counts['pending']:,} were written without their enrichment, which is tried again by itself", err=True)

@@ -10,7 +10,7 @@ from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
 from harvester.commands.backfill import fill
 from harvester.commands.harvesting import FILLING, PRINTED, open_shot, tell
-from harvester.commands.options import confirmed, json_option, yes_option
+from harvester.commands.options import although_paused_option, confirmed, json_option, yes_option
 from harvester.commands.times import ordered, parse_time, shown
 from harvester.commands.words import amount_of
 from harvester.coverage import Coverage, Interval, Intervals
@@ -56,10 +56,11 @@ def gaps(name: str, as_json: bool) -> int:
 @click.argument("name", default="useractions")
 @click.option("-s", "--start", metavar="TIME", help="Fill from here on only.  [default: all gaps]")
 @click.option("-e", "--end", metavar="TIME", help="Fill up to here only.  [default: all gaps]")
+@although_paused_option
 @json_option
 def fill_gaps(name: str, start: str | None, end: str | None, as_json: bool) -> int:
     """Read the gaps of NAME."""
-    source, stream = _split(name, printed=False)
+    source, stream = split_name(name, printed=False)
     loaded = parts.settings(parts.source_settings(source), EpisodeSettings)
     zone = loaded.get(CoreSettings).timezone
     first = parse_time(start, zone, "--start") if start else None
@@ -80,7 +81,7 @@ def set_(name: str, start: str, read_until: str | None, yes: bool) -> int:
     \b
     harvest coverage set useractions --start 20260101000000 --read-until 20261123000000
     """
-    source, stream = _split(name, whole=True)
+    source, stream = split_name(name, whole=True)
 
     async def act(store: CoverageStore, core: CoreSettings) -> int:
         first = parse_time(start, core.timezone, "--start")
@@ -106,7 +107,7 @@ def reset(name: str, yes: bool) -> int:
 
     Nothing in the queue or the sinks is touched: what is read again is recognised by its id.
     """
-    source, stream = _split(name)
+    source, stream = split_name(name)
 
     async def act(store: CoverageStore, core: CoreSettings) -> int:  # noqa: ARG001 - one shape for all
         known = await _streams(store, source)
@@ -131,7 +132,7 @@ async def _streams(store: CoverageStore, source: str) -> set[str] | None:
         return None
 
 
-def _split(name: str, *, whole: bool = False, printed: bool = True) -> tuple[str, str]:
+def split_name(name: str, *, whole: bool = False, printed: bool = True) -> tuple[str, str]:
     """A name as source and stream; "" for all streams of the source. Exit 2 for a source that there is not.
 
     `printed`: also the books of what was printed, such as opencast.stdout.
@@ -155,7 +156,7 @@ async def _with_store(act: Callable[[CoverageStore, CoreSettings], Awaitable[int
 
 
 async def _chosen(store: CoverageStore, name: str) -> dict[str, Coverage]:
-    source, stream = _split(name) if name else ("", "")
+    source, stream = split_name(name) if name else ("", "")
     found = {}
     for key in [source] if source else [k for s in SOURCES for k in (s, f"{s}.{PRINTED}")]:
         streams = (await store.load(key)).streams

@@ -12,6 +12,7 @@ import msgspec
 
 from consumers.direct import DirectQueue
 from harvester.commands import parts, presence
+from harvester.commands.options import refuse_paused
 from harvester.commands.times import parse_time, shown
 from harvester.commands.words import amount_of
 from harvester.coverage import Intervals
@@ -24,6 +25,7 @@ from harvester.loading import Loaded
 from harvester.lock import me
 from harvester.logs import COLLECTED, get_logger
 from harvester.openbook import OpenBook
+from harvester.pauses import paused
 from harvester.protocols import Outlet, Source, Stream
 from harvester.queues import open_queue
 from harvester.retry import ONE_SHOT
@@ -65,6 +67,8 @@ async def open_shot(
     core, began = loaded.get(CoreSettings), time.monotonic()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_coverages(core.coverage_url))
+        pauses = await paused(store)
+        refuse_paused(pauses, source_name)
         letters = await stack.enter_async_context(open_letters(core.letters_url))
         queue: Outlet
         if printing:
@@ -79,6 +83,7 @@ async def open_shot(
         await book.load()  # before the network: a book of another queue is refused at once
         source = await stack.enter_async_context(parts.open_source(source_name, loaded, ONE_SHOT))
         stream = named_stream(await source.streams(), stream_name)
+        refuse_paused(pauses, f"{source_name}/{stream.name}")
         if hold:
             await stack.enter_async_context(store.lease(key, hold.format(stream=stream.name), me()))
             await book.load()  # anew, for whoever held it until now has added to it

@@ -7,7 +7,7 @@ import click
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts, spans
 from harvester.commands.harvesting import named_stream, open_shot, tell
-from harvester.commands.options import json_option, source_type, stream_option
+from harvester.commands.options import although_paused_option, json_option, source_type, stream_option
 from harvester.commands.progress import bar
 from harvester.commands.times import begun, ordered, parse_time
 from harvester.commands.words import amount_of
@@ -27,6 +27,7 @@ from harvester.settings import CoreSettings
 @click.option("--dry-run", is_flag=True, help="Print events as JSON lines; nothing is published or recorded.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many events; with --dry-run.  [default: none]")
 @click.option("-o", "--output", type=click.Choice(["ndjson"]), default="ndjson", show_default=True, help="How --dry-run prints.")
+@although_paused_option
 @json_option
 def command(
     source: str,

@@ -1,8 +1,9 @@
 """Options that are settings: their help, default and variable come from the setting's field."""
 
 import sys
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import click
 from pydantic import BaseModel
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from consumers.sinks import known as known_sink
 from harvester.errors import ConfigError, RefusedError
 from harvester.options import Option, options_of
+from harvester.pauses import Pause, why_paused
 from harvester.sources import SOURCES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,6 +47,37 @@ def _kind(option: Option) -> Any:
     if annotation is float:
         return click.FloatRange(min=least)
     return click.STRING
+
+
+_ALTHOUGH = "harvester.although_paused"
+
+
+def although_paused_option(function: F) -> F:
+    """An option for commands that are refused what is paused: see `refuse_paused`."""
+
+    @click.option("--although-paused", is_flag=True, help="This once, although somebody paused it.")
+    @wraps(function)
+    def command(*args: Any, although_paused: bool, **options: Any) -> Any:
+        click.get_current_context().meta[_ALTHOUGH] = although_paused
+        return function(*args, **options)
+
+    return cast("F", command)
+
+
+def although_paused() -> bool:
+    """Whether the command was told to work on what is paused."""
+    return bool(click.get_current_context().meta.get(_ALTHOUGH))
+
+
+def refuse_paused(pauses: Mapping[str, Pause], name: str) -> None:
+    """RefusedError when `name` is paused and the command was not told to go on all the same."""
+    pause = why_paused(pauses, name)
+    if pause and not although_paused():
+        whole = name if name in pauses else name.partition("/")[0]
+        raise RefusedError(
+            f"{whole} is {pause}: nothing was done; next: harvest resume {whole}, "
+            f"or the same command with --although-paused for this one run"
+        )
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")

@@ -1,6 +1,6 @@
 """What commands are put together from: settings in, open parts out. Here both sides of the queue meet."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib import import_module
@@ -18,7 +18,7 @@ from consumers.enrichers.opencast import EpisodeSettings, open_episodes
 from consumers.protocols import Enricher, Sink
 from consumers.records import gives_records
 from consumers.sinks import open_sink, settings_of
-from harvester import logs
+from harvester import logs, metrics
 from harvester.cli import REDACTOR
 from harvester.coverages import open_coverages
 from harvester.errors import ConfigError
@@ -33,6 +33,7 @@ from harvester.retry import Retry, Wait
 from harvester.settings import CoreSettings, inspect, load
 from harvester.sources import SOURCES
 from harvester.sources.opencast import OpencastSettings, http_settings
+from harvester.states import Component
 
 QUICK = Retry(attempts=1)
 """For look-ups that have a second chance: an event waits as a letter instead of holding up the stream."""
@@ -78,19 +79,25 @@ def source_settings(name: str) -> type[BaseModel]:
 
 
 @asynccontextmanager
-async def open_source(name: str, loaded: Loaded, retry: Retry) -> AsyncIterator[Source]:
-    """The source of that name, with its requests measured and its waits logged."""
-    log, metrics = logs.get_logger("harvest").bind(source=name), HttpMetrics(name)
+async def open_source(name: str, loaded: Loaded, retry: Retry, component: Component | None = None) -> AsyncIterator[Source]:
+    """The source of that name, with its requests measured and its waits logged. `component` is told how it goes."""
+    log, http = logs.get_logger("harvest").bind(source=name), HttpMetrics(name)
+    component = component or Component(name, "source")
+
+    def requested(endpoint: str, outcome: str, seconds: float) -> None:
+        http.request(endpoint, outcome, seconds)
+        if outcome in ("2xx", "3xx"):
+            component.running()
 
     def waits(wait: Wait) -> None:
-        metrics.waited(wait.reason, wait.seconds)
+        http.waited(wait.reason, wait.seconds)
+        metrics.error("read", "TransientError")
+        component.waiting(wait.text)
         log.info("waiting", reason=wait.reason, attempt=wait.attempt, seconds=round(wait.seconds, 1), error=wait.text)
 
     opener = _named(SOURCES[name][1])
     zone = loaded.get(CoreSettings).timezone
-    async with opener(
-        loaded.get(source_settings(name)), zone=zone, retry=retry, on_request=metrics.request, on_wait=waits
-    ) as source:
+    async with opener(loaded.get(source_settings(name)), zone=zone, retry=retry, on_request=requested, on_wait=waits) as source:
         yield source
 
 
@@ -127,7 +134,13 @@ async def open_enrichers(loaded: Loaded, retry: Retry) -> AsyncIterator[Sequence
 
 
 def processing(
-    sink: Sink, letters: DeadLetters, stop: Any, enrichers: Sequence[Enricher], *, accept_rejections: bool = False
+    sink: Sink,
+    letters: DeadLetters,
+    stop: Any,
+    enrichers: Sequence[Enricher],
+    *,
+    accept_rejections: bool = False,
+    on_wait: Callable[[Exception], None] = lambda _: None,
 ) -> Processing:
     """One sink's way for a batch."""
     return Processing(
@@ -137,6 +150,7 @@ def processing(
         enrichers=enrichers,
         wants=gives_records,
         breaker=Breaker(accept=accept_rejections),
+        on_wait=on_wait,
     )
 
 
@@ -155,6 +169,11 @@ def limits(core: CoreSettings) -> Limits:
         max_span=timedelta(seconds=core.max_span) if core.max_span else None,
         span_policy=core.span_policy,
     )
+
+
+def group_of(name: str) -> str:
+    """The consumer group of a sink that is given by name or URL."""
+    return "stdout" if name == "-" else name.partition(":")[0]
 
 
 def sink_named(name: str, loaded: Loaded) -> AbstractAsyncContextManager[Sink]:

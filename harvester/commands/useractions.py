@@ -8,7 +8,7 @@ import click
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts, spans
 from harvester.commands.harvesting import HARVESTING, Shot, first_start, open_shot, start_set, tell
-from harvester.commands.options import json_option, setting
+from harvester.commands.options import although_paused_option, json_option, setting
 from harvester.commands.progress import bar
 from harvester.commands.times import begun, ordered, parse_time
 from harvester.coverage import Interval, live_window
@@ -48,6 +48,7 @@ _QUEUE_NAME = "SQS_QUEUE_NAME"
     default=None,
     help="Whether this harvest counts as done.  [default: yes, but not when printing]",
 )
+@although_paused_option
 @json_option
 def command(
     start: str | None,

@@ -100,15 +100,17 @@ def test_f50_q13_a_stop_does_not_wait_out_a_retry(tmp_path: Path) -> None:
 
 
 def test_f50_a_second_signal_ends_with_130_at_once(tmp_path: Path, vendor: World) -> None:
-    with deaf() as url:
-        site = daemon_site(tmp_path, url)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        site = daemon_site(tmp_path, f"http://127.0.0.1:{server.getsockname()[1]}")
         site.harvest("useractions", "-s", stamp(NOON - HOUR), HARVESTER_OPENCAST_URL=vendor.url)
-        with site.process("consume") as consumer:  # it drains a batch whose look-ups get no answer
-            consumer.until(lambda: subscribed(site))
-            consumer.send(signal.SIGTERM)
-            consumer.logged("stopping")
-            consumer.send(signal.SIGTERM)
-            assert consumer.ended(5) == 130
+        with site.process("consume") as consumer:
+            asked, _ = server.accept()  # a batch is in flight, and its look-ups get no answer
+            with asked:
+                consumer.send(signal.SIGTERM)
+                consumer.logged("stopping")
+                consumer.send(signal.SIGTERM)
+                assert consumer.ended(5) == 130
         assert not drained(site)
 
 

@@ -1,0 +1,167 @@
+"""`harvest status`: how everything is, what is wrong, and what to do about it."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import click
+import msgspec
+
+from harvester.commands import parts, presence
+from harvester.commands.asking import NobodyError, ask
+from harvester.commands.options import json_option
+from harvester.commands.times import shown
+from harvester.commands.words import amount_of
+from harvester.coverages import open_coverages
+from harvester.errors import ConfigError
+from harvester.letters import open_letters
+from harvester.pauses import paused
+from harvester.queues import open_queue
+from harvester.report import FORMAT, PENDING, Problem, Report, Told, collect
+from harvester.service import run_once
+from harvester.settings import CoreSettings
+
+_PATIENCE = 5.0
+_WORDS = {"": "-", "idle": "nobody"}
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+@click.command("status")
+@json_option
+def command(as_json: bool) -> int:
+    """Show sources, sinks, queue and what is wrong, with the next command. Exit code 5 when something is wrong.
+
+    The daemon at HARVESTER_LISTEN is asked; when there is none, the stores are.
+    """
+    core = parts.settings().get(CoreSettings)
+    report = _of_daemon(core.listen)
+    if report is None:
+        report = run_once_report(core)
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        click.echo("\n".join(_screen(report, core.listen)))
+    return 5 if report.problems else 0
+
+
+def _of_daemon(listen: str) -> Report | None:
+    """What the daemon says; None when none is set or none answers."""
+    if not listen:
+        return None
+    try:
+        said = ask(listen, "/status", timeout=_PATIENCE)
+    except NobodyError:
+        return None
+    if said.status == 503:
+        raise NobodyError(f"the daemon at {listen} has not begun yet: {said.body.decode(errors='replace').strip()}")
+    try:
+        if msgspec.json.decode(said.body, type=_Format).format > FORMAT:
+            raise ConfigError(f"the daemon at {listen} is newer than this command: upgrade this one")
+        return msgspec.json.decode(said.body, type=Report)
+    except msgspec.DecodeError as error:
+        raise NobodyError(f"whoever listens at HARVESTER_LISTEN={listen} is no daemon of ours: {error}") from error
+
+
+def run_once_report(core: CoreSettings) -> Report:
+    """The report from the stores; nothing is made."""
+    found: list[Report] = []
+
+    async def read() -> int:
+        found.append(await _of_stores(core))
+        return 0
+
+    run_once(read())
+    return found[0]
+
+
+async def _of_stores(core: CoreSettings) -> Report:
+    told, more = Told(), []
+    if core.listen:
+        more.append(Problem(name="daemon", what=f"nobody answers at {core.listen}", next="harvest run"))
+    if presence.has_books(core.coverage_url):
+        async with open_coverages(core.coverage_url) as store:
+            books = {source: (await store.load(source)).streams for source in core.sources}
+            told = told._replace(coverages=books, pauses=await paused(store))
+    if await presence.missing(core.letters_url) is None:
+        async with open_letters(core.letters_url) as letters:
+            told = told._replace(letters=await letters.counts())
+    if await presence.missing(core.queue_url) is None:
+        async with open_queue(core.queue_url) as queue:
+            names = map(parts.group_of, core.sinks)
+            told = told._replace(
+                groups=await queue.groups(),
+                lags={name: sum((await queue.lag(name)).values()) for name in names},
+                size=await queue.size(),
+            )
+            for source, other in (await presence.foreign_books(core, queue.id)).items():
+                what = f"its book is true for queue {other}, and the queue here is {queue.id}"
+                more.append(
+                    Problem(name=source, what=what, next=f"harvest coverage reset {source}, or check HARVESTER_QUEUE_URL")
+                )
+    return collect(told, process=None, more=more)
+
+
+def _screen(report: Report, listen: str) -> list[str]:
+    if report.process:
+        up = duration(report.process.uptime_seconds)
+        head = f"{report.state}   daemon at {listen}, {report.process.owner}, version {report.process.version}, up {up}"
+    else:
+        asked = f"no daemon at {listen}" if listen else "HARVESTER_LISTEN is not set, so no daemon was asked"
+        head = f"{report.state}   as the stores say; {asked}"
+    if not (report.sources or report.sinks or report.problems):
+        return [head, "", "nothing was harvested here yet; next: harvest run, or harvest useractions"]
+    tables = [_table(rows) for rows in ([*_of_sources(report)], [*_of_sinks(report)]) if len(rows) > 1]
+    lines = [head, *(line for table in tables for line in ("", *table)), "", _of_queue(report)]
+    lines += [line for name, pause in report.paused.items() for line in ("", f"· {name} is {pause}; harvest resume {name}")]
+    for problem in report.problems:
+        lines += ["", f"! {problem.name}: {problem.what}", f"  next: {problem.next}"]
+    return lines
+
+
+def _of_sources(report: Report) -> Iterable[Sequence[str]]:
+    yield ("SOURCE", "STATE", "READ UP TO", "LAG", "FINAL UP TO", "GAPS", "LETTERS")
+    for one in report.sources:
+        letters = sum(report.letters.get(one.name.partition("/")[0], {}).values())
+        lag = "-" if one.lag_seconds is None else duration(one.lag_seconds)
+        state = _state(one.state, report)
+        yield (one.name, state, shown(one.live_edge), lag, shown(one.watermark), _count(one.gaps), _count(letters))
+
+
+def _of_sinks(report: Report) -> Iterable[Sequence[str]]:
+    yield ("SINK", "STATE", "WAITING", "PENDING", "LETTERS", "BREAKER", "FED BY")
+    for one in report.sinks:
+        letters = sum(amount for reason, amount in report.letters.get(one.name, {}).items() if reason != PENDING)
+        numbers = (_count(one.lag), _count(one.pending), _count(letters))
+        yield (one.name, _state(one.state, report), *numbers, one.breaker, one.reader or "-")
+
+
+def _of_queue(report: Report) -> str:
+    queue = report.queue
+    kept = "?" if queue.messages is None else amount_of(queue.messages, "message")
+    size = "" if queue.bytes is None else f", {queue.bytes / 2**20:,.1f} MiB"
+    waits = f", the oldest that is not committed waits for {duration(queue.oldest_age_seconds)}"
+    return f"QUEUE {kept}{size}{waits if queue.oldest_age_seconds else ', all committed' if queue.messages else ''}"
+
+
+def _state(state: str, report: Report) -> str:
+    return _WORDS.get(state, state) if report.process is None else state or "elsewhere"
+
+
+def _count(amount: int) -> str:
+    return f"{amount:,}" if amount else "-"
+
+
+def duration(seconds: float) -> str:
+    """As people say it: the two largest units that there are."""
+    left = timedelta(seconds=max(0, round(seconds)))
+    hours, rest = divmod(left.seconds, 3600)
+    amounts = ((left.days, "d"), (hours, "h"), (rest // 60, "min"), (rest % 60, "s"))
+    first = next((n for n, (amount, _) in enumerate(amounts) if amount), 3)
+    return " ".join(f"{amount} {unit}" for amount, unit in amounts[first : first + 2] if amount) or "0 s"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

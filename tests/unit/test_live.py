@@ -1,0 +1,210 @@
+"""One source of the daemon: the death of one stream touches no other, and a pause hands the stream over."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester import pauses, service
+from harvester.commands import live, parts
+from harvester.commands.daemon import Daemon
+from harvester.commands.live import harvesting
+from harvester.coverage import Coverage, Interval
+from harvester.errors import RefusedError
+from harvester.pauses import Switchboard
+from harvester.protocols import Page
+from harvester.settings import CoreSettings, load
+from harvester.sources.opencast import OpencastSettings
+from harvester.states import States
+from tests.fakes import HOUR, NOON, TIMING, Clock, Vendor, VendorStream
+from tests.taps import open_stores, until
+
+SETTINGS = {
+    "HARVESTER_OPENCAST_URL": "http://127.0.0.1:1",
+    "HARVESTER_OPENCAST_USER": "u",
+    "HARVESTER_OPENCAST_PASSWORD": "p",
+    "HARVESTER_OPENCAST_START": "20260110110000",
+    "HARVESTER_POLL_INTERVAL": "0.001",
+    "HARVESTER_COVERAGE_PACE": "0",
+}
+
+
+class Named(VendorStream):
+    """A stream of the vendor under a name of its own, that dies while it is told to."""
+
+    def __init__(self, vendor: Vendor, name: str) -> None:
+        super().__init__(vendor, TIMING, covers=False)
+        self.name = name
+        self.fetches = 0
+        self.error: Exception | None = None
+
+    async def fetch(self, window: Interval, notes: bytes) -> AsyncIterator[Page]:
+        self.fetches += 1
+        if self.error is not None:
+            raise self.error
+        async for page in super().fetch(window, notes):
+            yield page
+
+
+class Two(Vendor):
+    """A vendor of two streams, and how often it was opened."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.name = "opencast"
+        self.one, self.other = Named(self, "one"), Named(self, "other")
+        self.opened = 0
+
+    async def streams(self) -> Any:
+        return [self.one, self.other]
+
+
+@pytest.fixture
+def vendor(monkeypatch: pytest.MonkeyPatch) -> Two:
+    clock = Clock(NOON)
+    found = Two(clock)
+    found.fill(NOON - HOUR, 4)
+
+    @asynccontextmanager
+    async def opened(*_: object) -> AsyncIterator[Two]:
+        found.opened += 1
+        yield found
+
+    monkeypatch.setattr(parts, "open_source", opened)
+    return found
+
+
+@pytest.fixture
+async def begin(vendor: Two, tmp_path: Path) -> AsyncIterator[Callable[[], Daemon]]:
+    """Starts a daemon that harvests the vendor."""
+    async with AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(open_stores(tmp_path, vendor.clock))
+        loaded = load(CoreSettings, OpencastSettings, environ=SETTINGS, cwd=tmp_path)
+        tasks: list[asyncio.Task[None]] = []
+        boards: list[Switchboard] = []
+
+        def begun() -> Daemon:
+            board, stop = Switchboard(), asyncio.Event()
+            boards.append(board)
+            board.apply({})
+            kept = parts.Stores(stores.queue, stores.coverages, stores.letters)
+            daemon = Daemon(loaded, kept, States(), board, stop, {}, ())
+            tasks.append(asyncio.create_task(harvesting("opencast", daemon)))
+            return daemon
+
+        yield begun
+        for board in boards:
+            board.stop()
+        async with asyncio.timeout(30):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def state(daemon: Daemon, name: str) -> str:
+    return daemon.states.component(name, "stream").standing().state
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause of the supervisor lasts."""
+    monkeypatch.setattr(service, "_LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(service, "_wait_after", lambda *_: 0.001)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_f52_a_stream_that_dies_again_and_again_is_degraded_and_its_sibling_never_restarted(
+    vendor: Two, begin: Callable[[], Daemon]
+) -> None:
+    daemon = begin()
+    await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)
+    vendor.one.error = ValueError("a mistake")
+    await until(lambda: state(daemon, "opencast/one") == "degraded", 30)
+    fetched = vendor.other.fetches
+    vendor.clock.advance(timedelta(minutes=30))
+    await until(lambda: vendor.other.fetches > fetched, 30)
+    assert state(daemon, "opencast/other") == "running"
+    assert daemon.states.component("opencast", "source").standing().state == "running"
+    assert vendor.opened == 1
+    vendor.one.error = None
+    worked = daemon.states.component("opencast/one", "stream").standing().last_success
+    await until(lambda: daemon.states.component("opencast/one", "stream").standing().last_success != worked, 30)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_f52_what_needs_a_person_in_one_stream_does_not_end_or_restart_the_others(
+    vendor: Two, begin: Callable[[], Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_START", 0.0)
+    daemon = begin()
+    await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)
+    vendor.one.error = RefusedError("the span is too long")
+    await until(lambda: state(daemon, "opencast/one") == "stopped", 30)
+    fetched = vendor.other.fetches
+    vendor.clock.advance(timedelta(minutes=30))
+    await until(lambda: vendor.other.fetches > fetched, 30)
+    assert vendor.opened == 1
+
+
+async def test_a_paused_stream_gives_its_lease_back_and_its_sibling_goes_on(vendor: Two, begin: Callable[[], Daemon]) -> None:
+    daemon = begin()
+    await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)
+    store = daemon.stores.coverages
+    with pytest.raises(RefusedError):
+        async with store.lease("opencast", "one", "a person"):
+            pass
+    daemon.board.apply({"opencast/one": pauses.Pause(NOON, "ann")})
+    await until(lambda: state(daemon, "opencast/one") == "paused", 30)
+    async with store.lease("opencast", "one", "a person"):
+        fetched, others = vendor.one.fetches, vendor.other.fetches
+        vendor.clock.advance(timedelta(minutes=30))
+        await until(lambda: vendor.other.fetches > others, 30)
+        assert vendor.one.fetches == fetched
+
+
+async def test_who_resumes_while_another_works_waits_for_him_and_sees_what_he_read(
+    vendor: Two, begin: Callable[[], Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_LEASE_AGAIN", 0.01)
+    daemon = begin()
+    await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)
+    store = daemon.stores.coverages
+    daemon.board.apply({"opencast/one": pauses.Pause(NOON, "ann")})
+    await until(lambda: state(daemon, "opencast/one") == "paused", 30)
+    async with store.lease("opencast", "one", "a person"):
+        daemon.board.apply({})
+        await until(lambda: state(daemon, "opencast/one") == "waiting", 30)
+        assert "a person" in daemon.states.component("opencast/one", "stream").standing().reason
+        await store.reset("opencast", "one", Coverage(start=NOON - 9 * HOUR, read=vendor_read()))
+    await until(lambda: state(daemon, "opencast/one") == "running", 30)
+    assert daemon.live["opencast"].book.coverage("one").start == NOON - 9 * HOUR
+
+
+def vendor_read() -> Any:
+    from harvester.coverage import Intervals
+
+    return Intervals([(NOON - 9 * HOUR, NOON)])
+
+
+async def test_a_paused_source_is_let_go_of_and_all_its_streams_rest(vendor: Two, begin: Callable[[], Daemon]) -> None:
+    daemon = begin()
+    await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)
+    daemon.board.apply({"opencast": pauses.Pause(NOON, "ann")})
+    await until(lambda: "opencast" not in daemon.live, 30)
+    await until(lambda: state(daemon, "opencast/one") == state(daemon, "opencast/other") == "paused", 30)
+    daemon.board.apply({})
+    await until(lambda: state(daemon, "opencast/one") == state(daemon, "opencast/other") == "running", 30)
+    assert vendor.opened == 2
+
+
+async def test_e21_at_the_start_a_lease_of_another_ends_the_process(vendor: Two, begin: Callable[[], Daemon]) -> None:
+    daemon = begin()
+    await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)
+    board = Switchboard()
+    board.apply({})
+    second = daemon._replace(board=board, states=States(), live={})
+    with pytest.raises(ExceptionGroup) as found:
+        await asyncio.wait_for(harvesting("opencast", second), 30)
+    assert found.group_contains(RefusedError, match="is being harvested by", depth=None)

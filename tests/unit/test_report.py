@@ -1,0 +1,137 @@
+"""The status: every part has a row, what is wrong is named with the next command, and what is fine is not complained of."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from harvester.commands.status import duration
+from harvester.coverage import Coverage, Intervals
+from harvester.pauses import Pause
+from harvester.protocols import Group, Size
+from harvester.report import Report, Told, about_me, collect
+from harvester.states import Kind, Standing, State
+
+NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+WHOLE = Coverage(
+    start=NOON - 9 * HOUR, read=Intervals([(NOON - 9 * HOUR, NOON)]), settled=Intervals([(NOON - 9 * HOUR, NOON - HOUR)])
+)
+HOLED = Coverage(start=NOON - 9 * HOUR, read=Intervals([(NOON - 9 * HOUR, NOON - 5 * HOUR), (NOON - 3 * HOUR, NOON)]))
+
+
+def standing(name: str, kind: Kind, state: State = "running", reason: str = "", *, breaker: bool = False) -> Standing:
+    return Standing(name=name, kind=kind, state=state, since=NOON, reason=reason, last_success=NOON, breaker=breaker)
+
+
+def group(name: str, lag: int = 0, owner: str = "") -> Group:
+    return Group(name, 10, lag, owner, {})
+
+
+FINE = Told(
+    standings=[standing("opencast", "source"), standing("opencast/useractions", "stream"), standing("duckdb", "sink")],
+    coverages={"opencast": {"useractions": WHOLE}},
+    now={"opencast": NOON + timedelta(seconds=90)},
+    groups=[group("duckdb", 3, "host pid 1")],
+    size=Size(1000, 2**20, NOON),
+)
+
+
+def test_what_is_fine_is_told_with_its_numbers_and_no_complaint() -> None:
+    report = collect(FINE, process=about_me())
+    assert (report.state, report.problems) == ("ok", [])
+    (stream,), (sink,) = report.sources, report.sinks
+    assert (stream.name, stream.state, stream.lag_seconds, stream.gaps) == ("opencast/useractions", "running", 90, 0)
+    assert (stream.live_edge, stream.watermark) == (NOON, NOON - HOUR)
+    assert (sink.name, sink.state, sink.lag, sink.reader, sink.breaker) == ("duckdb", "running", 3, "host pid 1", "closed")
+    assert (report.queue.messages, report.queue.bytes) == (1000, 2**20)
+    assert report.queue.oldest_age_seconds > 0
+
+
+def test_a_report_is_read_back_as_it_was_told() -> None:
+    report = collect(FINE, process=about_me())
+    assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
+
+
+@pytest.mark.parametrize("state", ["waiting", "degraded", "stopped"])
+def test_what_is_wrong_with_a_source_is_wrong_with_its_streams_and_names_the_next_step(state: State) -> None:
+    report = collect(
+        FINE._replace(standings=[standing("opencast", "source", state, "no route"), *FINE.standings[1:]]), process=None
+    )
+    (stream,) = report.sources
+    assert (report.state, stream.state, stream.reason) == ("degraded", state, "no route")
+    (problem,) = report.problems
+    assert problem.name == "opencast/useractions"
+    assert "no route" in problem.what
+    assert "harvest" in problem.next
+
+
+def test_a_source_of_which_no_stream_is_known_has_a_row_of_its_own() -> None:
+    report = collect(Told(standings=[standing("opencast", "source", "starting")]), process=about_me())
+    assert [(one.name, one.state, one.lag_seconds) for one in report.sources] == [("opencast", "starting", None)]
+
+
+def test_gaps_are_told_with_the_command_that_fills_them() -> None:
+    report = collect(FINE._replace(coverages={"opencast": {"useractions": HOLED}}), process=None)
+    assert (report.sources[0].gaps, report.sources[0].gap_seconds) == (1, 7200)
+    assert report.problems[0].next == "harvest coverage fill opencast/useractions"
+
+
+def test_letters_that_wait_for_a_person_are_a_problem_and_pending_ones_are_none() -> None:
+    letters = {"duckdb": {"pending": 40, "mapping": 2, "schema": 1}, "opencast": {"pending": 1}}
+    report = collect(FINE._replace(letters=letters), process=None)
+    assert report.sinks[0].pending == 40
+    (problem,) = report.problems
+    assert (problem.name, problem.what) == ("duckdb", "3 dead letters: mapping 2, schema 1")
+    assert problem.next == "harvest dead-letters list --group duckdb"
+
+
+def test_an_open_breaker_is_told_with_its_reason() -> None:
+    sink = standing("duckdb", "sink", "waiting", "900 of 1000 were refused", breaker=True)
+    report = collect(FINE._replace(standings=[*FINE.standings[:2], sink]), process=None)
+    assert report.sinks[0].breaker == "open"
+    assert "900 of 1000" in report.problems[0].what
+    assert "--accept-rejections" in report.problems[0].next
+
+
+def test_a_group_that_nobody_feeds_is_a_problem_once_something_waits_for_it() -> None:
+    idle = [group("duckdb"), group("old", 12)]
+    report = collect(Told(groups=idle, lags={"duckdb": 0}), process=None)
+    assert [(one.name, one.state) for one in report.sinks] == [("duckdb", "idle"), ("old", "idle")]
+    (problem,) = report.problems
+    assert (problem.name, "12 messages" in problem.what) == ("old", True)
+    assert "harvest consume old" in problem.next
+    assert "harvest queue forget old" in problem.next
+
+
+def test_a_sink_that_was_never_fed_has_everything_before_it() -> None:
+    report = collect(Told(lags={"duckdb": 7}), process=None)
+    assert (report.sinks[0].lag, report.problems[0].name) == (7, "duckdb")
+
+
+def test_what_is_paused_is_told_and_is_no_problem_also_without_a_daemon() -> None:
+    told = Told(
+        coverages={"opencast": {"useractions": WHOLE}},
+        groups=[group("duckdb", 5)],
+        pauses={"opencast": Pause(NOON, "ann"), "duckdb": Pause(NOON, "ben")},
+    )
+    report = collect(told, process=None)
+    assert (report.sources[0].state, report.sinks[0].state, report.problems) == ("paused", "paused", [])
+    assert report.paused["duckdb"] == "paused since 2026-01-10T12:00:00Z by ben"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min 59 s"),
+        (7260, "2 h 1 min"),
+        (90000, "1 d 1 h"),
+        (-5, "0 s"),
+    ],
+)
+def test_times_are_said_in_their_two_largest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
