@@ -231,7 +231,9 @@ class Processing:
             busy = [r for r in rejections if isinstance(r.error, TransientError)]
             todo = [r.event for r in busy]
             if busy:
-                pause = await self._back_off(pause, max((r.error for r in busy), key=_told))
+                longest = max((r.error for r in busy), key=_told)
+                self._log.warning("write is tried again", error=str(longest), events=len(todo), wait=pause)
+                pause = await self._back_off(pause, longest)
         return refused
 
     async def _back_off(self, pause: float, error: Exception) -> float:

@@ -1,13 +1,15 @@
 """Elasticsearch as tests use it: our templates put there, everything it holds read back, and the sink that writes to it."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from consumers.protocols import Sink
 from consumers.sinks import open_sink
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from consumers.sinks.elasticsearch_templates import all_pieces
+from tests import services
+from tests.services import MissingServerError, Node
 
 ALL = "useractions-*"
 _PAGE = 5000
@@ -41,12 +43,35 @@ def put_templates(server: Answering) -> None:
         server.call("PUT", piece.path, piece.body)
 
 
+@contextmanager
+def own_node(**settings: object) -> Iterator[Node]:
+    """A node of the newest line that is to be had here, with our templates, to be killed at will."""
+    with ExitStack() as stack:
+        missing = []
+        for name in sorted(services.ELASTICSEARCH, reverse=True):
+            try:
+                node = stack.enter_context(services.node(name, **settings))
+                break
+            except MissingServerError as error:
+                missing.append(error)
+        else:
+            raise MissingServerError(",".join(error.name for error in missing), "; ".join(error.why for error in missing))
+        put_templates(node)
+        yield node
+
+
+def indexes(server: Answering, pattern: str = ALL) -> list[str]:
+    """The names of those there are."""
+    state = server.call("GET", f"/_cluster/state/metadata/{pattern}?filter_path=metadata.indices.*.state")
+    return sorted(state.get("metadata", {}).get("indices", {}))
+
+
 def documents(server: Answering, pattern: str = ALL) -> list[tuple[str, Held]]:
     """Every document of these indexes with its id, in no order; one that stands in two indexes comes twice."""
-    server.call("POST", f"/{pattern}/_refresh")
     found: list[tuple[str, Held]] = []
-    if not server.call("GET", f"/_cluster/state/metadata/{pattern}?filter_path=metadata.indices.*.state"):
+    if not indexes(server, pattern):
         return found
+    server.call("POST", f"/{pattern}/_refresh")
     pit, after = server.call("POST", f"/{pattern}/_pit?keep_alive=5m")["id"], None
     try:
         while True:

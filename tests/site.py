@@ -184,13 +184,13 @@ class Site:
         streams = decode_book(path.read_bytes()).streams if path.exists() else {}
         return next(iter(streams.values()), Coverage())
 
-    def lag(self) -> int:
-        """Messages that the sink has not committed, as the queue's file says; -1 while it has not begun."""
+    def lag(self, group: str = "duckdb") -> int:
+        """Messages that a sink has not committed, as the queue's file says; -1 while it has not begun."""
         if not self.queue.exists():
             return -1
         with closing(sqlite3.connect(f"file:{self.queue}?mode=ro", uri=True)) as queue:
             (end,) = queue.execute("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'messages'").fetchone()
-            (position,) = queue.execute("SELECT max(position) FROM groups WHERE name = 'duckdb'").fetchone()
+            (position,) = queue.execute("SELECT max(position) FROM groups WHERE name = ?", [group]).fetchone()
         return -1 if position is None else int(end - position)
 
     def audit(self) -> Any:

@@ -102,11 +102,12 @@ class ElasticsearchSink:
         try:
             answer = await self._cluster.request("POST", "/_bulk", bulk.body, kind=NDJSON, params=_FILTERED)
         except StatusError as error:
-            if error.status == 413:
+            too_large = error.status in (413, 417)  # the latter, where it was asked first whether a body is taken
+            if too_large:
                 # Something on the way takes less than we thought: the caller halves this batch, and the next ones are smaller.
                 self._most = max(_LEAST, min(self._most, len(bulk.body)) // 2)
-            if error.status in (400, 413):
-                raise InvalidEventError(str(error), reason="too_large" if error.status == 413 else "refused") from error
+            if too_large or error.status == 400:
+                raise InvalidEventError(str(error), reason="too_large" if too_large else "refused") from error
             raise
         crash.point("sink.in_write")
         rejections = []

@@ -16,6 +16,7 @@ FILTER = "errors,items.*.status,items.*.error,items.*.failure_store"
 """What a bulk answers of each item; without the status the places of those that failed would be lost."""
 _LONGEST = 600
 _BLOCK = re.compile(r"\[?[A-Z_]+/(\d+)/")
+_INDEX = re.compile(r"index \[([^\]]+)\]")
 _LIFTED_BY = {"5": "index.blocks.read_only", "8": "index.blocks.write", "12": "index.blocks.read_only_allow_delete"}
 _FLOOD_STAGE = "12"
 """A full disk. Elasticsearch sets this block and lifts it by itself."""
@@ -118,7 +119,8 @@ def _block(error: _Error) -> str:
 
 def _way_on(status: int, error: _Error, block: str) -> str:
     """What a person has to do before any document gets in; "" when this one alone is at fault."""
-    index = error.index or "INDEX"
+    named = _INDEX.search(error.reason or "")
+    index = error.index or (named[1] if named else "INDEX")
     if block:
         return f'Next: PUT /{index}/_settings {{"{_LIFTED_BY.get(block, "index.blocks…")}": null}}'
     if status in (401, 403):

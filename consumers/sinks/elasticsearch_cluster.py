@@ -20,8 +20,13 @@ from harvester.errors import HarvesterError, PermanentError
 from harvester.origin import HttpSettings, tls_context, unreachable
 from harvester.retry import OutageError, UnusableError
 
+_LONG = 64 * 2**10
+"""A shorter body is nowhere too long."""
 _IN_ONE_GO = 256 * 2**10
 JSON, NDJSON = "application/json", "application/x-ndjson"
+
+
+_ASK = ("expect", "100-continue")
 
 
 class _AsItCame(Serializer):
@@ -67,14 +72,21 @@ class Cluster:
         PermanentError: a certificate that is not trusted, or a server that is no Elasticsearch.
         """
         headers = {"accept": JSON, **({"content-type": kind} if body is not None else {})}
-        for left in reversed(range(len(self._hosts))):
+        left = len(self._hosts) - 1
+        while True:
             try:
                 answer = await self._client.perform_request(method, path, params=params, headers=headers, body=body)
             except NoConnectionError as error:
                 failure = self._no_way(error, path)
-                if left and not isinstance(failure, PermanentError):
-                    continue  # the client has marked that node dead: the next one is another
-                raise failure from error
+                if isinstance(failure, PermanentError):
+                    raise failure from error
+                if left:
+                    left -= 1  # the client has marked that node dead: the next one is another
+                elif len(body or b"") > _LONG and _cut_off(error) and _ASK not in headers.items():
+                    # Whoever takes no such body may hang up before we have read that: ask before it is sent once more.
+                    headers |= [_ASK]
+                else:
+                    raise failure from error
             except (TransportError, UnsupportedProductError) as error:
                 raise self._fault(error, path) from error
             except ApiError as error:
@@ -82,7 +94,6 @@ class Cluster:
                 raise refusal(error.meta.status, error.meta.headers, raw, f"{method} {path}") from error
             else:
                 return bytes(answer.body)
-        raise AssertionError("there is at least one node")
 
     def _no_way(self, error: NoConnectionError, path: str) -> HarvesterError:
         why = error.__context__ or error  # the client keeps what the connection said nowhere else
@@ -118,6 +129,11 @@ class Cluster:
                 return UnusableError(
                     f"elasticsearch: what {self.where} answers for {path} cannot be read ({type(error).__name__})"
                 )
+
+
+def _cut_off(error: NoConnectionError) -> bool:
+    """Whether there was a connection, which broke."""
+    return not isinstance(error.__context__, aiohttp.ClientConnectorError | aiohttp.ClientSSLError | ssl.SSLError)
 
 
 @asynccontextmanager

@@ -169,6 +169,29 @@ async def test_f32_a_body_that_is_too_long_is_refused_for_the_caller_to_halve_an
     assert sum(len(bulk) for bulk in script.bulks) == 200
 
 
+@pytest.mark.parametrize("status", ["413 Content Too Large", "417 Expectation Failed"])
+async def test_f32_a_connection_cut_under_a_body_is_asked_whether_it_takes_such_a_body(status: str) -> None:
+    heads: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        if b"100-continue" in heads[-1].lower():
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+            await writer.drain()
+        else:
+            writer.transport.abort()
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with open_scripted(f"http://127.0.0.1:{port}") as sink:
+            sink._guard.check = nothing  # type: ignore[assignment, method-assign]
+            with pytest.raises(InvalidEventError, match=status[:3]) as caught:
+                await sink.write([useraction_event(number, type="x" * 2000) for number in range(500)])
+    assert caught.value.reason == "too_large"
+    assert len(heads) == 2
+
+
 async def test_f32_a_request_that_is_refused_whole_is_for_the_caller_to_halve() -> None:
     async with scripted() as (sink, script, _):
         script.whole = lambda body: answer_of({"error": "Validation Failed"}, status=400) if b'"_id":"13"' in body else None
