@@ -1,9 +1,10 @@
 """Canned user actions: what the servers serve and the queues hold. The same numbers give the same bytes."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -84,6 +85,13 @@ def messages(amount: int, *, large: bool = False) -> Iterator[Message]:
         created = FIRST_HOUR + timedelta(seconds=number)
         event = useraction_event(row(number, created, large=large), "opencast", created, zone)
         yield Message(event.key, encode_event(event))
+
+
+def batched(held: Iterable[Message], size: int) -> Iterator[list[Message]]:
+    """As many at a time."""
+    rest = iter(held)
+    while some := list(islice(rest, size)):
+        yield some
 
 
 @cache

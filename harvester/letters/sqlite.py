@@ -1,5 +1,6 @@
 """Dead letters in one SQLite file: `sqlite:///var/letters.db?busy_timeout=5`."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -76,7 +77,11 @@ async def open_sqlite(path: Path, options: SqliteOptions) -> AsyncIterator["Sqli
     """ConfigError: damaged, no letters, of a newer format, or no access; nothing is overwritten."""
     async with open_database(path, LETTERS, busy_timeout=options.busy_timeout) as database:
         await database.run(_prepared)
-        yield SqliteLetters(database)
+        letters = SqliteLetters(database)
+        try:
+            yield letters
+        finally:
+            await letters.end()
 
 
 class _After(NamedTuple):
@@ -94,11 +99,36 @@ class SqliteLetters:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._writing = asyncio.Lock()
+        self._gathered: list[Letter] = []
+        self._next: asyncio.Task[None] | None = None
+        self._begun = set[asyncio.Task[None]]()
 
     async def add(self, letters: Sequence[Letter]) -> None:
         point("letters.before_add")
-        await self._database.run(_add, letters)
+        self._gathered += letters
+        if self._next is None:
+            self._next = asyncio.create_task(self._write())
+            self._begun.add(self._next)
+            self._next.add_done_callback(self._ended)
+        await asyncio.shield(self._next)
         point("letters.after_add")
+
+    async def _write(self) -> None:
+        """All that came while the batch before was written, in one act: each writes all over the index of the ids."""
+        async with self._writing:
+            letters, self._gathered, self._next = self._gathered, [], None
+            await self._database.run(_add, letters)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled():
+            task.exception()  # who asked for it may be gone
+
+    async def end(self) -> None:
+        """What was begun for somebody who is gone is finished before the file is closed."""
+        if self._begun:
+            await asyncio.wait(self._begun)
 
     async def scan(self, group: str, due: datetime | None = None, *, without: str = "") -> AsyncIterator[Letter]:
         after = _BEFORE_ALL

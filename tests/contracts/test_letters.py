@@ -1,5 +1,6 @@
 """What every store of dead letters does. A new driver adds a line to DRIVERS."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,6 +85,27 @@ async def test_f34_the_count_of_attempts_is_the_same_whether_a_retry_counts_itse
         await letters.add([letter("a")])
         (found,) = [each async for each in letters.scan("g")]
     assert found.attempts == 3
+
+
+async def test_batches_added_at_the_same_time_are_all_durable(url: str) -> None:
+    async with open_letters(url) as letters:
+        await asyncio.gather(*(letters.add([letter(f"{batch}.{n}") for n in range(10)]) for batch in range(30)))
+    async with open_letters(url) as letters:
+        assert sorted(await names(letters)) == sorted(f"{batch}.{n}" for batch in range(30) for n in range(10))
+
+
+async def test_a_batch_whose_owner_is_gone_holds_up_no_other_and_nothing_is_left_behind(url: str) -> None:
+    async with open_letters(url) as letters:
+        for _ in range(20):
+            gone = [asyncio.create_task(letters.add([letter("gone")])) for _ in range(3)]
+            await asyncio.sleep(0)
+            for task in gone:
+                task.cancel()
+            await letters.add([letter("there")])
+            assert "there" in await names(letters)
+        last = asyncio.create_task(letters.add([letter("last")]))
+        await asyncio.sleep(0)
+        last.cancel()
 
 
 async def test_one_batch_may_hold_a_letter_twice(url: str) -> None:
