@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,6 +14,7 @@ from harvester.event import encode_event
 from harvester.protocols import Message
 from harvester.sources.opencast_rows import useraction_event
 
+T = TypeVar("T")
 FIRST_HOUR = datetime(2026, 3, 2, tzinfo=UTC)
 """A past that has come to rest: every window is final when it is read."""
 RECORDINGS = 1000
@@ -87,7 +89,7 @@ def messages(amount: int, *, large: bool = False) -> Iterator[Message]:
         yield Message(event.key, encode_event(event))
 
 
-def batched(held: Iterable[Message], size: int) -> Iterator[list[Message]]:
+def batched(held: Iterable[T], size: int) -> Iterator[list[T]]:
     """As many at a time."""
     rest = iter(held)
     while some := list(islice(rest, size)):

@@ -36,6 +36,7 @@ class Repairs:
         self._found = False
         """Whether the look under way, or the last one, found a letter."""
         self._careful = True
+        self._away = False
 
     @property
     def tasks(self) -> Collection[asyncio.Task[Any]]:
@@ -51,6 +52,9 @@ class Repairs:
         """Begin what there is room for; how many letters are done with since the last turn."""
         done = self._finished()
         self._fetched()
+        if self._away and not self._processing.away:
+            self._look_at = 0.0  # it may be back: do not let it wait for the next look
+        self._away = self._processing.away
         most = 1 if self._careful else max(1, min(self._most, room))
         if self._fetching is None and len(self._running) < most and self._looking():
             assert self._scan is not None

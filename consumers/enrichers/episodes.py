@@ -71,7 +71,7 @@ class Episodes:
         self._source = source
         self._ttl = ttl
         self._patience = patience.total_seconds()
-        self._fuse = fuse or Fuse()
+        self._fuse = fuse or Fuse(longest=timedelta(seconds=15))  # a trial costs nobody anything
         self._hurry = hurry or Fuse(failures=1)
         """Blown while the service is too slow for batches that others wait behind."""
         self._flights: SingleFlight[bytes | None] = SingleFlight()

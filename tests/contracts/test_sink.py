@@ -164,6 +164,14 @@ async def test_a_newer_state_wins_even_when_it_is_poorer(idempotent: Driver, tmp
     assert await written(idempotent, tmp_path, *([state] for state in states)) == [one(4)]
 
 
+async def test_a_newer_state_that_is_pending_replaces_the_older_whole_one_and_is_completed_by_its_repair(
+    idempotent: Driver, tmp_path: Path
+) -> None:
+    old, pending, whole = (useraction_event(1, version=v, context=c) for v, c in ((3, FOUND), (4, None), (4, FOUND)))
+    assert await written(idempotent, tmp_path, [old], [pending], [old]) == [one(4)]
+    assert await written(idempotent, tmp_path, [whole], [pending], [old]) == [one(4, "Lecture 10")]
+
+
 async def test_among_equals_the_last_written_stays(idempotent: Driver, tmp_path: Path) -> None:
     first, last = useraction_event(1, type="PLAY"), useraction_event(1, type="PAUSE")
     assert (await written(idempotent, tmp_path, [first], [last]))[0]["type"] == "PAUSE"
