@@ -90,12 +90,18 @@ def test_three_things_that_are_wrong_are_told_at_once_each_with_its_fix(tmp_path
     found = findings(done)
     assert found["opencast: login"]["fix"].startswith("check HARVESTER_OPENCAST_USER, HARVESTER_OPENCAST_PASSWORD")
     assert "harvest queue seek duckdb --to beginning" in found["sink duckdb"]["fix"]
-    assert "another program listens" in found["listener"]["text"]
+    assert "does not answer" in found["listener"]["text"]
     assert shown.code == 5
     assert shown.out.count("FAIL  ") == 3
     assert shown.out.count("→ ") == 3
     assert shown.err.startswith("3 findings; ")
     assert CANARY not in done.out + done.err + shown.out + shown.err
+
+
+def test_an_address_that_another_program_has_is_told(tmp_path: Path, today: World) -> None:
+    done = doctor(Site(tmp_path, today.url), HARVESTER_LISTEN=today.url.rpartition(":")[2])
+    assert trouble(done) == {"listener"}
+    assert "another program listens" in findings(done)["listener"]["text"]
 
 
 def test_wrong_settings_are_told_and_everything_else_is_looked_at_all_the_same(tmp_path: Path) -> None:

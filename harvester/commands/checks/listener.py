@@ -1,15 +1,15 @@
 """The address where the daemon answers: free, or taken by the daemon itself."""
 
+import asyncio
 import errno
 import socket
 
-import aiohttp
-
+from harvester.commands.asking import NobodyError, ask
 from harvester.commands.checks import Check, Finding, Tell
+from harvester.endpoints import address
 from harvester.settings import CoreSettings
 
 _OURS = b"harvester_build_info"
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared with
 
 
 def listener_check(core: CoreSettings, seconds: float) -> Check:
@@ -19,40 +19,41 @@ def listener_check(core: CoreSettings, seconds: float) -> Check:
         if not core.listen:
             tell(Finding("listener", "ok", "off: HARVESTER_LISTEN is not set, so there are no metrics"))
             return
-        host, _, port = core.listen.rpartition(":")
-        tell(await _looked(host.strip("[]") or "127.0.0.1", int(port), seconds))
+        tell(await _looked(core.listen, seconds))
 
     return Check("listener", look)
 
 
-async def _looked(host: str, port: int, seconds: float) -> Finding:
+async def _looked(listen: str, seconds: float) -> Finding:
+    host, port = address(listen)
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            return await _taken(host, port, seconds)
-        why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "no such port"
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return await asyncio.to_thread(_taken, listen, f"{host}:{port}", seconds)
+        why = (error.strerror or str(error)).lower()
         return Finding(
             "listener", "fail", f"{host}:{port} cannot be had: {why}", "set HARVESTER_LISTEN to an address of this host"
         )
     return Finding("listener", "ok", f"{host}:{port} is free; no daemon listens there now")
 
 
-async def _taken(host: str, port: int, seconds: float) -> Finding:
+def _taken(listen: str, place: str, seconds: float) -> Finding:
+    """Ours when it shows our metrics; its own judgement of itself counts too."""
+    who = f"`ss -ltnp sport = :{place.rpartition(':')[2]}` names it"
+    other = f"{who}; stop it, or set HARVESTER_LISTEN to another port"
     try:
-        url = f"http://{_url_host(_ANYWHERE.get(host, host))}:{port}/metrics"
-        patience = aiohttp.ClientTimeout(total=seconds)
-        async with aiohttp.ClientSession(timeout=patience) as session, session.get(url) as answer:
-            ours = _OURS in await answer.content.read(4 << 20)
-    except (aiohttp.ClientError, OSError, TimeoutError):
-        ours = False
-    if ours:
-        return Finding("listener", "ok", f"the daemon answers on {host}:{port}")
-    fix = f"`ss -ltnp sport = :{port}` names it; stop it, or set HARVESTER_LISTEN to another port"
-    return Finding("listener", "fail", f"another program listens on {host}:{port}", fix)
-
-
-def _url_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+        if _OURS not in ask(listen, "/metrics", timeout=seconds).body:
+            return Finding("listener", "fail", f"another program listens on {place}", other)
+        alive = ask(listen, "/livez", timeout=seconds).status == 200
+    except NobodyError:
+        return Finding(
+            "listener", "fail", f"what listens on {place} does not answer: a daemon that is stopped, or no daemon", other
+        )
+    if not alive:
+        return Finding(
+            "listener", "fail", f"the event loop of the daemon on {place} stands still", "its log says where; restart it"
+        )
+    return Finding("listener", "ok", f"the daemon answers on {place}; harvest status tells how it is")
