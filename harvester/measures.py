@@ -116,7 +116,11 @@ letters = _gauge(
 buffer_events = _gauge("buffer_events", "Events in flight to the sink.", "sink")
 buffer_bytes = _gauge("buffer_bytes", "Bytes in flight to the sink.", "sink")
 circuit = _gauge("circuit_state", "1 for the state that the sink's breaker is in.", "sink", "state")
-cache = _counter("cache_requests_total", "Look-ups in the metadata cache; negative: known to have nothing.", "result")
+cache = _counter(
+    "cache_requests_total",
+    "Look-ups in the metadata cache; negative: known to have nothing; error: a miss that could not be looked up.",
+    "result",
+)
 loop_lag = _gauge("loop_lag_seconds", "How late the event loop is now; grows while it stands still.")
 build = _gauge("build_info", "Always 1; the labels say what is running.", "version", "python")
 config = _gauge("config_info", "Always 1; the digest changes with any setting but passwords and keys.", "hash")

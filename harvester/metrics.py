@@ -5,7 +5,6 @@ What there is to measure stands in `measures`; here it is counted. `endpoints` s
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Literal
 
 from prometheus_client import Gauge, Histogram, generate_latest
 
@@ -188,14 +187,14 @@ def _one_of(gauge: Gauge, name: str, now: str) -> None:
         gauge.labels(name, state).set(state == now)
 
 
-def error(stage: str, error: BaseException | str) -> None:
-    """Count an error (or the name of its class) in one of `measures.STAGES`; one that has no name of ours by its parent's."""
+def error(stage: str, error: BaseException | str, amount: int = 1) -> None:
+    """Count errors (or the name of its class) in one of `measures.STAGES`; one that has no name of ours by its parent's."""
     names = [error] if isinstance(error, str) else [kind.__name__ for kind in type(error).__mro__]
-    _errors[stage, next((name for name in names if name in measures.ERROR_TYPES), "other")].inc()
+    _errors[stage, next((name for name in names if name in measures.ERROR_TYPES), "other")].inc(amount)
 
 
-def cache(result: Literal["hit", "miss", "negative", "error"], lookups: int = 1) -> None:
-    """Count look-ups in the metadata cache."""
+def cache(result: str, lookups: int = 1) -> None:
+    """Count look-ups in the metadata cache, by one of CACHE_RESULTS."""
     _lookups[result].inc(lookups)
 
 

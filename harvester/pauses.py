@@ -66,19 +66,26 @@ class Switch:
         self.pause: Pause | None = None
         self.halts = 0
         """How often it was halted so far."""
+        self.trouble = ""
+        """Why it is not known yet whether it is paused."""
         self.news = asyncio.Event()
         """Set, and replaced by another, with every change."""
 
     def set(self, pause: Pause | None, *, stopping: bool) -> None:
         self.pause = pause
-        self.news.set()
-        self.news = asyncio.Event()
+        self.tell("")
         self.halts += (bool(pause) or stopping) and not self.halt.is_set()
         for event, on in ((self.halt, bool(pause) or stopping), (self.go, not pause or stopping)):
             if on:
                 event.set()
             else:
                 event.clear()
+
+    def tell(self, trouble: str) -> None:
+        """Wake who waits."""
+        self.trouble = trouble
+        self.news.set()
+        self.news = asyncio.Event()
 
 
 class Switchboard:
@@ -101,6 +108,11 @@ class Switchboard:
         """What is paused now; everything else may work."""
         self._known, self.pauses = True, pauses
         self._all()
+
+    def fails(self, why: str) -> None:
+        """The pauses cannot be read. Once they were known, they stay as they were."""
+        for switch in () if self._known else self._switches.values():
+            switch.tell(f"what is paused is not known yet: {why}")
 
     def stop(self) -> None:
         """The process ends."""
@@ -131,6 +143,7 @@ async def followed(store: CoverageStore, stop: asyncio.Event, *, every: float = 
                 if str(error) != told:
                     log.warning("what is paused cannot be read; it stays as it was", error=str(error))
                 told = str(error)
+                board.fails(told)
             await sleep_until(stop, every)
         board.stop()
 
@@ -151,8 +164,11 @@ async def switched(switch: Switch, states: States, run: Callable[[], Awaitable[N
     """`run` until the process stops or it ends by itself; when its switch halts it, it is run again once that is over."""
     while True:
         while not switch.go.is_set():
-            for component in states.of(switch.name) if switch.pause else ():
-                component.paused(str(switch.pause))
+            for component in states.of(switch.name):
+                if switch.pause:
+                    component.paused(str(switch.pause))
+                elif switch.trouble:
+                    component.waiting(switch.trouble)
             await switch.news.wait()
         if switch.halt.is_set():
             return

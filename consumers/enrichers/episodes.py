@@ -1,7 +1,7 @@
 """Episodes: what the search service of Opencast knows of the recording that an action is in (opencast.md §2.2, §3.2, §6)."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from random import SystemRandom
 from typing import Any, Protocol
@@ -29,6 +29,10 @@ _REFUSED = (400, 414, 422)
 _NOTHING = b"null"
 _random = SystemRandom()
 _encode = msgspec.json.Encoder().encode
+
+
+OnLookups = Callable[[str, int], None]
+"""Told how many recordings a batch asked for were a hit, negative (known to have nothing), a miss, and then an error."""
 
 
 class Found(Protocol):
@@ -65,6 +69,7 @@ class Episodes:
         patience: timedelta = timedelta(seconds=5),
         fuse: Fuse | None = None,
         hurry: Fuse | None = None,
+        on_lookups: OnLookups = lambda *_: None,
     ) -> None:
         self._http = http
         self._cache = cache
@@ -74,6 +79,7 @@ class Episodes:
         self._fuse = fuse or Fuse(longest=timedelta(seconds=15))  # a trial costs nobody anything
         self._hurry = hurry or Fuse(failures=1)
         """Blown while the service is too slow for batches that others wait behind."""
+        self._on_lookups = on_lookups
         self._flights: SingleFlight[bytes | None] = SingleFlight()
         self._turns = asyncio.Semaphore(IN_FLIGHT)
         self._patient_turns = asyncio.Semaphore(IN_FLIGHT // 2)
@@ -118,9 +124,18 @@ class Episodes:
         cached = await self._cache.get_many([self._key(mpid) for mpid in mpids]) if mpids else []
         values = dict(zip(mpids, cached, strict=True))
         missing = [mpid for mpid, value in values.items() if value is None]
+        known = len(values) - len(missing)
+        nothing = sum(value == _NOTHING for value in values.values())
+        self._tell(hit=known - nothing, negative=nothing, miss=len(missing))
         if missing:
             values.update(await (self._patiently(missing) if patient else self._quickly(missing)))
+            self._tell(error=sum(value is None for value in values.values()))
         return {mpid: msgspec.Raw(value) for mpid, value in values.items() if value is not None}
+
+    def _tell(self, **results: int) -> None:
+        for result, amount in results.items():
+            if amount:
+                self._on_lookups(result, amount)
 
     async def _patiently(self, mpids: Sequence[str]) -> dict[str, bytes | None]:
         """All of them, however long it takes; in half of the turns, so that who is in a hurry finds one."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from consumers.enrichers.episodes import Episodes
+from consumers.enrichers.episodes import Episodes, OnLookups
 from consumers.protocols import Cache
 from harvester.http import HttpSettings, open_http
 from harvester.retry import Retry
@@ -30,11 +30,11 @@ class EpisodeSettings(BaseModel):
 
 @asynccontextmanager
 async def open_episodes(
-    engage: HttpSettings, settings: EpisodeSettings, cache: Cache, *, retry: Retry
+    engage: HttpSettings, settings: EpisodeSettings, cache: Cache, *, retry: Retry, on_lookups: OnLookups = lambda *_: None
 ) -> AsyncIterator[Episodes]:
     """Looks up episodes at the engage node that the actions come from."""
     async with open_http(engage, retry=retry) as http:
-        episodes = Episodes(http, cache, ttl=timedelta(seconds=settings.expire))
+        episodes = Episodes(http, cache, ttl=timedelta(seconds=settings.expire), on_lookups=on_lookups)
         try:
             yield episodes
         finally:

@@ -127,10 +127,15 @@ async def open_enrichers(loaded: Loaded, retry: Retry) -> AsyncIterator[Sequence
         return
     async with AsyncExitStack() as stack:
         cache = await stack.enter_async_context(open_cache(loaded.get(CoreSettings).cache_url))
-        episodes = await stack.enter_async_context(
-            open_episodes(http_settings(loaded.get(OpencastSettings)), loaded.get(EpisodeSettings), cache, retry=retry)
-        )
-        yield [episodes]
+        engage, how = http_settings(loaded.get(OpencastSettings)), loaded.get(EpisodeSettings)
+        opening = open_episodes(engage, how, cache, retry=retry, on_lookups=_looked_up)
+        yield [await stack.enter_async_context(opening)]
+
+
+def _looked_up(result: str, amount: int) -> None:
+    metrics.cache(result, amount)
+    if result == "error":
+        metrics.error("enrich", "TransientError", amount)
 
 
 def processing(

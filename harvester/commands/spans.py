@@ -14,31 +14,37 @@ _BEGIN = "     harvest useractions"
 def allow(span: Interval, stream: Stream, limits: Limits, *, ranged: bool = False, daemon: bool = False) -> None:
     """RefusedError naming the commands that go on, when `span` is too long and the policy is to abort. Nothing was read.
 
-    `ranged`: the span was given, so a command has to name it; `daemon`: this process has to end before another may harvest.
+    `ranged`: the span was given, so a command has to name it; `daemon`: it has to rest before another may harvest.
     """
     try:
         plan(span, stream.timing.window, limits.max_span, limits.span_policy)
     except RefusedError as error:
         assert limits.max_span is not None
         given = f" --start {_text(span.start)} --end {_text(span.end)}" if ranged else ""
-        end = "stop this process, then once" if daemon else "pause scheduled harvests, then once"
+        rest = "let it rest, and once" if daemon else "pause scheduled harvests, then once"
+        before, after = ((f"     harvest {word} opencast",) for word in ("pause", "resume")) if daemon else ((), ())
+        also = " --although-paused" if daemon else ""
         raise RefusedError(
             "\n".join(
                 [
                     f"{error}. Two ways on:",
-                    f"  1. {end}:",
-                    f"{_BEGIN}{given} --disable-start-end-span-check",
+                    f"  1. {rest}:",
+                    *before,
+                    f"{_BEGIN}{given} --disable-start-end-span-check{also}",
+                    *after,
                     "  2. forget what was read, then fill the gap in several runs:",
+                    *before,
                     "     harvest coverage reset useractions --yes",
-                    *_runs(span, limits.max_span),
+                    *_runs(span, limits.max_span, also),
+                    *after,
                     "Or let it be cut into windows by itself: --span-policy windows",
                 ]
             )
         ) from error
 
 
-def _runs(span: Interval, limit: timedelta) -> list[str]:
-    runs = [f"{_BEGIN} --start {_text(start)} --end {_text(end)}" for start, end in _pieces(span, limit)]
+def _runs(span: Interval, limit: timedelta, also: str) -> list[str]:
+    runs = [f"{_BEGIN} --start {_text(start)} --end {_text(end)}{also}" for start, end in _pieces(span, limit)]
     if len(runs) <= _SHOWN:
         return runs
     return [*runs[: _SHOWN - 2], f"     … {len(runs) - _SHOWN + 1} more …", runs[-1]]

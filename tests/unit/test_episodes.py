@@ -1,6 +1,7 @@
 """Episodes: what the enricher makes of the search service's answers, and what it does when there are none."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -93,6 +94,19 @@ async def test_an_outage_leaves_events_pending_and_is_not_remembered(error: Harv
     assert list(await episodes.enrich(events)) == events
     service.failing = None
     assert titles(await episodes.enrich(events)) == ["Lecture of m", "Lecture of n"]
+
+
+async def test_look_ups_are_counted_by_what_the_cache_knew() -> None:
+    service, told = Service(), Counter[str]()
+    service.unknown = {"n"}
+    episodes = Episodes(service, MemoryCache(), on_lookups=lambda result, amount: told.update({result: amount}))
+    await episodes.enrich(actions("m", "m", "n"))
+    assert told == {"miss": 2}
+    await episodes.enrich(actions("m", "n"))
+    assert told == {"miss": 2, "hit": 1, "negative": 1}
+    service.failing = TransientError("503")
+    await episodes.enrich(actions("m", "o"))
+    assert told == {"miss": 3, "hit": 2, "negative": 1, "error": 1}
 
 
 async def test_an_id_that_the_service_refuses_is_nothing_to_find_and_no_outage() -> None:

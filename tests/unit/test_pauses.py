@@ -149,6 +149,29 @@ class Failing:
         return getattr(self._store, name)
 
 
+async def test_f13_while_it_is_not_known_what_is_paused_nothing_begins_and_says_why(store: CoverageStore) -> None:
+    failing, stop, states, runs = Failing(store), asyncio.Event(), States(), 0
+    failing.away = True
+    component = states.component("duckdb", "sink")
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        component.running()
+        await board.switch("duckdb").halt.wait()
+
+    async with followed(failing, stop, every=0.001) as board:  # type: ignore[arg-type]
+        task = asyncio.create_task(switched(board.switch("duckdb"), states, run))
+        await until(lambda: component.standing().state == "waiting", 30)
+        assert "not known yet: the store is away" in component.standing().reason
+        assert runs == 0
+        failing.away = False
+        await until(lambda: component.standing().state == "running", 30)
+        stop.set()
+        await asyncio.wait_for(task, 30)
+    assert runs == 1
+
+
 async def test_f13_what_cannot_be_read_stays_as_it_was(store: CoverageStore) -> None:
     failing, stop = Failing(store), asyncio.Event()
     await pause(store, "duckdb", "ann@host")
