@@ -2,12 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from harvester.endpoints import Reply, Routes, exposition
+from harvester.pauses import Pause
 from harvester.report import Told, about_me, collect
 from harvester.states import Standing, States
 from harvester.watchdog import DEAD, Watchdog
@@ -25,6 +26,7 @@ class Health:
         self.begun = False
         self.waits_for = "the stores are being opened"
         """What it cannot begin without."""
+        self.pauses: Callable[[], Mapping[str, Pause]] = dict
         self.told: Told | None = None
         """What the newest look at queue, books and letters found; None before the first."""
 
@@ -52,7 +54,7 @@ class Health:
         """What `harvest status --json` says: the states of now, and the numbers of the newest look."""
         if self.told is None:
             return _words(503, self.waits_for)
-        told = self.told._replace(standings=self._states.standings())
+        told = self.told._replace(standings=self._states.standings(), pauses=self.pauses())
         return Reply(200, msgspec.json.encode(collect(told, process=about_me())))
 
     def readyz(self) -> Reply:

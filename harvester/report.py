@@ -158,7 +158,8 @@ def _sources(told: Told, at: datetime) -> Iterable[StreamReport]:
     for name in dict.fromkeys([*alone, *sorted(named)]):
         source, _, stream = name.partition("/")
         both = [s for s in (standings.get(name), standings.get(source)) if s]
-        standing = max(both, key=lambda s: SEVERITY[s.state], default=None)
+        own = standings.get(name)
+        standing = own if own and own.state == "paused" else max(both, key=lambda s: SEVERITY[s.state], default=None)
         coverage = told.coverages.get(source, {}).get(stream, Coverage())
         edge, gaps = coverage.live_edge, coverage.gaps()
         pause = why_paused(told.pauses, name)

@@ -18,7 +18,7 @@ from harvester.openbook import OpenBook
 from harvester.options import options_of, written
 from harvester.pauses import Switchboard, followed
 from harvester.protocols import Source
-from harvester.report import Told, collect
+from harvester.report import Told
 from harvester.service import sleep_until, supervise, until_signal
 from harvester.settings import CoreSettings
 from harvester.states import States
@@ -83,6 +83,7 @@ async def begun(
             yield None
             return
         board = await stack.enter_async_context(followed(stores.coverages, stop))
+        health.pauses = lambda: board.pauses
         daemon = Daemon(loaded, stores, states, board, stop, {}, groups)
         await stack.enter_async_context(_looking_around(daemon, health))
         health.begun = True
@@ -162,20 +163,23 @@ async def _looked(daemon: Daemon) -> Told:
             **{name: live.book.coverages() for name, live in daemon.live.items()},
         },
         now={name: _now(live.source) for name, live in daemon.live.items()},
-        pauses=daemon.board.pauses,
         groups=await queue.groups(),
         lags={name: sum((await queue.lag(name)).values()) for name in daemon.sinks},
         letters=await letters.counts(),
         size=await queue.size(),
     )
-    report = collect(told, process=None)
-    for sink in report.sinks:
-        metrics.lag(sink.name, sink.lag)
-    for group in {*told.letters, *daemon.sinks, *daemon.live}:
-        metrics.letters(group, told.letters.get(group, {}))
-    kept = report.queue
-    metrics.queue(parse(core.queue_url).scheme, kept.messages, kept.bytes, kept.oldest_age_seconds)
+    _measure(told, core, daemon)
     return told
+
+
+def _measure(told: Told, core: CoreSettings, daemon: Daemon) -> None:
+    for name, amount in {**told.lags, **{group.name: group.lag for group in told.groups}}.items():
+        metrics.lag(name, amount)
+    for name in {*told.letters, *daemon.sinks, *daemon.live}:
+        metrics.letters(name, told.letters.get(name, {}))
+    size = told.size
+    age = (datetime.now(UTC) - size.oldest).total_seconds() if size.oldest else 0.0
+    metrics.queue(parse(core.queue_url).scheme, size.messages, size.bytes, max(0.0, age))
 
 
 def _now(source: Source) -> datetime:

@@ -66,6 +66,14 @@ def test_what_is_wrong_with_a_source_is_wrong_with_its_streams_and_names_the_nex
     assert "harvest" in problem.next
 
 
+def test_a_stream_that_rests_alone_is_paused_although_its_source_runs() -> None:
+    report = collect(
+        FINE._replace(standings=[standing("opencast", "source"), standing("opencast/useractions", "stream", "paused")]),
+        process=None,
+    )
+    assert (report.sources[0].state, report.problems) == ("paused", [])
+
+
 def test_a_source_of_which_no_stream_is_known_has_a_row_of_its_own() -> None:
     report = collect(Told(standings=[standing("opencast", "source", "starting")]), process=about_me())
     assert [(one.name, one.state, one.lag_seconds) for one in report.sources] == [("opencast", "starting", None)]
