@@ -74,4 +74,7 @@ def _refuse_newer(body: bytes) -> None:
     except (ValueError, RecursionError):
         return
     if found is not None and found > FORMAT:
-        raise ConfigError(f"the queue holds envelopes of format {found}, this version reads up to {FORMAT}: upgrade this process")
+        raise ConfigError(
+            f"the queue of HARVESTER_QUEUE_URL holds envelopes of format {found}, this version reads up to {FORMAT}: "
+            f"upgrade this process"
+        )
