@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from harvester.errors import ConfigError
+from harvester.redact import Redactor
 
 _SIZE = re.compile(r"(\d+)\s*(?:([KMGT])i?)?B?", re.IGNORECASE)
 _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -17,7 +18,7 @@ Options = TypeVar("Options", bound=msgspec.Struct)
 
 
 class Url(NamedTuple):
-    """A URL in its parts; `text` is the whole of it, for messages."""
+    """A URL in its parts; `text` is the whole of it, for messages: without a password that somebody put there."""
 
     text: str
     scheme: str
@@ -47,11 +48,11 @@ def parse(text: str) -> Url:
     """Raises ConfigError when there is no scheme."""
     parts = urlsplit(text)
     if not parts.scheme:
-        raise ConfigError(f"{text!r} is no URL: it should look like sqlite:///var/queue.db")
+        raise ConfigError(f"{Redactor().text(text)!r} is no URL: it should look like sqlite:///var/queue.db")
     if parts.fragment:
-        raise ConfigError(f"{text}: write %23 for # in a path")
+        raise ConfigError(f"{Redactor().text(text)}: write %23 for # in a path")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return Url(text, parts.scheme, parts.netloc, unquote(parts.path), query)
+    return Url(Redactor().text(text), parts.scheme, parts.netloc, unquote(parts.path), query)
 
 
 def database_path(url: Url) -> Path:

@@ -284,4 +284,7 @@ def _logs_put_back() -> Iterator[None]:
         yield
     finally:
         logging.captureWarnings(capture=False)
+        for handler in root.handlers:
+            if handler not in handlers:
+                handler.close()  # as the end of a process does: what goes to a collector has arrived then
         root.handlers[:], root.level = handlers, level

@@ -3,6 +3,7 @@
 import logging
 import ssl
 from asyncio import to_thread
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -144,7 +145,7 @@ async def open_cluster(settings: ElasticsearchSettings) -> AsyncIterator[Cluster
     logging.getLogger("elastic_transport").setLevel(logging.WARNING if hosts[1:] else logging.ERROR)
     client = AsyncElasticsearch(
         [await to_thread(_node, host) for host in hosts],
-        **_login(settings),
+        headers=_login(settings),
         node_class=_Node,
         serializers=_SERIALIZERS,
         request_timeout=settings.timeout,
@@ -156,12 +157,18 @@ async def open_cluster(settings: ElasticsearchSettings) -> AsyncIterator[Cluster
         await client.close()
 
 
-def _login(settings: ElasticsearchSettings) -> dict[str, Any]:
+def _login(settings: ElasticsearchSettings) -> dict[str, str]:
+    """The header itself, in UTF-8 as RFC 7617 has it: the client knows only ASCII here."""
     key = settings.api_key.get_secret_value()
     if key:
-        name, colon, secret = key.partition(":")
-        return {"api_key": (name, secret) if colon else key}
-    return {"basic_auth": (settings.user, settings.password.get_secret_value())} if settings.user else {}
+        return {"authorization": f"ApiKey {_base64(key) if ':' in key else key}"}
+    if settings.user:
+        return {"authorization": f"Basic {_base64(f'{settings.user}:{settings.password.get_secret_value()}')}"}
+    return {}
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode()
 
 
 def _node(host: HttpSettings) -> NodeConfig:

@@ -78,6 +78,8 @@ def _login(settings: ElasticsearchSettings) -> tuple[Basic | None, list[str]]:
     """Who we are; of an API key only that there is one counts here."""
     key, password = settings.api_key.get_secret_value(), settings.password.get_secret_value()
     faults = []
+    if ":" not in key and not (key.isascii() and key.replace(" ", "?").isprintable()):
+        faults.append("HARVESTER_ELASTICSEARCH_API_KEY is none: write it as `encoded`, or as id:key")
     if key and (settings.user or password):
         faults.append("HARVESTER_ELASTICSEARCH_API_KEY and HARVESTER_ELASTICSEARCH_USER are two logins: leave one out")
     if bool(settings.user) != bool(password):

@@ -28,6 +28,7 @@ from harvester.loading import Loaded
 from harvester.metrics import HttpMetrics
 from harvester.protocols import CoverageStore, DeadLetters, Queue, Source
 from harvester.queues import open_queue
+from harvester.redact import know
 from harvester.remotelogs import LogsSettings, collector
 from harvester.retry import Retry, Wait
 from harvester.settings import CoreSettings, inspect, load
@@ -47,6 +48,7 @@ def settings(*families: type[BaseModel]) -> Loaded:
     context = click.get_current_context()
     loaded = load(CoreSettings, LogsSettings, *families, overrides=context.find_root().obj or {})
     context.meta[REDACTOR] = loaded.redactor
+    know(loaded.secrets)
     for warning in loaded.warnings:
         click.echo(warning, err=True)
     logs.setup(loaded.get(CoreSettings).log_level, redact=loaded.secrets, remote=collector(loaded.get(LogsSettings)))

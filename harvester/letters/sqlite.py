@@ -13,6 +13,7 @@ import msgspec
 from harvester.coverage import EPOCH
 from harvester.crash import point
 from harvester.protocols import DeadLetters, Letter
+from harvester.redact import hidden
 from harvester.sqlite import Database, Kind, open_database, transaction
 from harvester.url import database_path, parse
 
@@ -193,7 +194,7 @@ def _counts(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
 
 
 def _row(letter: Letter) -> tuple[object, ...]:
-    error = letter.error.encode(errors="replace")[:MAX_ERROR].decode(errors="ignore")
+    error = hidden(letter.error).encode(errors="replace")[:MAX_ERROR].decode(errors="ignore")
     due = None if letter.due is None else _micros(letter.due)
     about = (letter.id, letter.group, letter.stage, letter.reason, error, letter.body, letter.key, letter.stream)
     return (

@@ -11,6 +11,7 @@ import pytest
 
 from harvester.letters import open_letters, sqlite
 from harvester.protocols import Letter
+from harvester.redact import know
 from tests.unit import children
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -96,3 +97,17 @@ async def test_a_page_of_what_is_due_costs_a_page_however_many_wait(tmp_path: Pa
         plan = [row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {sqlite._SCAN_DUE}", values)]
     assert len(plan) == 1
     assert "letters_in_turn (grp=? AND due" in plan[0]
+
+
+async def test_s05_no_secret_is_stored_with_the_error_that_repeats_it(tmp_path: Path) -> None:
+    know(["c4nary-passw0rd"])
+    try:
+        error = "400 for _bulk: c4nary-passw0rd, Basic aGFydmVzdGVyOmM0bmFyeQ==, at https://u:c4nary-userinfo@host/x"
+        letter = Letter(id="1", group="g", stage="write", reason="r", error=error, body=b"", first=NOW, last=NOW)
+        async with open_letters(f"sqlite:///{tmp_path}/letters.db") as letters:
+            await letters.add([letter])
+            (stored,) = [each async for each in letters.scan("g")]
+    finally:
+        know([])
+    assert stored.error == "400 for _bulk: ***, Basic ***, at https://u:***@host/x"
+    assert await asyncio.to_thread(lambda: [p for p in tmp_path.iterdir() if b"c4nary" in p.read_bytes()]) == []
