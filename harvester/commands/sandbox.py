@@ -52,6 +52,7 @@ _option = partial(click.option, show_default=True, show_envvar=True)
 @_option("--user", default="harvester", help="Who may log in.")
 @_option("--password", default="sandbox", help="With what; guards made-up data only.")
 @_option("--patched/--stock", default=True, help="Whether actions.json knows start and end; stock ignores them.")
+@_option("--day/--no-day", default=True, help="Whether actions.json knows day, as stock does; without it and start it pages all.")
 @_option("--usertracking/--no-usertracking", default=True, help="Whether the usertracking plugin is on.")
 @_option(
     "--search", default="pre16", type=click.Choice(("pre16", "16")), help="The shape of search answers, by Opencast's release."
@@ -70,7 +71,10 @@ _option = partial(click.option, show_default=True, show_envvar=True)
     multiple=True,
     callback=_rates,
     metavar="KIND=SHARE",
-    help=("How often a fault happens; may be repeated. all= and records= spread over all kinds of requests and of records."),
+    help=(
+        "How often a fault happens; may be repeated. all= and records= spread over all kinds of requests and of records; "
+        "401, 403, 404, date-ahead and date-behind have to be named."
+    ),
 )
 @_option("--fault-burst", default=1, type=click.IntRange(min=1), help="A request is refused at most so often in a row.")
 @_option("--retry-after", default=1.0, type=click.FloatRange(min=0), help="Seconds that a 429 asks for.")
@@ -80,7 +84,8 @@ def command(host: str, port: int, as_json: bool, **switches: Any) -> None:
     """Serve a simulated Opencast until SIGINT or SIGTERM.
 
     It has a deterministic year of player actions behind it and goes on making them. GET /truth tells what is true of a span;
-    GET /sandbox/stats what was asked; POST /sandbox/clock moves its clock; POST /sandbox/faults changes its faults.
+    GET /sandbox/stats what was asked; POST /sandbox/clock moves its clock; POST /sandbox/faults changes its faults; POST
+    /sandbox/switches makes another server of it.
     """
     import asyncio
 

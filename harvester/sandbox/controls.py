@@ -4,6 +4,7 @@ GET  /truth?start=ISO&end=ISO[&format=ndjson]
 GET  /sandbox/clock · POST {"now": ISO} or {"advance_seconds": N}
 POST /sandbox/stop-changing [{"at": ISO}]
 GET  /sandbox/faults · POST {"429-date": 0.1, …} in place of all rates
+GET  /sandbox/switches · POST {"patched": false, …}: another release, or a plugin that is switched off
 GET  /sandbox/stats · POST: tell and begin anew
 """
 
@@ -18,6 +19,7 @@ from aiohttp import web
 from harvester.errors import ConfigError
 from harvester.sandbox.clock import SandboxClock
 from harvester.sandbox.faults import Faults
+from harvester.sandbox.settings import Switches
 from harvester.sandbox.stats import Stats
 from harvester.sandbox.table import View
 from harvester.sandbox.truth import Oracle, TrueAction
@@ -36,6 +38,9 @@ class Controlled(Protocol):
     def view(self, now: datetime | None = None) -> View: ...
     def stop_changing(self, at: datetime | None = None) -> datetime: ...
     def set_faults(self, rates: dict[str, float]) -> None: ...
+    @property
+    def switches(self) -> Switches: ...
+    def switch(self, switches: Switches) -> None: ...
 
 
 class _ClockOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +63,8 @@ class Controls:
         app.router.add_post("/sandbox/stop-changing", self._stop_changing)
         app.router.add_get("/sandbox/faults", self._faults)
         app.router.add_post("/sandbox/faults", self._set_faults)
+        app.router.add_get("/sandbox/switches", self._switches)
+        app.router.add_post("/sandbox/switches", self._switch)
         app.router.add_get("/sandbox/stats", self._stats)
         app.router.add_post("/sandbox/stats", self._reset_stats)
 
@@ -86,6 +93,16 @@ class Controls:
         except ConfigError as error:
             raise web.HTTPBadRequest(text=str(error)) from error
         return await self._faults(request)
+
+    async def _switches(self, _: web.Request) -> web.Response:
+        return _answer(self._sandbox.switches)
+
+    async def _switch(self, request: web.Request) -> web.Response:
+        try:
+            self._sandbox.switch(await _order(request, Switches))
+        except ConfigError as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        return await self._switches(request)
 
     async def _stats(self, _: web.Request) -> web.Response:
         return _answer(self._sandbox.stats.snapshot()._asdict())

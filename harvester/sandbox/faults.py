@@ -18,8 +18,14 @@ REQUESTS = (
     "truncated",
     "half-json",
     "html",
+    "empty",
+    "shifted",
 )
-"""What can happen to a request. `truncated`: fewer bytes than Content-Length says. `half-json`: a whole answer, half a text."""
+"""What can happen to a request and passes. `truncated`: fewer bytes than Content-Length says. `half-json`: a whole answer, half a
+text. `empty`: a page of actions that tells their total and has no row. `shifted`: a page that begins one row further on than it
+should, as if one before it had just been deleted."""
+MISLEADING = ("401", "403", "404", "date-ahead", "date-behind")
+"""What ends a harvest, or tells it a time that is one hour off: never a part of `all`."""
 
 BROKEN_RECORDS = ("nan", "surrogate", "not-utf8", "deep", "huge-id", "no-created")
 """What makes a record unfit to be an action."""
@@ -39,13 +45,14 @@ def rates_of(wanted: Mapping[str, float]) -> dict[str, float]:
     wrong = []
     for name, rate in wanted.items():
         kinds = {"all": REQUESTS, "records": RECORDS}.get(name, (name,))
-        if kinds[0] not in REQUESTS + RECORDS:
-            wrong.append(f"sandbox: there is no fault {name!r}; there are all, records, {', '.join(REQUESTS + RECORDS)}")
+        if kinds[0] not in REQUESTS + MISLEADING + RECORDS:
+            known = ", ".join(REQUESTS + MISLEADING + RECORDS)
+            wrong.append(f"sandbox: there is no fault {name!r}; there are all, records, {known}")
         if not 0 <= rate <= 1:
             wrong.append(f"sandbox: the rate of fault {name} must be from 0 to 1, not {rate}")
         for kind in kinds:
             rates[kind] = rates.get(kind, 0) + rate / len(kinds)
-    sums = {family: sum(rates.get(kind, 0) for kind in family) for family in (REQUESTS, RECORDS)}
+    sums = {family: sum(rates.get(kind, 0) for kind in family) for family in (REQUESTS + MISLEADING, RECORDS)}
     wrong += [
         f"sandbox: the rates of {family[0]} … {family[-1]} make {total:g} together, at most 1 is possible"
         for family, total in sums.items()
@@ -68,7 +75,7 @@ class Faults:
     def set(self, wanted: Mapping[str, float]) -> None:
         """Replace all rates. Raises ConfigError and changes nothing."""
         rates = rates_of(wanted)
-        self._requests = [(kind, rates[kind]) for kind in REQUESTS if rates.get(kind)]
+        self._requests = [(kind, rates[kind]) for kind in REQUESTS + MISLEADING if rates.get(kind)]
         self._records = [(kind, rates[kind]) for kind in RECORDS if rates.get(kind)]
 
     @property

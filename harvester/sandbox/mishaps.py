@@ -21,6 +21,13 @@ Endpoint = Callable[[web.Request], Awaitable[web.Response]]
 _HTML = "<!DOCTYPE html><html><head><title>Maintenance</title></head><body><h1>We will be back soon</h1></body></html>"
 _TOLERANCE = 0.01  # a client's timer may fire a little early
 _NO_LINGER = struct.pack("ii", 1, 0)
+_SKEW = timedelta(hours=1)
+
+_OF_ROWS = ("empty", "shifted")
+FAULT = web.RequestKey("fault", str)
+"""A fault that only an endpoint with rows can make, and count."""
+SKEW = web.RequestKey("skew", timedelta)
+"""By how much the answer's Date is wrong."""
 
 
 class Mishaps:
@@ -37,13 +44,11 @@ class Mishaps:
         if self._not_before.pop(request.path_qs, 0) > time.monotonic():
             self._stats.came_early()
         kind = self._faults.of_request(request.path_qs)
-        if kind is not None:
+        if kind is not None and kind not in _OF_ROWS:
             self._stats.fault(kind)
         match kind:
-            case None:
-                return await endpoint(request)
-            case "slow":
-                await asyncio.sleep(self._settings.slow)
+            case None | "empty" | "shifted" | "date-ahead" | "date-behind" | "slow":
+                await self._prepare(request, kind)
                 return await endpoint(request)
             case "truncated":
                 return await _truncated(request, await endpoint(request))
@@ -54,10 +59,22 @@ class Mishaps:
                     self._not_before[request.path_qs] = time.monotonic() + self._settings.retry_after - _TOLERANCE
                 return self._instead(request, kind)
 
+    async def _prepare(self, request: web.Request, kind: str | None) -> None:
+        """What the endpoint answers by itself, with a fault in it."""
+        match kind:
+            case "slow":
+                await asyncio.sleep(self._settings.slow)
+            case "empty" | "shifted":
+                request[FAULT] = kind
+            case "date-ahead" | "date-behind":
+                request[SKEW] = _SKEW if kind == "date-ahead" else -_SKEW
+
     def _instead(self, request: web.Request, kind: str) -> web.Response:
         """The answer that takes the endpoint's place."""
         match kind:
             case "500" | "503":
+                return web.Response(status=int(kind), text=f"<h1>HTTP Status {kind}</h1>", content_type="text/html")
+            case "401" | "403" | "404":
                 return web.Response(status=int(kind), text=f"<h1>HTTP Status {kind}</h1>", content_type="text/html")
             case "html":
                 return web.Response(text=_HTML, content_type="text/html")

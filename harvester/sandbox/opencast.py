@@ -5,7 +5,7 @@ included; `/sandbox/…` and `/truth` are ours, open and never faulty.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 import msgspec
@@ -16,9 +16,9 @@ from harvester.sandbox.clock import SandboxClock, local_instant, milliseconds, m
 from harvester.sandbox.controls import Controls, http_date
 from harvester.sandbox.episodes import Hit, Lecture, lectures, pre16_answer, pre16_hit, series_hits, v16_answer, v16_hit
 from harvester.sandbox.faults import Faults
-from harvester.sandbox.mishaps import Endpoint, Mishaps, was_reset
+from harvester.sandbox.mishaps import FAULT, SKEW, Endpoint, Mishaps, was_reset
 from harvester.sandbox.rows import Rows
-from harvester.sandbox.settings import HOUR, REST, SandboxSettings
+from harvester.sandbox.settings import HOUR, REST, SandboxSettings, Switches
 from harvester.sandbox.stats import Stats
 from harvester.sandbox.table import FOREVER, Query, Table, View
 from harvester.sandbox.truth import Oracle, Truth
@@ -78,13 +78,23 @@ class OpencastSandbox:
         broken = {action.id: action.broken for action in found if action.broken}
         return Truth(now=now, actions={action.id: action for action in found if not action.broken}, broken=broken)
 
+    @property
+    def switches(self) -> Switches:
+        """What the server knows now."""
+        return Switches(**{name: getattr(self.settings, name) for name in Switches.__struct_fields__})
+
+    def switch(self, switches: Switches) -> None:
+        """Make another server of it while it serves, as an upgrade does."""
+        given = {name: value for name, value in msgspec.structs.asdict(switches).items() if value is not None}
+        self.settings = msgspec.structs.replace(self.settings, **given)
+
     def set_faults(self, rates: dict[str, float]) -> None:
         """Replace all rates. Raises ConfigError and changes nothing."""
         self.faults.set(rates)
         self._table.forget_encoded()
 
-    async def _dated(self, _: web.Request, response: web.StreamResponse) -> None:
-        response.headers["Date"] = http_date(self.clock.now())
+    async def _dated(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = http_date(self.clock.now() + request.get(SKEW, timedelta()))
 
     async def _actions(self, request: web.Request) -> web.Response:
         if not self.settings.usertracking:
@@ -95,7 +105,12 @@ class OpencastSandbox:
         except ValueError as error:
             return web.Response(status=HTTPStatus.BAD_REQUEST, text=str(error))
         rows = min(limit, self.settings.limit_cap or limit)
-        found = self._table.page(query, self.view(), offset=offset, limit=rows)
+        fault = request.get(FAULT)
+        if fault:
+            self.stats.fault(fault)
+        found = self._table.page(query, self.view(), offset=offset + (fault == "shifted"), limit=rows)
+        if fault == "empty":
+            found = found._replace(records=[])
         self.stats.served(len(found.records))
         head = b'{"actions":{"total":"%d","offset":"%d","limit":"%d"' % (found.total, offset, rows)
         match found.records:
@@ -116,7 +131,7 @@ class OpencastSandbox:
             zone = self.settings.zone
             start = milliseconds(local_instant(given["start"], zone)) if given.get("start") else start
             end = milliseconds(local_instant(given["end"], zone)) if given.get("end") else end
-        if given.get("day") and not (mpid and kind):
+        if given.get("day") and self.settings.day and not (mpid and kind):
             first, last = self._day(given["day"])
             start, end = max(start, first), min(end, last)
         return Query(start, end, kind, mpid if kind else "")

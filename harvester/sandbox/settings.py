@@ -45,7 +45,9 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     usertracking: bool = True
     """False: the plugin is off, as by default since Opencast 13; its endpoints are 404."""
     patched: bool = True
-    """The private patch that knows `start` and `end`; False: they are ignored and the whole table is paged."""
+    """The private patch that knows `start` and `end`; False: they are ignored, as stock does."""
+    day: bool = True
+    """`day` is known, as in every stock release; False: it is ignored, and without a patch the whole table is paged."""
     limit_cap: int = 0
     """The most rows a page has, whatever `limit` says; 0: no cap, as stock."""
     order: Order = "moved"
@@ -100,3 +102,12 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
+
+
+class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What of SandboxSettings can change while it serves; None: stays as it is."""
+
+    patched: bool | None = None
+    day: bool | None = None
+    usertracking: bool | None = None
+    limit_cap: int | None = None
