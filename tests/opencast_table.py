@@ -61,6 +61,7 @@ class Table:
     cap: int = 0
     ignores_offset: bool = False
     ignores_window: bool = False
+    ignores_day: bool = False
     shuffled: Random | None = None
     total: Callable[[int], Mapping[str, Any]] = lambda rows: {"total": str(rows)}
     between: Callable[["Table"], object] = lambda table: None
@@ -69,8 +70,8 @@ class Table:
 
     def answer(self, query: Mapping[str, str]) -> bytes:
         self.calls.append(dict(query))
-        start, end = (self._instant(query[name]) for name in ("start", "end"))
-        found = [row for row in self.rows if self.ignores_window or start <= row.created <= end]
+        start, end = self._asked(query)
+        found = [row for row in self.rows if start <= row.created <= end]
         if self.shuffled is not None:
             self.shuffled.shuffle(found)
         offset = 0 if self.ignores_offset else int(query["offset"])
@@ -81,6 +82,15 @@ class Table:
         body = b"" if not rows else b',"action":' + (rows[0] if len(rows) == 1 else b"[%b]" % b",".join(rows))
         self.between(self)
         return b'{"actions":' + head + body + b"}}"
+
+    def _asked(self, query: Mapping[str, str]) -> tuple[datetime, datetime]:
+        """Both inclusive. A day has the seconds of the server's now at both ends."""
+        if "start" in query and not self.ignores_window:
+            return self._instant(query["start"]), self._instant(query["end"])
+        if "day" in query and not self.ignores_day:
+            seconds = self.now - self.now.replace(second=0, microsecond=0)
+            return self._instant(f"{query['day']}000000") + seconds, self._instant(f"{query['day']}235900") + seconds
+        return datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
     def _instant(self, text: str) -> datetime:
         return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=self.zone, fold=self.fold).astimezone(UTC)
@@ -111,10 +121,10 @@ def settings(url: str = "localhost", **switches: Any) -> OpencastSettings:
     return OpencastSettings.model_validate({"url": url, "user": "harvester", "password": "sandbox", "wait": 0, **switches})
 
 
-def actions_of(table: Table, batch: int = 1000) -> UserActions:
-    """The stream that reads this table."""
+def actions_of(table: Table, batch: int = 1000, *, zone: ZoneInfo | None = None, **switches: Any) -> UserActions:
+    """The stream that reads this table; by window, unless a mode is set or it is told to probe. `zone`: what it believes in."""
     client = cast("HttpClient", _Client(table))
-    return UserActions(client, settings(batch_size=batch), table.zone, "opencast")
+    return UserActions(client, settings(batch_size=batch, **switches), zone or table.zone, "opencast")
 
 
 class Got(NamedTuple):

@@ -97,9 +97,16 @@ async def open_source(name: str, loaded: Loaded, retry: Retry, component: Compon
         component.waiting(wait.text)
         log.info("waiting", reason=wait.reason, attempt=wait.attempt, seconds=round(wait.seconds, 1), error=wait.text)
 
+    def found(mode: str, reason: str) -> None:
+        # what has always been so is no news in every run of a cron job
+        tell = log.debug if mode == "window" else log.info
+        tell("read mode", mode=mode, reason=reason)
+
     opener = _named(SOURCES[name][1])
     zone = loaded.get(CoreSettings).timezone
-    async with opener(loaded.get(source_settings(name)), zone=zone, retry=retry, on_request=requested, on_wait=waits) as source:
+    async with opener(
+        loaded.get(source_settings(name)), zone=zone, retry=retry, on_request=requested, on_wait=waits, on_mode=found
+    ) as source:
         yield source
 
 

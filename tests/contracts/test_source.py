@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from harvester.event import decode_event, encode_event
 from harvester.protocols import Source, Stream
 from harvester.sandbox.serve import serve
 from harvester.sandbox.settings import REST, SandboxSettings
+from harvester.sources.opencast_settings import Mode
 from tests.opencast_table import opened, read
 
 NOW = datetime(2026, 11, 3, 18, tzinfo=UTC)
@@ -50,11 +52,13 @@ class Driver(NamedTuple):
 
 
 @asynccontextmanager
-async def opencast() -> AsyncIterator[Site]:
+async def opencast(mode: Mode, **switches: Any) -> AsyncIterator[Site]:
     records = {"nan": 0.01, "no-created": 0.01}
-    world = SandboxSettings(now=NOW, speed=0, faults=records, fault_burst=1000, actions_per_day=3_000, timezone="Europe/Vienna")
+    usual: dict[str, Any] = {"now": NOW, "speed": 0, "actions_per_day": 3_000, "timezone": "Europe/Vienna"}
+    world = SandboxSettings(**usual, faults=records, fault_burst=1000, **switches)
     async with serve(world) as running, opened(running.url, zone="Europe/Vienna", batch_size=60) as source:
         [stream] = await source.streams()
+        assert stream.mode == mode
 
         @contextmanager
         def spoiled(how: str) -> Iterator[None]:
@@ -75,7 +79,13 @@ async def opencast() -> AsyncIterator[Site]:
         )
 
 
-DRIVERS = [Driver("opencast", opencast, ("html", "half-json", "truncated", "reset", "500"))]
+SPOILS = ("html", "half-json", "truncated", "reset", "500", "empty")
+DRIVERS = [
+    Driver("opencast", partial(opencast, "window"), SPOILS),
+    # their history is what the tests read, for a bad record without a time may be of any
+    Driver("opencast by day", partial(opencast, "day", patched=False, history=SPAN.end - SPAN.start), SPOILS),
+    Driver("opencast by tail", partial(opencast, "tail", patched=False, day=False, history=SPAN.end - SPAN.start), SPOILS),
+]
 
 
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)

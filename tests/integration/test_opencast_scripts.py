@@ -58,13 +58,16 @@ async def test_q55_a_plugin_that_is_switched_off_while_we_read_is_named_too() ->
 async def test_q55_the_probe_knows_a_stock_server_by_any_row(first: bytes) -> None:
     table = Table([Row(1, HOUR.start, body=first)], ignores_window=True)
     async with served(table) as source:
-        with pytest.raises(PermanentError, match="ignores start and end"):
+        [stream] = await source.streams()
+        assert stream.mode == "day"
+    async with served(table, mode="window") as source:
+        with pytest.raises(PermanentError, match=r"ignores start and end.*HARVESTER_OPENCAST_MODE=window"):
             await source.streams()
 
 
-async def test_a_server_that_forgets_its_patch_while_we_read_stops_the_source() -> None:
+async def test_a_server_that_forgets_its_patch_while_we_read_stops_a_source_that_may_read_no_other_way() -> None:
     table = Table(spread(5))
-    async with served(table) as source:
+    async with served(table, mode="window") as source:
         [stream] = await source.streams()
         table.ignores_window = True
         table.rows.append(Row(6, HOUR.start.replace(year=2020)))

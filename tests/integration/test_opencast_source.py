@@ -247,9 +247,9 @@ async def test_f40_the_wait_that_a_server_asks_for_is_never_cut_short() -> None:
 # --- servers that cannot be read
 
 
-async def test_q55_a_stock_server_that_ignores_the_window_is_refused_by_the_probe() -> None:
+async def test_q55_a_stock_server_is_refused_by_the_probe_where_only_windows_are_allowed() -> None:
     with pytest.raises(PermanentError, match="ignores start and end"):
-        async with site(patched=False):
+        async with site(patched=False, source={"mode": "window"}):
             pass
 
 

@@ -1,6 +1,7 @@
 """Paging over rows that shift: a window that is said to be read has lost no row, and costs no more calls than it must."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Iterator
 from itertools import count
 from math import ceil
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from harvester.errors import TransientError
 from harvester.http import TooLargeError
-from harvester.sources.opencast_paging import Reading
+from harvester.sources.opencast_paging import Bits, Reading
 from tests.opencast_table import HOUR, Row, Table, actions_of, minutes, read, spread
 
 MIDDLE = HOUR.start + minutes(30)
@@ -241,7 +242,7 @@ def change(rows: list[Row], ids: Iterator[int], what: str, where: int, more: Any
             rows.insert(len(rows) if more is None else more % (len(rows) + 1), Row(row.id, row.created, row.outpoint + 10))
 
 
-def judge(rows: list[Row], batch: int, cap: int, gaps: list[list[Any]], seed: int | None = None) -> None:
+def judge(mode: str, rows: list[Row], batch: int, cap: int, gaps: list[list[Any]], seed: int | None = None) -> None:
     """Read a window while `gaps` happen, one after each answer: what stood in it from first to last is delivered."""
     left, ids = iter(gaps), count(1000)
 
@@ -251,7 +252,7 @@ def judge(rows: list[Row], batch: int, cap: int, gaps: list[list[Any]], seed: in
 
     table = Table(rows, cap=cap, between=between, shuffled=None if seed is None else Random(seed))
     before = table.within(HOUR)
-    got = asyncio.run(read(actions_of(table, batch)))
+    got = asyncio.run(read(actions_of(table, batch, mode=mode)))
     after = table.within(HOUR)
     for subject in before.keys() & after.keys():
         assert before[subject] <= got.newest[subject] <= after[subject]
@@ -259,31 +260,32 @@ def judge(rows: list[Row], batch: int, cap: int, gaps: list[list[Any]], seed: in
     assert len({e.id for e in got.events}) == len(got.events)
 
 
+modes = st.sampled_from(["window", "day", "tail"])
 batches, caps = st.sampled_from([1, 2, 3, 5, 1000]), st.sampled_from([0, 0, 2, 3])
 
 
 @settings(max_examples=400)
-@given(tables, batches, caps, st.lists(gap(growths, inserts) | gap(growths, deletions), max_size=7))
+@given(modes, tables, batches, caps, st.lists(gap(growths, inserts) | gap(growths, deletions), max_size=7))
 def test_q61_rows_that_grow_to_the_end_come_late_or_are_deleted_never_hide_another(
-    rows: list[Row], batch: int, cap: int, gaps: list[list[Any]]
+    mode: str, rows: list[Row], batch: int, cap: int, gaps: list[list[Any]]
 ) -> None:
-    judge(rows, batch, cap, gaps)
+    judge(mode, rows, batch, cap, gaps)
 
 
 @settings(max_examples=400)
-@given(tables, batches, caps, st.lists(gap(jumps, inserts), max_size=7))
+@given(modes, tables, batches, caps, st.lists(gap(jumps, inserts), max_size=7))
 def test_q61_rows_that_move_anywhere_or_come_late_never_hide_another(
-    rows: list[Row], batch: int, cap: int, gaps: list[list[Any]]
+    mode: str, rows: list[Row], batch: int, cap: int, gaps: list[list[Any]]
 ) -> None:
-    judge(rows, batch, cap, gaps)
+    judge(mode, rows, batch, cap, gaps)
 
 
 @settings(max_examples=200)
-@given(tables, batches, st.lists(gap(jumps, inserts), max_size=7), st.integers(0, 2**32))
+@given(modes, tables, batches, st.lists(gap(jumps, inserts), max_size=7), st.integers(0, 2**32))
 def test_q61_rows_in_another_order_on_every_request_never_hide_another(
-    rows: list[Row], batch: int, gaps: list[list[Any]], seed: int
+    mode: str, rows: list[Row], batch: int, gaps: list[list[Any]], seed: int
 ) -> None:
-    judge(rows, batch, 0, gaps, seed)
+    judge(mode, rows, batch, 0, gaps, seed)
 
 
 async def test_the_proof_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,3 +294,27 @@ async def test_the_proof_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(spread(9), between=once(CHANGES["rows are deleted in front"]))
     got = await read(actions_of(table, 2))
     assert table.within(HOUR).keys() - got.newest.keys() == {"3"}
+
+
+@given(st.lists(st.lists(st.integers(-5000, 5000) | st.integers(), max_size=30), max_size=5))
+def test_bits_count_as_a_set_does(pages: list[list[int]]) -> None:
+    bits, numbers = Bits(), set[int]()
+    for page in pages:
+        bits.update(map(str, page))
+        numbers.update(page)
+        assert len(bits) == len(numbers)
+    bits.clear()
+    assert len(bits) == 0
+
+
+def test_the_rows_of_a_whole_table_are_remembered_in_little_memory() -> None:
+    tracemalloc.start()
+    try:
+        reading = Reading(1000, whole=True)
+        reading.begin()
+        for first in range(0, 100_000, 10_000):
+            reading.add([(str(n), "state") for n in range(first, first + 10_000)], [], 100_000)
+        assert reading.counted
+        assert tracemalloc.get_traced_memory()[0] < 2**20
+    finally:
+        tracemalloc.stop()

@@ -199,8 +199,7 @@ async def test_every_action_around_the_skipped_hour_is_found_exactly_once(zone: 
 
 async def test_q59_rows_of_another_hour_stop_the_stream_and_name_the_setting() -> None:
     table = Table(spread(240, Interval(HOUR.start - minutes(120), HOUR.end + minutes(60))), zone=ZoneInfo("Europe/Vienna"))
-    stream = actions_of(table)
-    stream._zone = ZoneInfo("UTC")
+    stream = actions_of(table, zone=ZoneInfo("UTC"))
     with pytest.raises(PermanentError, match=r"is not that of UTC.*HARVESTER_OPENCAST_TIMEZONE"):
         await read(stream)
 
@@ -208,8 +207,7 @@ async def test_q59_rows_of_another_hour_stop_the_stream_and_name_the_setting() -
 async def test_q59_an_empty_window_of_a_clock_that_is_behind_stops_the_stream_too() -> None:
     live = Interval(NOW - minutes(3), NOW)
     table = Table(spread(600, Interval(NOW - minutes(600), NOW)), zone=ZoneInfo("America/New_York"))
-    stream = actions_of(table)
-    stream._zone = ZoneInfo("UTC")
+    stream = actions_of(table, zone=ZoneInfo("UTC"))
     with pytest.raises(PermanentError, match="HARVESTER_OPENCAST_TIMEZONE"):
         await read(stream, live)
 
