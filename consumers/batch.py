@@ -80,6 +80,7 @@ class Processing:
         self._first_pause = first_pause
         self.on_wait = on_wait
         """Told of what is waited out, and of the breaker."""
+        self._told_pending = False
         self._log = get_logger("consume").bind(sink=sink.name)
 
     async def pause(self, seconds: float) -> None:
@@ -115,6 +116,7 @@ class Processing:
         }
         if pending:
             counts["pending"] = len(pending)
+            self._tell_pending(len(pending))
         self._measure(deliveries, work, counts, time.monotonic() - began)
         return counts
 
@@ -145,7 +147,20 @@ class Processing:
         if done:
             await self._letters.remove(done)
         self.metrics.repaired(len(done))
+        if self._told_pending and done and not pending:
+            self._told_pending = False
+            self._log.info("what is pending is being completed", letters=len(done))
         return Repaired(len(done), len(pending))
+
+    def _tell_pending(self, events: int) -> None:
+        """Once, until some of it is repaired."""
+        if not self._told_pending:
+            self._told_pending = True
+            self._log.warning(
+                "events are written without their enrichment, which is made later by itself",
+                events=events,
+                next=f"harvest dead-letters list --group {self._sink.name} --reason pending",
+            )
 
     def _decode(self, deliveries: Sequence[Delivery]) -> tuple[_Work, list[Letter]]:
         events: list[Event] = []

@@ -103,9 +103,14 @@ async def test_a_batch_whose_owner_is_gone_holds_up_no_other_and_nothing_is_left
                 task.cancel()
             await letters.add([letter("there")])
             assert "there" in await names(letters)
-        last = asyncio.create_task(letters.add([letter("last")]))
+        last = [asyncio.create_task(letters.add([letter(name)])) for name in ("last", "of all")]
+        await asyncio.sleep(0.001)
+        last += [asyncio.create_task(letters.add([letter(f"{n}")])) for n in range(3)]
         await asyncio.sleep(0)
-        last.cancel()
+        for task in last:
+            task.cancel()
+        await asyncio.gather(*last, return_exceptions=True)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_one_batch_may_hold_a_letter_twice(url: str) -> None:

@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumers.protocols import Rejection
 from harvester.errors import InvalidEventError, PermanentError, TransientError
 from harvester.event import Event
 from harvester.letters import open_letters
+from harvester.measures import REGISTRY
 from harvester.protocols import DeadLetters, Delivery, Message
 from tests.consuming import counted, deliveries, events, processing
 from tests.fakes import KeyedSink, Titles, failing, message
@@ -54,6 +56,34 @@ async def test_a_pending_letter_is_repaired_when_the_service_answers_again(lette
     assert await work.repair(await all_letters(letters)) == (2, 0)
     assert await all_letters(letters) == []
     assert all(e.context for e in sink.table.values())
+
+
+async def test_an_outage_of_the_metadata_is_told_once_and_its_end_once(letters: DeadLetters, sink: KeyedSink) -> None:
+    titles = Titles(away=True)
+    with capture_logs() as told:
+        work = processing(sink, letters, enrichers=[titles])
+        for name in "abc":
+            await work.process(events(2, name))
+        titles.away = False
+        for letter in await all_letters(letters):
+            await work.repair([letter])
+    assert [(x["log_level"], x["event"]) for x in told] == [
+        ("warning", "events are written without their enrichment, which is made later by itself"),
+        ("info", "what is pending is being completed"),
+    ]
+    assert told[0]["next"] == "harvest dead-letters list --group keyed --reason pending"
+
+
+async def test_what_is_pending_repaired_and_left_is_counted(letters: DeadLetters, sink: KeyedSink) -> None:
+    def counted_in(name: str) -> float:
+        return REGISTRY.get_sample_value(f"harvester_events_{name}_total", {"sink": sink.name}) or 0.0
+
+    before, titles = (counted_in("pending"), counted_in("repaired")), Titles(away=True)
+    work = processing(sink, letters, enrichers=[titles])
+    await work.process(events(3))
+    titles.away = False
+    await work.repair((await all_letters(letters))[:2])
+    assert (counted_in("pending") - before[0], counted_in("repaired") - before[1]) == (3, 2)
 
 
 async def test_f34_a_letter_that_is_refused_again_waits_for_a_person_with_one_more_attempt(

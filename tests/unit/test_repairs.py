@@ -139,6 +139,70 @@ async def test_repairs_take_at_most_half_of_the_bulks_and_one_when_live_events_n
     assert len(sink.table) == 100
 
 
+async def test_while_live_events_need_all_bulks_one_more_repairs(stores: Stores, sink: KeyedSink) -> None:
+    titles = await pending(stores, sink, 20)
+    held = await all_letters(stores.letters)
+    await stores.letters.requeue([x.id for x in held], datetime.now(UTC) + timedelta(hours=1))
+    titles.away = False
+    stop, free = asyncio.Event(), asyncio.Event()
+    inside: list[bool] = []
+
+    async def write(events: Sequence[Event]) -> Sequence[Rejection]:
+        if events[0].subject != "e0":
+            inside.append(int(events[0].subject[1:]) < 20)
+            await free.wait()
+        return await sink.store(events)
+
+    sink.always = write
+    await publish(stores, 40, first=20)
+    running = asyncio.create_task(run(stores, sink, stop, FLOW._replace(in_flight=6), enrichers=[titles]))
+    await until(lambda: len(inside) >= 6)
+    await make_due(stores)
+    await until(lambda: len(inside) >= 7)
+    await asyncio.sleep(10 * FLOW.wait)
+    assert inside == [False] * 6 + [True]
+    free.set()
+    await left(stores, 0)
+    stop.set()
+    await running
+
+
+async def test_no_letter_is_under_repair_twice_however_long_it_takes(stores: Stores, sink: KeyedSink) -> None:
+    titles = await pending(stores, sink, 5)
+    titles.away = False
+    stop, free = asyncio.Event(), asyncio.Event()
+    begun: list[str] = []
+
+    async def write(events: Sequence[Event]) -> Sequence[Rejection]:
+        begun.extend(e.subject for e in events)
+        if "e0" not in begun[-1:]:
+            await free.wait()
+        return await sink.store(events)
+
+    sink.always = write
+    running = asyncio.create_task(run(stores, sink, stop, FLOW._replace(in_flight=8), enrichers=[titles]))
+    await until(lambda: len(begun) == 5)
+    await asyncio.sleep(10 * FLOW.due_every)
+    free.set()
+    await left(stores, 0)
+    stop.set()
+    await running
+    assert begun == ["e0", "e1", "e2", "e3", "e4"]
+
+
+async def test_when_the_service_is_back_nobody_waits_for_the_next_look(stores: Stores, sink: KeyedSink) -> None:
+    titles = await pending(stores, sink, 3)
+    stop = asyncio.Event()
+    running = asyncio.create_task(run(stores, sink, stop, FLOW._replace(due_every=3600), enrichers=[titles]))
+    await publish(stores, 1, first=3)
+    await committed(stores, 4)
+    titles.away = False
+    await make_due(stores)
+    await left(stores, 0)
+    stop.set()
+    await running
+
+
 async def test_due_letters_are_repaired_however_many_live_events_there_are(stores: Stores, sink: KeyedSink) -> None:
     titles = await pending(stores, sink, 10)
     titles.away = False
