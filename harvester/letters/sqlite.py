@@ -78,7 +78,11 @@ async def open_sqlite(path: Path, options: SqliteOptions) -> AsyncIterator["Sqli
     """ConfigError: damaged, no letters, of a newer format, or no access; nothing is overwritten."""
     async with open_database(path, LETTERS, busy_timeout=options.busy_timeout) as database:
         await database.run(_prepared)
-        yield SqliteLetters(database)
+        letters = SqliteLetters(database)
+        try:
+            yield letters
+        finally:
+            await letters.end()
 
 
 class _After(NamedTuple):
@@ -99,13 +103,15 @@ class SqliteLetters:
         self._writing = asyncio.Lock()
         self._gathered: list[Letter] = []
         self._next: asyncio.Task[None] | None = None
+        self._begun = set[asyncio.Task[None]]()
 
     async def add(self, letters: Sequence[Letter]) -> None:
         point("letters.before_add")
         self._gathered += letters
         if self._next is None:
             self._next = asyncio.create_task(self._write())
-            self._next.add_done_callback(_heard)
+            self._begun.add(self._next)
+            self._next.add_done_callback(self._ended)
         await asyncio.shield(self._next)
         point("letters.after_add")
 
@@ -114,6 +120,16 @@ class SqliteLetters:
         async with self._writing:
             letters, self._gathered, self._next = self._gathered, [], None
             await self._database.run(_add, letters)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled():
+            task.exception()  # who asked for it may be gone
+
+    async def end(self) -> None:
+        """Finish what was begun, also for somebody who is gone: the file is closed next."""
+        if self._begun:
+            await asyncio.wait(self._begun)
 
     async def scan(self, group: str, due: datetime | None = None, *, without: str = "") -> AsyncIterator[Letter]:
         after = _BEFORE_ALL
@@ -144,12 +160,6 @@ def _add(connection: sqlite3.Connection, letters: Sequence[Letter]) -> None:
 def _each(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
     with transaction(connection):
         connection.executemany(statement, rows)
-
-
-def _heard(task: asyncio.Task[None]) -> None:
-    """Of its error, too, when all who asked for it are gone."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _prepared(connection: sqlite3.Connection) -> None:
