@@ -139,6 +139,8 @@ def test_an_empty_folder_lacks_the_settings_of_the_source(tmp_path: Path) -> Non
         ({"timezone": "Asia/Tokyo"}, "opencast: reading", "HARVESTER_OPENCAST_TIMEZONE"),
         ({"now": -2 * HOUR}, "opencast: clock", "behind this host"),
         ({"now": HOUR}, "opencast: clock", "ahead of this host"),
+        ({"faults": {"401": 1.0}, "fault_burst": 99}, "opencast: login", "HARVESTER_OPENCAST_PASSWORD"),
+        ({"faults": {"403": 1.0}, "fault_burst": 99}, "opencast: rights", "403"),
         ({"faults": {"503": 1.0}, "fault_burst": 99}, "opencast: login", "503"),
         ({"faults": {"429-seconds": 1.0}, "fault_burst": 99, "retry_after": 60}, "opencast: login", "rate limited"),
     ],
@@ -150,6 +152,21 @@ def test_what_is_wrong_at_the_source_is_told_apart(tmp_path: Path, switches: dic
     assert (done.code, trouble(done)) == (5, {name})
     found = findings(done)[name]
     assert part in f"{found['text']} {found['fix']}"
+
+
+@pytest.mark.parametrize(("switches", "mode"), [({}, "window"), ({"patched": False}, "day")])
+def test_it_tells_in_which_mode_a_source_is_read_and_why(tmp_path: Path, switches: dict[str, Any], mode: str) -> None:
+    with world(now=datetime.now(UTC), speed=1, **switches) as vendor:
+        done = doctor(Site(tmp_path, vendor.url))
+    assert (done.code, trouble(done)) == (0, set())
+    assert f"read in {mode} mode: it " in findings(done)["opencast: API"]["text"]
+
+
+def test_a_reading_that_takes_its_time_is_no_fault(tmp_path: Path, today: World) -> None:
+    site = Site(tmp_path, today.url, HARVESTER_OPENCAST_MODE="tail", HARVESTER_OPENCAST_BATCH_SIZE="1")
+    done = site.harvest("doctor", "--json", "--timeout", "8", HARVESTER_OPENCAST_WAIT="1")
+    assert (done.code, trouble(done)) == (0, set())
+    assert findings(done)["opencast: reading"]["state"] == "skip"
 
 
 def test_a_server_that_takes_a_request_and_never_answers_holds_nothing_up(tmp_path: Path) -> None:

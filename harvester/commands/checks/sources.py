@@ -1,11 +1,10 @@
 """A source: the way to its server, the login, what the server offers, its clock, and whether its events can be read."""
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.answers import StatusError
 from harvester.commands import parts
@@ -37,14 +36,24 @@ def source_check(name: str, loaded: Loaded, core: CoreSettings, seconds: float) 
         if not await reach(place, name, tell, seconds):
             tell(Finding(f"{name}: login", "skip", "nobody can be asked"))
             return
-        waits: list[Wait] = []
-        opened = getattr(driver, opener)(settings, zone=core.timezone, retry=_ONCE, on_wait=waits.append)
-        await _asked(name, opened, waits, place, tell, seconds)
+        heard = _Heard([], [])
+        opened = getattr(driver, opener)(
+            settings, zone=core.timezone, retry=_ONCE, on_wait=heard.waits.append, on_mode=lambda *mode: heard.modes.append(mode)
+        )
+        await _asked(name, opened, heard, place, tell, seconds)
 
     return Check(name, look)
 
 
-async def _asked(name: str, opened: Any, waits: Sequence[Wait], place: HttpSettings, tell: Tell, seconds: float) -> None:
+class _Heard(NamedTuple):
+    """What the source told meanwhile."""
+
+    waits: list[Wait]
+    modes: list[tuple[str, str]]
+    """How it is read, and why."""
+
+
+async def _asked(name: str, opened: Any, heard: _Heard, place: HttpSettings, tell: Tell, seconds: float) -> None:
     """As whoever harvests asks: a fault is told in the words that a harvest would end with."""
     at = "login"
     try:
@@ -52,14 +61,13 @@ async def _asked(name: str, opened: Any, waits: Sequence[Wait], place: HttpSetti
             streams = await source.streams()
             tell(Finding(f"{name}: login", "ok", "accepted"))
             at = "API"
-            tell(Finding(f"{name}: API", "ok", f"there, with {', '.join(stream.name for stream in streams)}"))
+            modes = "".join(f"; read in {mode} mode: {reason}" for mode, reason in heard.modes[-1:])
+            tell(Finding(f"{name}: API", "ok", f"there, with {', '.join(stream.name for stream in streams)}{modes}"))
             tell(_clock(name, source.now(), datetime.now(UTC)))
             at = "reading"
             await _read(name, source, streams, tell)
     except TimeoutError:
-        met = f"; met on the way: {waits[-1].text}" if waits else ""
-        fix = "look again, with more time: --timeout; ask its administrator if it stays so"
-        tell(Finding(f"{name}: {at}", "fail", f"no answer within {seconds:g} s{met}", fix))
+        tell(_late(name, at, heard, seconds))
     except ConfigError:
         tell(Finding(f"{name}: {at}", "skip", "not looked at: settings are wrong"))
     except PermanentError as error:
@@ -67,6 +75,15 @@ async def _asked(name: str, opened: Any, waits: Sequence[Wait], place: HttpSetti
     except TransientError as error:
         text, fix = split(str(error).removeprefix(f"{name}: "))
         tell(Finding(f"{name}: {at}", "fail", text, fix or "wait, and look again; ask its administrator if it stays so"))
+
+
+def _late(name: str, at: str, heard: _Heard, seconds: float) -> Finding:
+    """Where the whole table has to be looked through, reading takes its time and is no fault."""
+    if at == "reading" and not heard.waits:
+        return Finding(f"{name}: {at}", "skip", f"not done within {seconds:g} s; for a longer look: --timeout")
+    met = f"; met on the way: {heard.waits[-1].text}" if heard.waits else ""
+    fix = "look again, with more time: --timeout; ask its administrator if it stays so"
+    return Finding(f"{name}: {at}", "fail", f"no answer within {seconds:g} s{met}", fix)
 
 
 def _refused(name: str, at: str, error: PermanentError, place: HttpSettings, tell: Tell) -> None:
