@@ -41,6 +41,10 @@ class _AsItCame(Serializer):
         return data
 
 
+class _RedirectedError(Exception):
+    """A node leads elsewhere. To follow would send what is written, and perhaps a login, to an address that nobody has set."""
+
+
 class _Node(AiohttpHttpNode):
     """The client's, but a long body goes out in pieces: as bytes it would in one go, during which nothing else runs."""
 
@@ -49,8 +53,20 @@ class _Node(AiohttpHttpNode):
             body = BytesIO(body)
         return await super().perform_request(method, target, body, *args, **more)
 
+    def _create_aiohttp_session(self) -> None:
+        super()._create_aiohttp_session()
+        assert self.session is not None
+        follows = aiohttp.TraceConfig()
+        follows.on_request_redirect.append(_not_followed)
+        follows.freeze()
+        self.session.trace_configs.append(follows)
+
     def _log_request(self, *_: object, **__: object) -> None:
         """Nothing: it would make text of every body, also when nobody listens."""
+
+
+async def _not_followed(*_: object) -> None:
+    raise _RedirectedError
 
 
 _SERIALIZERS = {kind: _AsItCame() for kind in (JSON, NDJSON, "text/plain", "text/*", "application/*")}
@@ -99,6 +115,10 @@ class Cluster:
     def _no_way(self, error: NoConnectionError, path: str) -> HarvesterError:
         why = error.__context__ or error  # the client keeps what the connection said nowhere else
         match why:
+            case _RedirectedError():
+                return PermanentError(
+                    f"elasticsearch: {self.where} leads to another address, not followed: check HARVESTER_ELASTICSEARCH_URL"
+                )
             case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
                 return PermanentError(
                     f"elasticsearch: the certificate of {self.where} is not trusted ({why}): name the CA file it is signed with, "
