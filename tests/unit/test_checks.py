@@ -55,6 +55,7 @@ async def test_a_check_that_hangs_and_one_that_breaks_stop_no_other() -> None:
         ("401: the login was refused: check A, B and C (or D)", "401: the login was refused", "check A, B and C (or D)"),
         ("of no zone Y (set HARVESTER_Z), or else.", "of no zone Y (set HARVESTER_Z), or else.", "set HARVESTER_Z"),
         ("ignores start: by window only. Use a patched server.", "ignores start: by window only", "Use a patched server"),
+        ("x: IO Error (damaged. Next: move it (and its log) away)", "x: IO Error (damaged)", "move it (and its log) away"),
         ("something: else", "something: else", ""),
     ],
 )

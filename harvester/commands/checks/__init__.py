@@ -62,6 +62,9 @@ _ASIDE = re.compile(r"\((set [^()]*)\)")
 def split(text: str) -> tuple[str, str]:
     """An error's text as what is wrong and what to do, which ours say at their end; "" when it does not say."""
     if found := _TO_DO.search(text):
-        return text[: found.start()], found[1] or found[2]
+        wrong, fix = text[: found.start()], found[1] or found[2]
+        # Both may stand in one pair of brackets.
+        cut = wrong.count("(") > wrong.count(")") and fix.endswith(")")
+        return (f"{wrong})", fix[:-1]) if cut else (wrong, fix)
     aside = _ASIDE.search(text)
     return text, aside[1] if aside else ""
