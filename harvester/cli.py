@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 import time
+import traceback
 from importlib import import_module
+from types import TracebackType
 
 import click
 
@@ -118,7 +120,18 @@ def main() -> None:
     """The process: runs a command and turns errors into words and exit codes."""
     # Until a command has set what it does at a signal, both end it alike.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.excepthook = _unforeseen
     sys.exit(run())
+
+
+def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A fault of ours, with its traceback, but without any secret that an error's text may hold."""
+    from harvester.redact import hidden  # noqa: PLC0415 - `harvest --version` needs none
+
+    logs = sys.modules.get("harvester.logs")
+    if logs is not None:
+        logs.get_logger(logs.COLLECTED).error("died", exc_info=error)
+    sys.stderr.write(hidden("".join(traceback.format_exception(kind, error, trace))))
 
 
 def run(args: list[str] | None = None) -> int:

@@ -3,6 +3,8 @@
 import base64
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ import pytest
 from harvester.cli import cli
 from harvester.options import Option, options_of
 from harvester.settings import families
-from tests.site import HOUR, NOON, Site, World, stamp, world
+from tests.site import HOUR, NOON, ROOT, Site, World, stamp, world
 from tests.unit.collector import Collector, collecting
 from tests.unit.test_documents import leaves
 
@@ -312,3 +314,23 @@ def test_a_leak_would_be_found_in_every_form() -> None:
         seen = Seen(values)
         seen.look("x", b"before " + body + b" after")
         assert seen.leaks
+
+
+DIES = """
+from harvester import cli, redact
+redact.know(["c4nary-passw0rd"])
+
+def run():
+    raise RuntimeError("no way with c4nary-passw0rd to https://u:c4nary-userinfo@host")
+
+cli.run = run
+cli.main()
+"""
+
+
+def test_s05_a_fault_that_nobody_foresaw_shows_where_it_was_and_no_secret() -> None:
+    done = subprocess.run([sys.executable, "-c", DIES], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert "RuntimeError: no way with *** to https://u:***@host" in done.stderr
+    assert "in main" in done.stderr
+    assert CANARY not in done.stderr.replace(DIES, "")
