@@ -32,7 +32,7 @@ class Enricher(Protocol):
 
         `context[name]` is null when there is nothing to find. An event whose look-up could not be made comes back
         without the key: it is *pending*. Never raises for a service that is away, nor waits for one that is slow, unless
-        the caller is `patient`, for nothing waits behind it.
+        the caller is `patient`, for nothing waits behind it; even then not for ever.
         """
         ...
 

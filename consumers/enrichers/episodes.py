@@ -1,7 +1,7 @@
 """Episodes: what the search service of Opencast knows of the recording that an action is in (opencast.md §2.2, §3.2, §6)."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from random import SystemRandom
 from typing import Any, Protocol
@@ -138,14 +138,16 @@ class Episodes:
                 self._on_lookups(result, amount)
 
     async def _patiently(self, mpids: Sequence[str]) -> dict[str, bytes | None]:
-        """All of them, however long it takes; in half of the turns, so that who is in a hurry finds one."""
+        """Those that are found in a minute or so: what is found is written then, and the rest need not be asked again for it.
+
+        In half of the turns, so that who is in a hurry finds one.
+        """
 
         async def one(mpid: str) -> bytes | None:
             async with self._patient_turns:
                 return await self._flights.run(mpid, self._look_up_patiently)
 
-        found = await asyncio.gather(*(one(mpid) for mpid in mpids))
-        return dict(zip(mpids, found, strict=True))
+        return await _found_within(12 * self._patience, {mpid: one(mpid) for mpid in mpids})
 
     async def _quickly(self, mpids: Sequence[str]) -> dict[str, bytes | None]:
         """Those that are found in the time there is."""
@@ -155,18 +157,13 @@ class Episodes:
         again = self._hurry.blown
         if not self._hurry.allows():
             return {}
-        tasks = {mpid: asyncio.create_task(self._flights.run(mpid, self._look_up)) for mpid in mpids}
-        try:
-            _, late = await asyncio.wait(tasks.values(), timeout=GLANCE if again else 3 * self._patience)
-        finally:
-            for task in tasks.values():
-                task.cancel()
-        if late:
-            await asyncio.wait(late)
+        flights = {mpid: self._flights.run(mpid, self._look_up) for mpid in mpids}
+        found = await _found_within(GLANCE if again else 3 * self._patience, flights)
+        if len(found) < len(mpids):
             self._hurry.failed()
         elif not self._fuse.blown:
             self._hurry.succeeded()
-        return {mpid: task.result() for mpid, task in tasks.items() if task not in late}
+        return found
 
     def _try_beside(self, mpid: str) -> None:
         """The trial of a blown fuse, when it is time for one: no batch waits for it."""
@@ -208,6 +205,20 @@ class Episodes:
                 return _NOTHING
             raise
         return _encode(derived(answer.body, mpid))
+
+
+async def _found_within(seconds: float, flights: Mapping[str, Coroutine[Any, Any, bytes | None]]) -> dict[str, bytes | None]:
+    """What has landed by then; the rest is given up."""
+    tasks = {mpid: asyncio.create_task(flight) for mpid, flight in flights.items()}
+    late = set(tasks.values())
+    try:
+        _, late = await asyncio.wait(late, timeout=seconds)
+    finally:
+        for task in late:
+            task.cancel()
+    if late:
+        await asyncio.wait(late)
+    return {mpid: task.result() for mpid, task in tasks.items() if task not in late}
 
 
 def derived(body: bytes, mpid: str) -> Episode | None:

@@ -88,6 +88,19 @@ async def test_who_is_patient_gets_everything_from_a_slow_service_and_leaves_tur
     assert ... not in titles(await batch)
 
 
+async def test_who_is_patient_is_not_so_for_ever_and_keeps_what_was_found() -> None:
+    service = Service()
+    episodes = Episodes(service, MemoryCache(), patience=timedelta(milliseconds=50), fuse=Fuse(failures=10**6))
+    service.expected = 10
+    batch = asyncio.create_task(episodes.enrich(actions(*map(str, range(30))), patient=True))
+    await service.arrived.wait()
+    service.gate = asyncio.Event()
+    told = titles(await batch)
+    assert 0 < told.count(...) < 30
+    service.gate = None
+    assert ... not in titles(await episodes.enrich(actions(*map(str, range(30))), patient=True))
+
+
 async def test_a_batch_that_is_given_up_leaves_no_request_behind() -> None:
     service = Service()
     service.gate = asyncio.Event()
