@@ -28,10 +28,14 @@ from harvester.protocols import DeadLetters, Message, Queue
 from harvester.retry import Retry
 from harvester.sources.opencast_rows import useraction_event
 
-GROWTH = 2.0
+GROWTH = 1.0
 """Seconds by which lag may be larger than with the service there: at the 95th percentile of all moments."""
+SPEED = 0.95
+"""Of the live events that flow in while letters are repaired, so many are written in that time."""
+SOON = 0.5
+"""What became pending is complete in at most twice the time."""
 RATE = 2000
-"""Events a second that flow in: a fifth of what this path can do on a quiet machine."""
+"""Events a second that flow in."""
 _TICK = 0.05
 _REPEATED = 20
 """Every so manieth event of before comes once more while the service is away."""
@@ -122,15 +126,16 @@ async def run(scale: Scale, folder: Path) -> list[Verdict]:
         async with opened_sink(url) as sink:
             found = await proof(url, sink, folder, scale.events * 10, RATE)
     there, away, back = (quantiles(lags, n=20)[-1] for lags in (found.there, found.away, found.back))
-    told = f"95th percentile {there:.2f} s; away {away:.2f} s, during the repair {back:.2f} s; the most {max(found.there):.2f}, "
-    told += f"{max(found.away):.2f}, {max(found.back):.2f} s; {RATE:,} events/s"
+    told = f"95th percentile {there:.2f} s, away {away:.2f} s; the most {max(found.there):.2f}, {max(found.away):.2f} s"
+    speed = 1 - (found.back[-1] - found.back[0]) / found.seconds
+    beside = f"{RATE:,} events/s; lag {back:.2f} s at the 95th percentile, at most {max(found.back):.2f} s"
     rate = found.pending / found.seconds
     repaired = f"{found.pending:,} pending in {found.seconds:.1f} s, {rate:,.0f} repairs/s beside {RATE:,} live events/s"
     ends = f"{found.poorer} poorer, {found.incomplete} incomplete, {found.missing} missing"
     return [
         Verdict("outage: lag grows while the service is away", [away - there], GROWTH, "s", at_least=False, details=told),
-        Verdict("outage: lag grows during the repair", [back - there], GROWTH, "s", at_least=False, details=""),
-        Verdict("outage: repairs beside live events", [rate / RATE], 1.0, "×", at_least=True, details=repaired),
+        Verdict("outage: live events during the repair", [speed], SPEED, "×", at_least=True, details=beside),
+        Verdict("outage: repairs beside live events", [rate / RATE], SOON, "×", at_least=True, details=repaired),
         Verdict(
             "outage: documents that are not as they should",
             [found.poorer + found.incomplete + found.missing],
