@@ -66,8 +66,11 @@ def indexes(server: Answering, pattern: str = ALL) -> list[str]:
     return sorted(state.get("metadata", {}).get("indices", {}))
 
 
-def documents(server: Answering, pattern: str = ALL) -> list[tuple[str, Held]]:
-    """Every document of these indexes with its id, in no order; one that stands in two indexes comes twice."""
+def documents(server: Answering, pattern: str = ALL, *fields: str) -> list[tuple[str, Held]]:
+    """Every document of these indexes with its id, in no order; one that stands in two indexes comes twice.
+
+    Without `fields` all of it.
+    """
     found: list[tuple[str, Held]] = []
     if not indexes(server, pattern):
         return found
@@ -75,7 +78,13 @@ def documents(server: Answering, pattern: str = ALL) -> list[tuple[str, Held]]:
     pit, after = server.call("POST", f"/{pattern}/_pit?keep_alive=5m")["id"], None
     try:
         while True:
-            asked = {"size": _PAGE, "version": True, "pit": {"id": pit, "keep_alive": "5m"}, "sort": ["_shard_doc"]}
+            asked = {
+                "size": _PAGE,
+                "version": True,
+                "_source": [*fields] or True,
+                "pit": {"id": pit, "keep_alive": "5m"},
+                "sort": ["_shard_doc"],
+            }
             asked |= {"track_total_hits": False} | ({"search_after": after} if after else {})
             hits = server.call("POST", "/_search", asked)["hits"]["hits"]
             found += [(hit["_id"], Held(hit["_index"], hit["_version"], hit["_source"])) for hit in hits]

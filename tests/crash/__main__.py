@@ -4,13 +4,14 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 from tests.crash.judge import Verdict, judge, largest_window
-from tests.crash.rig import CONSUMER, CONSUMER_POINTS, HARVESTER, HARVESTER_POINTS, Sandbox, Site, Span, moments, sandbox
+from tests.crash.rig import CONSUMER_POINTS, HARVESTER, HARVESTER_POINTS, Sandbox, Site, Span, moments, sandbox
+from tests.crash.targets import DUCKDB, Target, elasticsearch
+from tests.services import MissingServerError
 
 PASSES = (1, 2, 7)
 """At which pass of a named point the process dies."""
@@ -28,17 +29,25 @@ def kill_at_points(
     tell(f"{command[0]}: {sum(site.kills.values()) - before} kills at {len(points)} named points")
 
 
-def kill_at_random(site: Site, kills: int, seed: str) -> None:
-    """Both processes at once, each at its own random moments."""
-    shares = ((HARVESTER, kills - kills // 2), (CONSUMER, kills // 2))
-    with ThreadPoolExecutor(2) as threads:
-        running = [threads.submit(_keep_killing, site, command, share, seed) for command, share in shares]
+def kill_at_random(site: Site, kills: int, seed: str, server_kills: int = 0) -> int:
+    """Both processes at once, each at its own random moments, and the server; how often that while it was written to.
+
+    They are killed on until the server has died for the last time, so that it dies while they work.
+    """
+    shares = ((HARVESTER, kills - kills // 2), (site.consumer, kills // 2))
+    with ThreadPoolExecutor(3) as threads:
+        dying = threads.submit(site.target.die, moments(f"{seed}server", 0.5, 8.0), server_kills)
+        longest = 4.0 if server_kills else 2.4  # a server makes them slower
+        running = [threads.submit(_keep_killing, site, command, share, seed, longest, dying.done) for command, share in shares]
     for one in running:
         one.result()
+    return dying.result()
 
 
-def _keep_killing(site: Site, command: Sequence[str], kills: int, seed: str) -> None:
-    for seconds in islice(moments(f"{seed}{command[0]}", 0.5, 2.4), kills):
+def _keep_killing(site: Site, command: Sequence[str], kills: int, seed: str, longest: float, enough: Callable[[], bool]) -> None:
+    for number, seconds in enumerate(moments(f"{seed}{command[0]}", 0.5, longest)):
+        if number >= kills and enough():
+            return
         site.kill_after(command, seconds)
 
 
@@ -47,26 +56,33 @@ def tell(text: str) -> None:
     sys.stdout.flush()
 
 
-def undisturbed(folder: Path, world: Sandbox, span: Span) -> Verdict:
+def undisturbed(folder: Path, world: Sandbox, span: Span, target: Target) -> Verdict:
     """The same history without a kill: what the disturbed run is measured by."""
-    site = Site(folder, world.url, span)
+    site = Site(folder, world.url, span, target)
     site.harvest(span)
     site.consume()
     return judge(site, world, span)
 
 
-def prove(folder: Path, *, random_kills: int, hours: int, actions_per_day: int, seed: str) -> bool:
+def prove(
+    folder: Path, target: Target, *, random_kills: int, hours: int, actions_per_day: int, seed: str, server_kills: int = 0
+) -> bool:
     span = Span(hours=hours)
     faults = ("503=0.005", "reset=0.005", "records=0.002")
     with sandbox(span, actions_per_day=actions_per_day, seed=seed, faults=faults) as world:
         began = time.monotonic()
-        calm = undisturbed(folder / "calm", world, span)
+        target.empty()
+        calm = undisturbed(folder / "calm", world, span, target)
         tell(f"undisturbed: {calm}")
-        site = Site(folder / "killed", world.url, span, HARVESTER_OPENCAST_WAIT="0.02")
+        target.empty()
+        site = Site(folder / "killed", world.url, span, target, HARVESTER_OPENCAST_WAIT="0.02")
         kill_at_points(site, HARVESTER, HARVESTER_POINTS, PASSES)
-        kill_at_points(site, CONSUMER, CONSUMER_POINTS, PASSES)
-        kill_at_random(site, random_kills, seed)
-        tell(f"{random_kills} kills at random moments, {site.moved} of them in the middle of work")
+        kill_at_points(site, site.consumer, CONSUMER_POINTS, PASSES)
+        named = sum(site.kills.values())
+        died = kill_at_random(site, random_kills, seed, server_kills)
+        tell(f"{sum(site.kills.values()) - named} kills at random moments, {site.moved} of them in the middle of work")
+        if server_kills:
+            tell(f"{server_kills} kills of the server, {died} of them while it was written to")
         site.harvest(span)
         site.consume()
         verdict = judge(site, world, span)
@@ -80,10 +96,11 @@ def prove(folder: Path, *, random_kills: int, hours: int, actions_per_day: int, 
     good = calm.good and verdict.good and verdict.published <= allowed
     tell(f"missing {verdict.missing}, doubled {verdict.doubled}, stale {verdict.stale}, unaccounted {verdict.unaccounted}")
     tell("nothing lost, nothing doubled" if good else "THE PROMISE IS BROKEN")
-    struck = site.moved >= random_kills // 3
-    if not struck:
+    # While the server is away, who writes to it can only wait.
+    worked = site.moved >= random_kills // (6 if server_kills else 3) and died >= server_kills // 2
+    if not worked:
         tell("but too few kills struck work: this machine is too busy to prove it, run it again")
-    return good and struck
+    return good and worked
 
 
 def prove_moving(folder: Path, *, random_kills: int, seed: str) -> bool:
@@ -91,7 +108,7 @@ def prove_moving(folder: Path, *, random_kills: int, seed: str) -> bool:
     span = Span(hours=12)
     with sandbox(span, actions_per_day=20_000, seed=seed, faults=("records=0.002",), speed=120) as world:
         site = Site(folder / "moving", world.url, span)
-        for command, points in ((HARVESTER, HARVESTER_POINTS), (CONSUMER, CONSUMER_POINTS)):
+        for command, points in ((HARVESTER, HARVESTER_POINTS), (site.consumer, CONSUMER_POINTS)):
             kill_at_points(site, command, points[2:3], PASSES[:1])
         kill_at_random(site, random_kills, seed)
         span.end = world.now().replace(microsecond=0)
@@ -104,33 +121,67 @@ def prove_moving(folder: Path, *, random_kills: int, seed: str) -> bool:
     return verdict.good
 
 
-def can_fail(folder: Path, order: str, *, seed: str) -> bool:
+def can_fail(folder: Path, target: Target, order: str, *, seed: str) -> bool:
     """The same run with the order switched must find losses; else the proof proves nothing."""
     span = Span(hours=48)
     with sandbox(span, actions_per_day=2500, seed=seed, faults=("records=0.01",)) as world:
-        site = Site(folder / order, world.url, span, HARVESTER_CRASH_ORDER=order)
+        target.empty()
+        site = Site(folder / order, world.url, span, target, HARVESTER_CRASH_ORDER=order)
         kill_at_points(site, HARVESTER, HARVESTER_POINTS, PASSES[:2], lenient=True)
         site.harvest(span)
-        kill_at_points(site, CONSUMER, CONSUMER_POINTS, PASSES[:2], lenient=True)
+        kill_at_points(site, site.consumer, CONSUMER_POINTS, PASSES[:2], lenient=True)
         site.consume()
         verdict = judge(site, world, span)
     tell(f"{order}: {verdict}; {'fails, as it must' if verdict.missing else 'DID NOT FAIL: the proof proves nothing'}")
     return verdict.missing > 0
 
 
+def prove_duckdb(folder: Path, given: argparse.Namespace) -> bool:
+    target = DUCKDB
+    good = prove(
+        folder, target, random_kills=given.kills, hours=given.hours, actions_per_day=given.actions_per_day, seed=given.seed
+    )
+    good = prove_moving(folder, random_kills=given.kills // 5, seed=given.seed) and good
+    return all([good, *[can_fail(folder, target, order, seed=given.seed) for order in ("cover-first", "commit-first")]])
+
+
+def prove_elasticsearch(folder: Path, given: argparse.Namespace) -> bool:
+    """The same where the server dies, too; what is before the queue was proven with DuckDB."""
+    with elasticsearch() as target:
+        good = prove(
+            folder,
+            target,
+            random_kills=given.kills,
+            hours=given.hours,
+            actions_per_day=given.actions_per_day,
+            seed=given.seed,
+            server_kills=given.server_kills,
+        )
+        return can_fail(folder, target, "commit-first", seed=given.seed) and good
+
+
+PROOFS = {"duckdb": prove_duckdb, "elasticsearch": prove_elasticsearch}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make crash", description=__doc__)
+    parser.add_argument("--sink", choices=[*PROOFS, "all"], default="all", help="what is written to")
     parser.add_argument("--kills", type=int, default=300, help="at random moments, on top of the named points")
+    parser.add_argument("--server-kills", type=int, default=10, help="of Elasticsearch itself, while it is written to")
     parser.add_argument("--hours", type=int, default=24 * 90, help="of history, one window each")
     parser.add_argument("--actions-per-day", type=int, default=2500)
     parser.add_argument("--seed", default="crash")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="harvest-crash-") as name:
-        folder = Path(name)
-        good = prove(folder, random_kills=given.kills, hours=given.hours, actions_per_day=given.actions_per_day, seed=given.seed)
-        good = prove_moving(folder, random_kills=given.kills // 5, seed=given.seed) and good
-        fails = [can_fail(folder, order, seed=given.seed) for order in ("cover-first", "commit-first")]
-    return 0 if good and all(fails) else 1
+    good = True
+    for name in PROOFS if given.sink == "all" else [given.sink]:
+        tell(f"== {name}")
+        with tempfile.TemporaryDirectory(prefix="harvest-crash-") as folder:
+            try:
+                good = PROOFS[name](Path(folder), given) and good
+            except MissingServerError as error:
+                tell(f"not proven: {error}")
+                good = good and given.sink == "all"
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import duckdb
-
 from tests.crash.rig import Sandbox, Site, Span
 
 
@@ -35,9 +33,8 @@ def judge(site: Site, sandbox: Sandbox, span: Span) -> Verdict:
     """Compare, once everything has come to rest and was read and consumed."""
     truth = sandbox.truth(span.start, span.end)
     actions: Mapping[str, Any] = truth["actions"]
-    with duckdb.connect(str(site.folder / "var" / "harvest.duckdb"), read_only=True) as database:
-        rows = database.execute("SELECT action_id, action_outpoint FROM useractions").fetchall()
-    held = {str(key): outpoint for key, outpoint in rows}
+    rows = site.target.read(site.folder)
+    held = dict(rows)
     audit = site.call("audit", "--json")
     published = next(sum(a for _, a in e["right"]) for e in audit["equations"] if e["what"] == "queue")
     letters = sum(audit["letters"].values())

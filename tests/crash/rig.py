@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.crash.targets import DUCKDB, Target
+
 HARVEST = [sys.executable, "-m", "harvester"]
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +46,6 @@ CONSUMER_POINTS = (
     "queue.after_commit",
 )
 HARVESTER = ("run", "--no-consume")
-CONSUMER = ("consume", "duckdb")
 
 
 class Sandbox:
@@ -103,8 +104,10 @@ def sandbox(span: Span, *, actions_per_day: int, seed: str, faults: Sequence[str
 class Site:
     """One installation in one folder: its settings, its processes, its files."""
 
-    def __init__(self, folder: Path, sandbox_url: str, span: Span, **settings: str) -> None:
+    def __init__(self, folder: Path, sandbox_url: str, span: Span, target: Target = DUCKDB, **settings: str) -> None:
         self.folder = folder
+        self.target = target
+        self.consumer = ("consume", target.name)
         folder.mkdir(parents=True, exist_ok=True)
         self.kills = {"harvester": 0, "consumer": 0}
         self.moved = 0
@@ -124,6 +127,7 @@ class Site:
             "HARVESTER_COVERAGE_PACE": "0",
             "HARVESTER_BATCH_EVENTS": "50",
             "HARVESTER_LOG_LEVEL": "warn",
+            **target.settings,
             **settings,
         }
 
@@ -203,7 +207,7 @@ class Site:
 
     def consume(self, *, patience: float = 600) -> None:
         """Undisturbed until nothing is left."""
-        assert self.start((*CONSUMER, "--until-empty")).wait(patience) in (0, 5), self.log(CONSUMER)
+        assert self.start((*self.consumer, "--until-empty")).wait(patience) in (0, 5), self.log(self.consumer)
 
 
 def moments(seed: str, least: float, most: float) -> Iterator[float]:
