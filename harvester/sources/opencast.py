@@ -161,8 +161,8 @@ class UserActions:
         if unsure:
             async for page in self._table.seams(unsure):
                 yield page
-        elif before is not None and before == await self._table.total():
-            # Nothing was added while the day was read: what was seen of it is all that was there.
+        elif before is not None:
+            # Counted first: a row that was added while the day was read can only make the next look fail.
             since = max(interior(span.start.astimezone(self._zone).date(), self._zone).start, now - self._settle)
             yield Page([], notes=Mark(before, seconds(since) + 1, rows).encoded())
 

@@ -50,7 +50,7 @@ class Reading:
     def __init__(self, batch: int, *, whole: bool = False, base: int = 0) -> None:
         """Pages of `batch` rows, or with `whole` ten times as large, as what a window is a small part of is read in.
 
-        `base`: a pass begins behind so many rows; then `whole` below tells nothing, only `to_the_end`.
+        `base`: a pass begins behind so many rows; then `whole` below tells nothing.
         """
         self._batch = batch
         self._first = max(batch, min(10 * batch, _LARGEST_PAGE)) if whole else batch
@@ -166,7 +166,7 @@ class Reading:
 
     @property
     def to_the_end(self) -> bool:
-        """Whether this pass saw every row from `base` to the last one that the server counts, each in its place."""
+        """Whether this pass came, with every row in its place, from `base` to the last row that the server counts."""
         return self._steady and self._total is not None and self._base + self._received == self._total
 
     @property

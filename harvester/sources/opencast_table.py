@@ -48,9 +48,7 @@ class Table:
             pages += 1
             if reading.to_the_end or pages > _MOST_PAGES:
                 break
-        if not reading.to_the_end or reading.total is None:
-            return None
-        now = mark.after(reading.total, seen, window.start)
+        now = None if reading.total is None else mark.after(reading.total, seen, window.start)
         return None if now is None else Page(events, broken, notes=now.encoded())
 
     async def through(self, wanted: Intervals) -> AsyncIterator[Page]:
