@@ -10,7 +10,8 @@ import pytest
 from consumers.protocols import Finder, Held
 from harvester.event import Event
 from tests import services
-from tests.contracts.test_sink import Driver, driver_named, names
+from tests.contracts.sinks import Driver, driver_named
+from tests.contracts.test_sink import names
 from tests.servers.fixtures import Servers
 from tests.useractions import FOUND, useraction_event
 

@@ -1,98 +1,26 @@
-"""What every sink does. A driver is a row in DRIVERS: how to open it, and how to read what it holds."""
+"""What every sink does. A driver is a row of tests/contracts/sinks.py."""
 
 import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import duckdb
 import msgspec
 import pytest
 
-from consumers.protocols import Sink
 from consumers.sinks import open_sink
-from consumers.sinks.stdout import open_stdout
 from harvester.errors import ConfigError, InvalidEventError, TransientError
 from harvester.event import Event
-from tests import services
-from tests.indexed import documents, index_sink, put_templates
-from tests.servers.fixtures import Servers, emptied
-from tests.services import ElasticsearchServer
+from tests.contracts.sinks import DRIVERS, IDEMPOTENT, Driver, driver_named
+from tests.servers.fixtures import Servers
 from tests.useractions import FOUND, event_of, useraction_event
 
 ROOT = Path(__file__).parents[2]
-
-
-class Driver(NamedTuple):
-    open: Callable[[Path], AbstractAsyncContextManager[Sink]]
-    rows: Callable[[Path], list[dict[str, Any]]]
-    """All it holds: source, id, outpoint, type and title."""
-
-
-@asynccontextmanager
-async def duckdb_sink(path: Path) -> AsyncIterator[Sink]:
-    async with open_sink(f"duckdb:///{path}/events.duckdb") as sink:
-        yield sink
-
-
-def duckdb_rows(path: Path) -> list[dict[str, Any]]:
-    with closing(duckdb.connect(path / "events.duckdb", read_only=True)) as connection:
-        found = connection.execute(
-            "SELECT event_module, action_id, action_outpoint, action_type, episode_title "
-            "FROM useractions ORDER BY action_id, event_module"
-        ).fetchall()
-    return [dict(zip(("source", "id", "outpoint", "type", "title"), row, strict=True)) for row in found]
-
-
-@asynccontextmanager
-async def stdout_sink(path: Path) -> AsyncIterator[Sink]:
-    fd = os.open(path / "out.ndjson", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        async with open_stdout(fd=fd) as sink:
-            yield sink
-    finally:
-        os.close(fd)
-
-
-def stdout_rows(path: Path) -> list[dict[str, Any]]:
-    printed = [msgspec.json.decode(line) for line in (path / "out.ndjson").read_bytes().splitlines()]
-    return [document_row(found) for found in printed]
-
-
-def document_row(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "source": found["event"]["module"],
-        "id": found["action_id"],
-        "outpoint": found["action"]["outpoint"],
-        "type": found["action"]["type"],
-        "title": found["episode"].get("title"),
-    }
-
-
-def elasticsearch_driver(server: ElasticsearchServer) -> Driver:
-    """Of a server that is empty but for our templates."""
-    put_templates(server)
-
-    def rows(_: Path) -> list[dict[str, Any]]:
-        found = [document_row(one.source) for _, one in documents(server)]
-        return sorted(found, key=lambda row: (row["id"], row["source"]))
-
-    return Driver(lambda _: index_sink(server.url), rows)
-
-
-DRIVERS = {"duckdb": Driver(duckdb_sink, duckdb_rows), "stdout": Driver(stdout_sink, stdout_rows)}
-"""Those that need nothing; each line of Elasticsearch is one more."""
-IDEMPOTENT = ("duckdb", *services.ELASTICSEARCH)
-"""All but streams, which cannot take back what they printed."""
-
-
-def driver_named(name: str, servers: Servers) -> Driver:
-    return DRIVERS[name] if name in DRIVERS else elasticsearch_driver(emptied(servers.get(name)))
 
 
 @pytest.fixture(params=["stdout", *IDEMPOTENT])
@@ -234,7 +162,7 @@ def names(directory: Path) -> list[str]:
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from tests.contracts.test_sink import DRIVERS
+from tests.contracts.sinks import DRIVERS
 from tests.useractions import useraction_event
 
 async def main():

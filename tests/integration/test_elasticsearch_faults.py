@@ -5,25 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from consumers.records.mapping import mapping
-from consumers.records.record import index_pattern
 from harvester.errors import InvalidEventError, TransientError
 from harvester.event import Event, encode_event
 from harvester.letters import open_letters
 from harvester.protocols import Message
-from harvester.queues import open_queue
 from tests.consuming import counted, deliveries, processing
 from tests.indexed import Answering, held, index_sink, own_node, put_templates
-from tests.services import ElasticsearchServer, Node, RefusedError
+from tests.indexing import CUSTOM, DAY, consume, expected, letters, publish, site_of, versions
+from tests.services import ElasticsearchServer, Node
 from tests.site import Site, World
-from tests.unit.test_mapping import DOCUMENTS, RECORDS, Meeting
 from tests.useractions import useraction_event
 
-DAY = "useractions-2017.10.06"
-CUSTOM = "/_component_template/harvester-useractions@custom"
 PATIENCE = 180.0
 
 
@@ -42,40 +36,6 @@ def emptied(tight: Node) -> Node:
     ):
         tight.call("DELETE", f"/{name}")
     return tight
-
-
-def site_of(folder: Path, server: Answering, vendor: World, **settings: str) -> Site:
-    return Site(folder, vendor.url, HARVESTER_ELASTICSEARCH_URL=server.url, **settings)
-
-
-def publish(site: Site, events: Sequence[Event]) -> None:
-    async def act() -> None:
-        site.queue.parent.mkdir(exist_ok=True)
-        async with open_queue(f"sqlite:///{site.queue}") as queue:
-            messages = [Message(event.key, encode_event(event)) for event in events]
-            await queue.publish(messages, {"read": len(events), "published": len(events)}, "opencast/useractions")
-
-    asyncio.run(act())
-
-
-def consume(site: Site) -> Any:
-    return site.harvest("consume", "elasticsearch", "--until-empty")
-
-
-def versions(server: Answering) -> dict[str, int]:
-    """Outpoint by id: as events of these tests have it, their version."""
-    return {id_: found.source["action"]["outpoint"] for id_, found in held(server).items()}
-
-
-def expected(events: Sequence[Event]) -> dict[str, int]:
-    newest: dict[str, int] = {}
-    for event in events:
-        newest[event.subject] = max(event.version, newest.get(event.subject, 0))
-    return newest
-
-
-def letters(site: Site) -> list[Any]:
-    return site.harvest("dead-letters", "list", "--json", "--limit", "10000").lines
 
 
 def session(user: object) -> Mapping[str, Any]:
@@ -163,89 +123,6 @@ def test_an_index_that_the_server_may_not_make_stops_the_sink(
     elasticsearch.call("PUT", f"/{DAY}")
     assert consume(site).code == 0
     assert len(held(elasticsearch)) == 1
-
-
-def test_e66_without_its_template_nothing_is_written_and_with_it_everything(
-    tmp_path: Path, elasticsearch: ElasticsearchServer, vendor: World
-) -> None:
-    site = site_of(tmp_path, elasticsearch, vendor)
-    publish(site, [useraction_event(number) for number in range(20)])
-    done = consume(site)
-    assert (done.code, site.lag("elasticsearch")) == (1, 20)
-    assert "harvest setup load_index_templates" in done.err
-    assert elasticsearch.indices() == []
-
-    assert site.harvest("setup", "load_index_templates").code == 0
-    assert consume(site).code == 0
-    assert len(held(elasticsearch)) == 20
-    made = elasticsearch.call("GET", f"/{DAY}/_mapping")[DAY]["mappings"]
-    assert made["properties"]["geoip"]["properties"]["location"] == {"type": "geo_point"}
-    assert made["_meta"]["managed_by"] == "event-harvester"
-
-
-def test_e63_setup_loads_again_upgrades_leaves_newer_ones_alone_and_never_touches_the_users(
-    tmp_path: Path, elasticsearch: ElasticsearchServer, vendor: World
-) -> None:
-    site = site_of(tmp_path, elasticsearch, vendor)
-    template, package = "/_index_template/harvester-useractions", "/_component_template/harvester-useractions@package"
-
-    def set_up() -> list[str]:
-        done = site.harvest("setup", "load-index-templates", "--json")
-        assert done.code == 0, done.err
-        return [one["action"] for one in done.json["templates"]]
-
-    def set_version(version: int) -> None:
-        for path, kind in ((package, "component_template"), (template, "index_template")):
-            body = elasticsearch.call("GET", path)[f"{kind}s"][0][kind]
-            elasticsearch.call("PUT", path, {name: body[name] for name in body if "_date" not in name} | {"version": version})
-
-    elasticsearch.call("PUT", CUSTOM, {"template": {"settings": {"index": {"refresh_interval": "1s"}}}})
-    assert set_up() == ["loaded", "loaded"]
-    assert set_up() == ["loaded again", "loaded again"]
-    set_version(0)
-    publish(site, [useraction_event(0)])
-    done = consume(site)
-    assert done.code == 1
-    assert "in version 0, 1 is needed" in done.err
-    assert set_up() == ["upgraded", "upgraded"]
-    set_version(99)
-    assert set_up() == ["left alone", "left alone"]
-    assert "version 99" in site.harvest("setup", "load_index_templates").out
-    assert elasticsearch.call("GET", template)["index_templates"][0]["index_template"]["version"] == 99
-    assert consume(site).code == 0
-    settings = elasticsearch.call("GET", f"/{DAY}/_settings?flat_settings=true")[DAY]["settings"]
-    assert settings["index.refresh_interval"] == "1s", "what the user says wins"
-
-
-def test_what_setup_prints_is_what_an_administrator_can_put_by_hand(
-    tmp_path: Path, elasticsearch: ElasticsearchServer, vendor: World
-) -> None:
-    site = site_of(tmp_path, elasticsearch, vendor)
-    for request in site.harvest("setup", "load_index_templates", "--print", "--json").json:
-        elasticsearch.call(request["method"], request["path"], request["body"])
-    spelled = site.harvest("setup", "load_index_templates", "--print").out
-    assert spelled.startswith("PUT /_component_template/harvester-useractions@package\n{")
-    publish(site, [useraction_event(0)])
-    assert consume(site).code == 0
-
-
-@pytest.mark.parametrize("record", RECORDS)
-def test_every_document_fits_the_mapping_of_its_class_and_adds_nothing_to_it(
-    elasticsearch: ElasticsearchServer, record: type[Any]
-) -> None:
-    index, made = index_pattern(record).replace("*", "round.trip"), mapping(record)
-    elasticsearch.call("PUT", f"/{index}", {"mappings": made})
-    families = {name for rule in made.get("dynamic_templates", []) for name in rule}
-    assert families
-    for number, body in enumerate(body for one, body in DOCUMENTS if one is record):
-        elasticsearch.call("PUT", f"/{index}/_doc/{number}", msgspec.json.decode(body))
-    known = elasticsearch.call("GET", f"/{index}/_mapping")[index]["mappings"]["properties"]
-    prefix = "hop" if record is Meeting else "proxy"
-    assert {name for name in known if not name.startswith(prefix)} == made["properties"].keys()
-    wanted = "ip" if record is Meeting else "keyword"
-    assert {known[name]["type"] for name in known if name.startswith(prefix)} == {wanted}
-    with pytest.raises(RefusedError, match="failed to parse"):
-        elasticsearch.call("PUT", f"/{index}/_doc/bad", {"@timestamp": "no time"})
 
 
 async def test_f32_a_body_over_the_servers_limit_is_halved_until_it_fits_and_what_never_fits_is_a_letter(

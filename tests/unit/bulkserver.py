@@ -69,6 +69,11 @@ def refused(status: int, type_: str, reason: str = "", **more: Any) -> dict[str,
     return {"status": status, "error": {"type": type_, "reason": reason, **more}}
 
 
+def only(number: int, item: dict[str, Any]) -> Callable[[Document], dict[str, Any]]:
+    """The judgement that gives `item` to one document and takes all others."""
+    return lambda document: item if document.action["_id"] == str(number) else {"status": 201}
+
+
 class Scripted(NamedTuple):
     sink: ElasticsearchSink
     script: Script

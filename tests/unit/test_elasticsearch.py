@@ -1,21 +1,17 @@
 """The Elasticsearch sink against a server that says what it is told; what a real one does is in tests/integration."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import pytest
 from aiohttp import web
 
 from consumers.records.record import Record
-from consumers.sinks import shaped
-from consumers.sinks.elasticsearch import bulks
 from harvester.errors import InvalidEventError, PermanentError, TransientError
 from harvester.event import Event
-from tests.unit.bulkserver import answer_of, open_scripted, refused, scripted
+from tests.unit.bulkserver import answer_of, only, open_scripted, refused, scripted
 from tests.unit.webserver import sending, serving
-from tests.useractions import FIRST, FOUND, useraction_event
+from tests.useractions import useraction_event
 
 READ_ONLY = "index [useractions-2017.10.06] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark];"
 OLDER_READ_ONLY = "index [useractions-2017.10.06] blocked by: [FORBIDDEN/12/index read-only / allow delete (api)];"
@@ -39,37 +35,6 @@ STOPS = [
     (refused(404, "index_not_found_exception", "no such index [x] and [action.auto_create_index] is [false]"), "harvest setup"),
     (refused(400, "index_closed_exception", "closed", index="x"), "POST /x/_open"),
 ]  # fmt: skip
-
-
-def only(number: int, item: dict[str, Any]) -> Any:
-    return lambda document: item if document.action["_id"] == str(number) else {"status": 201}
-
-
-async def test_s41_a_document_is_written_by_its_key_into_the_index_of_its_own_day_with_its_rank_as_version() -> None:
-    async with scripted() as (sink, script, _):
-        events = [
-            useraction_event(1, version=3),
-            useraction_event(2, version=3, context=FOUND),
-            useraction_event(3, source='opencast/"law"\n\u2028'),
-            msgspec.structs.replace(useraction_event(4), time=datetime(2026, 2, 3, 23, 59, tzinfo=UTC)),
-        ]
-        assert list(await sink.write(events)) == []
-    (bulk,) = script.bulks
-    assert [one.action for one in bulk] == [
-        {"_index": "useractions-2017.10.06", "_id": "1", "version": 6, "version_type": "external_gte"},
-        {"_index": "useractions-2017.10.06", "_id": "2", "version": 7, "version_type": "external_gte"},
-        {"_index": "useractions-2017.10.06", "_id": 'opencast/"law"\n\u2028:3', "version": 24, "version_type": "external_gte"},
-        {"_index": "useractions-2026.02.03", "_id": "4", "version": 24, "version_type": "external_gte"},
-    ]
-    assert [one.body["action_id"] for one in bulk] == [1, 2, 3, 4]
-    assert bulk[1].body["episode"]["title"] == "Lecture 10"
-
-
-async def test_a_bulk_is_ndjson_and_asks_for_no_more_than_what_it_judges() -> None:
-    async with scripted() as (sink, script, _):
-        await sink.write([useraction_event(1)])
-    assert script.requests[-1] == "POST /_bulk?filter_path=errors,items.*.status,items.*.error,items.*.failure_store"
-    assert "x-ndjson" in script.headers[-1]["content-type"]
 
 
 async def test_f31_each_document_is_judged_alone() -> None:
@@ -199,19 +164,6 @@ async def test_f32_a_request_that_is_refused_whole_is_for_the_caller_to_halve() 
             await sink.write([useraction_event(number) for number in range(20)])
 
 
-async def test_bodies_are_bounded_in_bytes_and_keep_their_order() -> None:
-    events = [useraction_event(number, type="x" * 5000) for number in range(60)]
-    async with scripted(bulk_bytes=64 * 2**10) as (sink, script, _):
-        script.judge = only(42, refused(400, "document_parsing_exception"))
-        (rejection,) = await sink.write(events)
-    assert rejection.event is events[42]
-    assert len(script.bulks) > 3
-    assert [id_ for ids in script.ids for id_ in ids] == [str(number) for number in range(60)]
-    records, _ = shaped.shaped(events)
-    assert all(len(bulk.body) <= 64 * 2**10 for bulk in bulks(records, FIRST, 64 * 2**10))
-    assert [len(bulk.events) for bulk in bulks(records[:3], FIRST, 1)] == [1, 1, 1], "one too long goes alone"
-
-
 class Twin(Record, index="twins", table="twins", key="id"):
     """Two of an event."""
 
@@ -236,12 +188,6 @@ async def test_an_event_of_several_records_is_rejected_when_one_of_them_is(monke
 
 async def nothing(*_: object) -> None:
     """Looks at no template."""
-
-
-async def test_an_older_state_stays_when_the_newer_of_the_same_batch_is_refused() -> None:
-    async with scripted() as (sink, script, _):
-        await sink.write([useraction_event(1, version=3), useraction_event(1, version=7)])
-    assert [one.action["version"] for one in script.bulks[0]] == [6, 14], "both are sent, in their order"
 
 
 async def test_a_server_that_is_no_elasticsearch_is_not_written_to() -> None:
@@ -283,18 +229,3 @@ async def test_no_answer_in_time_is_transient() -> None:
         with pytest.raises(TransientError, match=r"within 0\.2 s"):
             await sink.write([useraction_event(1)])
         forever.set()
-
-
-async def test_what_gives_no_record_asks_no_server() -> None:
-    stranger = msgspec.structs.replace(useraction_event(5), type="opencast.unheard")
-    async with scripted() as (sink, script, _):
-        assert list(await sink.write([stranger])) == []
-    assert script.requests == []
-
-
-async def test_the_time_of_indexing_is_in_the_document() -> None:
-    moment = FIRST + timedelta(days=400)
-    async with scripted() as (sink, script, _):
-        sink._now = lambda: moment
-        await sink.write([useraction_event(1)])
-    assert datetime.fromisoformat(script.bulks[0][0].body["event"]["ingested"]) == moment
