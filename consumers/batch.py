@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from consumers.breaker import Breaker
 from consumers.letters import NOT_ENRICHED, again_at, letter_of
-from consumers.protocols import Enricher, Rejection, Sink
+from consumers.protocols import Counting, Enricher, Rejection, Sink
 from harvester import crash
 from harvester.errors import HarvesterError, InvalidEventError, PermanentError, TransientError
 from harvester.event import Event, decode_event
@@ -68,7 +68,7 @@ class Processing:
         breaker: Breaker | None = None,
         metrics: SinkMetrics | None = None,
         first_pause: float = 1.0,
-        on_wait: Callable[[Exception], None] = lambda _: None,
+        on_wait: Callable[[Exception, float], None] = lambda *_: None,
     ) -> None:
         self._sink = sink
         self._letters = letters
@@ -79,7 +79,7 @@ class Processing:
         self.metrics = metrics or SinkMetrics(sink.name)
         self._first_pause = first_pause
         self.on_wait = on_wait
-        """Told of what is waited out, and of the breaker."""
+        """Told of what is waited out, the breaker too, and for how many seconds."""
         self._told_pending = False
         self._log = get_logger("consume").bind(sink=sink.name)
 
@@ -252,8 +252,9 @@ class Processing:
         return refused
 
     async def _back_off(self, pause: float, error: Exception) -> float:
-        self.on_wait(error)
-        await self.pause(_told(error) or pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+        seconds = _told(error) or pause * random.uniform(0.5, 1)  # noqa: S311 - jitter
+        self.on_wait(error, seconds)
+        await self.pause(seconds)
         if self._stop.is_set():
             raise StoppedError(str(error)) from error
         return min(pause * 2, _LONGEST_PAUSE)
@@ -268,6 +269,8 @@ class Processing:
         self.metrics.filtered(counts["filtered"])
         self.metrics.dead_lettered(counts["dead_lettered"])
         self.metrics.pending(counts.get("pending", 0))
+        if isinstance(self._sink, Counting):
+            self.metrics.duplicate(self._sink.duplicates())
         self.metrics.batch(len(deliveries), sum([len(d[0].body) for d in deliveries]), seconds)
         if work.events:
             self.metrics.latency((datetime.now(UTC) - work.events[0].time).total_seconds())

@@ -60,7 +60,7 @@ async def consume(
             return
         except BreakerError as error:
             processing.metrics.breaker(open=True)
-            processing.on_wait(error)
+            processing.on_wait(error, flow.breaker_pause)
             if until_empty:
                 raise
             log.error("stopped by the breaker", reason=str(error), retry_after=flow.breaker_pause)

@@ -93,6 +93,15 @@ class Finder(Protocol):
         ...
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """A sink that learns what it had already."""
+
+    def duplicates(self) -> int:
+        """How many events it had already, in this state or a newer one, since this was asked last."""
+        ...
+
+
 def rank(event: Event, *, complete: bool) -> int:
     """The number a sink compares, overwriting only on ≥: a richer state of the same version wins over a poorer."""
     return 2 * event.version + (1 if complete else 0)

@@ -32,12 +32,17 @@ class Health:
 
     def routes(self) -> Routes:
         return {
-            "/metrics": exposition,
+            "/metrics": self.metrics,
             "/livez": self.livez,
             "/readyz": self.readyz,
             "/startupz": self.startupz,
             "/status": self.status,
         }
+
+    def metrics(self) -> Reply:
+        """The metrics, with the states of now."""
+        self._states.measure()
+        return exposition()
 
     def livez(self) -> Reply:
         """Whether the event loop turned within the last DEAD seconds. Nothing outside is asked."""

@@ -72,7 +72,9 @@ published = _counter("events_published_total", "Events that the queue acknowledg
 late = _counter("events_late_total", "Events found by a second reading, in time that was read before.", *_STREAM)
 consumed = _counter("events_consumed_total", "Events that a sink's group received.", "sink")
 delivered = _counter("events_delivered_total", "Events that the sink confirmed.", "sink")
-duplicate = _counter("events_duplicate_total", "Events that the sink had already, in this state or a newer one.", "sink")
+duplicate = _counter(
+    "events_duplicate_total", "Events that the sink had already, in this state or a newer one, as far as it tells.", "sink"
+)
 filtered = _counter(
     "events_filtered_total",
     "Events passed over on purpose: recognised repeats (source, stream), or not for this sink (sink).",

@@ -38,6 +38,8 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     """As in `states`; "" when no daemon told."""
     since: datetime | None = None
     reason: str = ""
+    until: datetime | None = None
+    """When it tries again, if that is known."""
     last_success: datetime | None = None
     start: datetime | None = None
     live_edge: datetime | None = None
@@ -56,6 +58,7 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
     """As in `states`; for one that another process feeds "running", and "idle" when nobody does."""
     since: datetime | None = None
     reason: str = ""
+    until: datetime | None = None
     last_success: datetime | None = None
     lag: int = 0
     """Messages that it has not committed."""
@@ -168,6 +171,7 @@ def _sources(told: Told, at: datetime) -> Iterable[StreamReport]:
             state="paused" if pause and standing is None else standing.state if standing else "",
             since=standing.since if standing else pause.since if pause else None,
             reason=standing.reason if standing else str(pause or ""),
+            until=standing.until if standing else None,
             last_success=max((s.last_success for s in both if s.last_success), default=None),
             start=coverage.start,
             live_edge=edge,
@@ -190,6 +194,7 @@ def _sinks(told: Told) -> Iterable[SinkReport]:
             state=standing.state if standing else elsewhere,
             since=standing.since if standing else pause.since if pause else None,
             reason=standing.reason if standing else str(pause or ""),
+            until=standing.until if standing else None,
             last_success=standing.last_success if standing else None,
             lag=group.lag if group else told.lags.get(name, 0),
             reader=reader,
@@ -201,7 +206,7 @@ def _sinks(told: Told) -> Iterable[SinkReport]:
 def _of_sources(sources: Iterable[StreamReport]) -> Iterable[Problem]:
     for one in sources:
         if one.state in _NEXT:
-            yield Problem(name=one.name, what=f"{one.state}: {one.reason}", next=_NEXT[one.state].format(name=one.name))
+            yield _not_running(one)
         if one.gaps:
             what = f"{one.gaps} gaps, {timedelta(seconds=one.gap_seconds)} in all" if one.gaps > 1 else "a gap"
             yield Problem(name=one.name, what=f"{what}: not read", next=f"harvest coverage fill {one.name}")
@@ -213,10 +218,15 @@ def _of_sinks(sinks: Iterable[SinkReport]) -> Iterable[Problem]:
             way = f"harvest dead-letters list --group {one.name}; mend the cause, or start it with --accept-rejections"
             yield Problem(name=one.name, what=f"stopped by the breaker: {one.reason}", next=way)
         elif one.state in _NEXT:
-            yield Problem(name=one.name, what=f"{one.state}: {one.reason}", next=_NEXT[one.state].format(name=one.name))
+            yield _not_running(one)
         elif one.state == "idle" and one.lag:
             way = f"harvest consume {one.name}; or harvest queue forget {one.name}, when nobody needs it any more"
             yield Problem(name=one.name, what=f"nobody feeds it, and {one.lag:,} messages wait for it", next=way)
+
+
+def _not_running(one: StreamReport | SinkReport) -> Problem:
+    again = f" at {one.until:%H:%M:%SZ}" if one.until else ""
+    return Problem(name=one.name, what=f"{one.state}: {one.reason}", next=_NEXT[one.state].format(name=one.name, again=again))
 
 
 def _of_letters(letters: Mapping[str, Mapping[str, int]]) -> Iterable[Problem]:
@@ -229,7 +239,7 @@ def _of_letters(letters: Mapping[str, Mapping[str, int]]) -> Iterable[Problem]:
 
 
 _NEXT = {
-    "waiting": "it is tried again by itself; harvest doctor looks for the cause",
-    "degraded": "the log has the traceback; harvest pause {name} keeps it from trying, the others go on",
-    "stopped": "mend it; it is tried again every 5 minutes, or at once by harvest pause {name} and harvest resume {name}",
+    "waiting": "it is tried again by itself{again}; harvest doctor looks for the cause",
+    "degraded": "it is started anew{again}, and the log has the traceback; harvest pause {name} keeps it from trying",
+    "stopped": "mend it; it is tried again{again}, or at once by harvest pause {name} and harvest resume {name}",
 }

@@ -113,9 +113,10 @@ async def supervise(
             if loop.time() - began > _LONGEST_PAUSE:
                 pause = 1.0
             cause = cause_of(error)
+            wait = _wait_after(cause, pause, log)
             if component is not None:
-                component.failed(cause)
-            await sleep_until(stop, _wait_after(cause, pause, log))
+                component.failed(cause, seconds=wait)
+            await sleep_until(stop, wait)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 

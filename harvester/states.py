@@ -7,7 +7,7 @@ FATAL_DEATHS times within DEATHS_WITHIN seconds is in a crash loop: *degraded* u
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -43,6 +43,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     reason: str = ""
     """Why it is not running; "" when it is."""
+    until: datetime | None = None
+    """When it tries again, if that is known."""
     last_success: datetime | None = None
     """When it last finished something: a window, a commit."""
     deaths: int = 0
@@ -60,6 +62,7 @@ class _Now(NamedTuple):
     since: datetime
     reason: str
     breaker: bool = False
+    until: datetime | None = None
 
 
 class Component:
@@ -85,9 +88,9 @@ class Component:
         self._success = self._wall()
         self.running()
 
-    def waiting(self, reason: object, *, breaker: bool = False) -> None:
-        """Something is away or busy; it tries again by itself."""
-        self._be("waiting", str(reason), breaker=breaker)
+    def waiting(self, reason: object, *, seconds: float | None = None, breaker: bool = False) -> None:
+        """Something is away or busy; it tries again by itself, in so many seconds if that is known."""
+        self._be("waiting", str(reason), breaker=breaker, seconds=seconds)
 
     def starting(self) -> None:
         """It begins anew, on somebody's word."""
@@ -97,18 +100,18 @@ class Component:
         """Somebody paused it."""
         self._be("paused", reason)
 
-    def failed(self, error: BaseException) -> None:
-        """Its task ended by this error and is started anew in a while; what nobody foresaw counts as a death."""
+    def failed(self, error: BaseException, *, seconds: float | None = None) -> None:
+        """Its task ended by this error and is started anew in so many seconds; what nobody foresaw counts as a death."""
         metrics.error(_STAGES[self.kind], error)
         if isinstance(error, PermanentError | ConfigError | RefusedError):
-            self._be("stopped", str(error))
+            self._be("stopped", str(error), seconds=seconds)
             return
         if not isinstance(error, TransientError):
             self._deaths.append(self._clock())
-            self.waiting(f"died: {type(error).__name__}: {error}")
+            self.waiting(f"died: {type(error).__name__}: {error}", seconds=seconds)
             self.refresh()
             return
-        self.waiting(error)
+        self.waiting(error, seconds=seconds)
 
     def standing(self) -> Standing:
         """How it is now."""
@@ -123,6 +126,7 @@ class Component:
             state=state,
             since=now.since,
             reason=reason.rstrip("; "),
+            until=now.until,
             last_success=self._success,
             deaths=deaths,
             breaker=now.breaker,
@@ -141,10 +145,11 @@ class Component:
         since = self._clock() - DEATHS_WITHIN
         return sum(1 for death in tuple(self._deaths) if death > since)
 
-    def _be(self, state: State, reason: str = "", *, breaker: bool = False) -> None:
+    def _be(self, state: State, reason: str = "", *, breaker: bool = False, seconds: float | None = None) -> None:
+        until = None if seconds is None else self._wall() + timedelta(seconds=seconds)
         since = self._now.since if state == self._now.state else self._wall()
         # One assignment: another thread sees the old or the new, never a half of each.
-        self._now = _Now(state, since, " ".join(reason.split())[:_REASON], breaker)
+        self._now = _Now(state, since, " ".join(reason.split())[:_REASON], breaker, until)
 
 
 class States:
@@ -169,9 +174,13 @@ class States:
         return [component.standing() for component in tuple(self._components.values())]
 
     def refresh(self) -> None:
-        """To be called every few seconds: crash loops end by time alone. Tells the metrics."""
+        """To be called every few seconds: crash loops end by time alone."""
         for component in tuple(self._components.values()):
             component.refresh()
+        self.measure()
+
+    def measure(self) -> None:
+        """Tell the metrics how each is now. May be called by any thread."""
         found = self.standings()
         for name, state in worst(found).items():
             metrics.source_state(name, state)

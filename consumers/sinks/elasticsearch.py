@@ -57,6 +57,12 @@ class ElasticsearchSink:
         self._guard = guard
         self._most = bulk_bytes
         self._now = now
+        self._had = 0
+
+    def duplicates(self) -> int:
+        """Documents that were there already, in this state or a newer one, since this was asked last."""
+        had, self._had = self._had, 0
+        return had
 
     async def write(self, events: Sequence[Event]) -> Sequence[Rejection]:
         """Returns: indexed, or rejected; each document was judged.
@@ -110,6 +116,8 @@ class ElasticsearchSink:
                 raise InvalidEventError(str(error), reason="too_large" if too_large else "refused") from error
             raise
         crash.point("sink.in_write")
+        # As for `refused_items`: no text of an error can hold these bytes.
+        self._had += answer.count(b'"status":409')
         rejections = []
         for place, refused in refused_items(answer, len(bulk.events)):
             if not isinstance(refused, InvalidEventError | TransientError):

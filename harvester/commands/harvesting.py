@@ -68,7 +68,7 @@ async def open_shot(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_coverages(core.coverage_url))
         pauses = await paused(store)
-        refuse_paused(pauses, source_name)
+        refuse_paused(pauses, f"{source_name}/{stream_name}" if stream_name else source_name)
         letters = await stack.enter_async_context(open_letters(core.letters_url))
         queue: Outlet
         if printing:

@@ -153,4 +153,4 @@ class _Following:
 
     def _waits(self, wait: Wait) -> None:
         metrics.error("publish", "TransientError")
-        self._component.waiting(wait.text)
+        self._component.waiting(wait.text, seconds=wait.seconds)

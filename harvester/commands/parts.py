@@ -94,7 +94,7 @@ async def open_source(name: str, loaded: Loaded, retry: Retry, component: Compon
     def waits(wait: Wait) -> None:
         http.waited(wait.reason, wait.seconds)
         metrics.error("read", "TransientError")
-        component.waiting(wait.text)
+        component.waiting(wait.text, seconds=wait.seconds)
         log.info("waiting", reason=wait.reason, attempt=wait.attempt, seconds=round(wait.seconds, 1), error=wait.text)
 
     def found(mode: str, reason: str) -> None:
@@ -154,7 +154,7 @@ def processing(
     enrichers: Sequence[Enricher],
     *,
     accept_rejections: bool = False,
-    on_wait: Callable[[Exception], None] = lambda _: None,
+    on_wait: Callable[[Exception, float], None] = lambda *_: None,
 ) -> Processing:
     """One sink's way for a batch."""
     return Processing(

@@ -96,9 +96,9 @@ async def feed(
     core, counts = loaded.get(CoreSettings), Counter[str]()
     component = component or Component(name, "sink")
 
-    def waits(error: Exception) -> None:
+    def waits(error: Exception, seconds: float) -> None:
         metrics.error("write", error)
-        component.waiting(error, breaker=isinstance(error, BreakerError))
+        component.waiting(error, seconds=seconds, breaker=isinstance(error, BreakerError))
 
     async with parts.open_enrichers(loaded, parts.QUICK) as enrichers, parts.sink_named(name, loaded) as sink:
         processing = parts.processing(sink, stores.letters, stop, enrichers, accept_rejections=accept_rejections, on_wait=waits)

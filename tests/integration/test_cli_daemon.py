@@ -365,6 +365,33 @@ def test_f06_a_host_clock_that_jumps_two_hours_either_way_holds_nothing_up_and_l
 # Metrics
 
 
+def test_f16_every_metric_and_label_that_can_be_known_is_there_before_anything_happened(tmp_path: Path) -> None:
+    site = listening(tmp_path, f"http://127.0.0.1:{free_port()}")
+    with site.process("run") as daemon:
+        daemon.until(lambda: states(site).get("opencast") == "waiting")
+        scrape = daemon.until(lambda: found if "harvester_queue_depth{" in (found := get(site, "/metrics")[1]) else "")
+        assert daemon.stop() == 0
+    for series in (
+        'source_state{source="opencast",state="waiting"} 1.0',
+        'sink_state{sink="duckdb",state="stopped"} 0.0',
+        'circuit_state{sink="duckdb",state="open"} 0.0',
+        'events_delivered_total{sink="duckdb"} 0.0',
+        'events_duplicate_total{sink="duckdb"} 0.0',
+        'dlq_events{reason="mapping",sink="duckdb"} 0.0',
+        'errors_total{error_type="TransientError",stage="enrich"} 0.0',
+        'cache_requests_total{result="hit"} 0.0',
+        'ratelimit_wait_seconds_total{source="opencast"} 0.0',
+        'queue_depth{queue="sqlite"} 0.0',
+        'queue_oldest_age_seconds{queue="sqlite"} 0.0',
+        'consumer_lag{sink="duckdb"} 0.0',
+        "build_info{",
+        'config_info{hash="',
+        "loop_lag_seconds ",
+    ):
+        assert f"\nharvester_{series}" in scrape, series
+    assert 'errors_total{error_type="TransientError",stage="read"} 0.0' not in scrape
+
+
 def test_f16_a_scrape_is_clean_for_promtool(tmp_path: Path, vendor: World) -> None:
     promtool = tool("promtool")
     site = listening(tmp_path, vendor.url)

@@ -10,9 +10,11 @@ import pytest
 from consumers.batch import BreakerError, Processing, StoppedError
 from consumers.breaker import Breaker
 from consumers.protocols import Rejection
+from harvester import measures
 from harvester.errors import ConfigError, InvalidEventError, PermanentError, TransientError
 from harvester.event import Event
 from harvester.letters import open_letters
+from harvester.metrics import SinkMetrics
 from harvester.protocols import DeadLetters, Message
 from tests.consuming import counted, deliveries, events, processing
 from tests.fakes import SINK, KeyedSink, Titles, failing, message
@@ -47,6 +49,34 @@ class _Too:
 async def test_a_batch_is_written_and_counted(letters: DeadLetters, sink: KeyedSink) -> None:
     assert await processing(sink, letters).process(events(3)) == counted(3, 3)
     assert sink.batches == [["e0", "e1", "e2"]]
+
+
+class _Knowing(KeyedSink):
+    """A sink that tells what it had already."""
+
+    had = 2
+
+    def duplicates(self) -> int:
+        had, self.had = self.had, 0
+        return had
+
+
+async def test_what_the_sink_says_it_had_already_is_counted_once(letters: DeadLetters) -> None:
+    metrics = SinkMetrics("knowing")
+    work = Processing(_Knowing("knowing"), letters, asyncio.Event(), metrics=metrics)
+    for _ in range(2):
+        await work.process(events(3))
+    assert measures.REGISTRY.get_sample_value("harvester_events_duplicate_total", {"sink": "knowing"}) == 2
+
+
+async def test_what_is_waited_out_is_told_with_its_reason_and_its_seconds(letters: DeadLetters, sink: KeyedSink) -> None:
+    told: list[tuple[str, float]] = []
+    sink.script = [failing(TransientError("busy", retry_after=0.001)), failing(TransientError("away"))]
+    work = Processing(sink, letters, asyncio.Event(), first_pause=0.001, on_wait=lambda e, s: told.append((str(e), s)))
+    await work.process(events(1))
+    assert [reason for reason, _ in told] == ["busy", "away"]
+    assert told[0][1] == 0.001
+    assert all(0 < seconds <= 0.002 for _, seconds in told)
 
 
 async def test_what_the_sink_does_not_want_is_filtered(letters: DeadLetters, sink: KeyedSink) -> None:

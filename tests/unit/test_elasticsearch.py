@@ -54,6 +54,13 @@ async def test_f31_each_document_is_judged_alone() -> None:
             assert error is None, item
 
 
+async def test_an_older_state_that_comes_late_is_written_nowhere_and_counted_as_a_duplicate() -> None:
+    async with scripted() as (sink, script, _):
+        script.judge = only(2, refused(409, "version_conflict_engine_exception", 'newer, said "status":409'))
+        assert list(await sink.write([useraction_event(number) for number in range(5)])) == []
+        assert (sink.duplicates(), sink.duplicates()) == (1, 0)
+
+
 async def test_f31_a_document_that_the_mapping_refuses_is_told_with_the_reason_and_its_cause() -> None:
     async with scripted() as (sink, script, _):
         script.judge = only(1, BROKEN[0])

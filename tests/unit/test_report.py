@@ -66,6 +66,13 @@ def test_what_is_wrong_with_a_source_is_wrong_with_its_streams_and_names_the_nex
     assert "harvest" in problem.next
 
 
+def test_q13_the_reason_and_the_end_of_a_wait_are_told() -> None:
+    waits = msgspec.structs.replace(standing("opencast", "source", "waiting", "429"), until=NOON + timedelta(seconds=90))
+    report = collect(FINE._replace(standings=[waits, *FINE.standings[1:]]), process=None)
+    assert (report.sources[0].reason, report.sources[0].until) == ("429", NOON + timedelta(seconds=90))
+    assert report.problems[0].next.startswith("it is tried again by itself at 12:01:30Z")
+
+
 def test_a_stream_that_rests_alone_is_paused_although_its_source_runs() -> None:
     report = collect(
         FINE._replace(standings=[standing("opencast", "source"), standing("opencast/useractions", "stream", "paused")]),

@@ -96,6 +96,15 @@ def test_f06_a_crash_loop_is_counted_by_a_clock_that_nobody_sets(stream: Compone
     assert stream.standing().state == "degraded"
 
 
+def test_q13_the_end_of_a_wait_is_told_and_gone_when_it_works(stream: Component) -> None:
+    stream.waiting("vendor: 429", seconds=90)
+    assert stream.standing().until == NOON + timedelta(seconds=90)
+    stream.failed(PermanentError("401"), seconds=300)
+    assert stream.standing().until == NOON + timedelta(seconds=300)
+    stream.worked()
+    assert stream.standing().until is None
+
+
 def test_an_outage_is_no_crash_loop_however_long_it_lasts(stream: Component) -> None:
     for _ in range(50):
         stream.failed(TransientError("vendor: away"))
