@@ -85,8 +85,10 @@ class Processing:
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not a moment longer than until the stop."""
+        # Not wait_for: Python 3.11's forgets a cancellation that comes together with the stop.
         try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
         except TimeoutError:
             return
 

@@ -166,7 +166,9 @@ async def unless(halt: asyncio.Event, work: Callable[[], Awaitable[None]], *, dr
 
 async def sleep_until(stop: asyncio.Event, seconds: float) -> None:
     """Sleep, but not a moment longer than until the stop."""
+    # Not wait_for: Python 3.11's forgets a cancellation that comes together with the stop.
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     except TimeoutError:
         return

@@ -97,7 +97,8 @@ class FileCoverages:
                 raise RefusedError(f"{source} {stream} is being harvested by {other}: stop it, or wait until it is done")
             yield
         finally:
-            await self._run(lock.release)
+            # Whoever cancels its holder must not cancel this, too, while it waits for its turn on the thread.
+            await asyncio.shield(self._begin(lock.release))
 
     def _add(self, source: str, new: Book) -> None:
         with self._alone(source):
@@ -138,7 +139,10 @@ class FileCoverages:
             lock.release()
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, work)
+        return await self._begin(work)
+
+    def _begin(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, work)
 
     def _guarded(self, work: Callable[[], T]) -> T:
         try:

@@ -210,7 +210,8 @@ class SqliteQueue:
                 raise RefusedError(f"group {group} is read by {other}: a group has one member; stop it first")
             yield
         finally:
-            await asyncio.get_running_loop().run_in_executor(self._writer.thread, lock.release)
+            # Whoever cancels the member must not cancel this, too, while it waits for its turn on the thread.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer.thread, lock.release))
 
 
 class SqliteSubscription:

@@ -217,6 +217,29 @@ async def test_a_cancelled_holder_gives_its_lease_back(url: str) -> None:
             pass
 
 
+async def test_a_holder_that_is_cancelled_while_the_store_is_busy_gives_its_lease_back(url: str) -> None:
+    async with open_coverages(url) as store:
+        for turns in range(8):
+            held, leave = asyncio.Event(), asyncio.Event()
+
+            async def hold(held: asyncio.Event = held, leave: asyncio.Event = leave) -> None:
+                async with store.lease(SOURCE, "pulls", "a"):
+                    held.set()
+                    await leave.wait()
+
+            holding = asyncio.create_task(hold())
+            await held.wait()
+            busy = [asyncio.create_task(store.load(SOURCE)) for _ in range(50)]
+            await asyncio.sleep(0)
+            leave.set()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            holding.cancel()
+            await asyncio.gather(holding, *busy, return_exceptions=True)
+            async with store.lease(SOURCE, "pulls", "b"):
+                pass
+
+
 @pytest.mark.parametrize("url", ["coverage", "ftp://host/x", "file://", "file:///", "file://x?nothing=1"])
 def test_a_wrong_url_is_told_before_anything_is_made(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """What every queue does with consumer groups. Drivers stand in `queues.py`."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -105,6 +106,29 @@ async def test_e21_a_second_member_is_refused_with_the_name_of_the_first(driver:
         async with other.subscribe("g"):
             pass
         assert {group.owner for group in await queue.groups()} == {""}
+
+
+async def test_a_member_that_is_cancelled_while_the_queue_is_busy_gives_its_group_back(url: str) -> None:
+    async with open_queue(url) as queue:
+        for turns in range(8):
+            joined, leave = asyncio.Event(), asyncio.Event()
+
+            async def read(joined: asyncio.Event = joined, leave: asyncio.Event = leave) -> None:
+                async with queue.subscribe("g"):
+                    joined.set()
+                    await leave.wait()
+
+            reading = asyncio.create_task(read())
+            await joined.wait()
+            busy = [asyncio.create_task(queue.publish(messages("a"))) for _ in range(50)]
+            await asyncio.sleep(0)
+            leave.set()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.gather(reading, *busy, return_exceptions=True)
+            async with queue.subscribe("g"):
+                pass
 
 
 async def test_seek_reads_again_and_begins_the_counts_anew(driver: Driver, url: str) -> None:

@@ -199,6 +199,22 @@ async def test_a_paused_source_is_let_go_of_and_all_its_streams_rest(vendor: Two
     assert vendor.opened == 2
 
 
+async def test_a_source_is_let_go_of_although_a_stream_of_it_waits_for_a_person(
+    vendor: Two, begin: Callable[[], Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_START", 0.0)
+    daemon = begin()
+    await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)
+    vendor.one.error = RefusedError("the span is too long")
+    for _ in range(5):
+        await until(lambda: state(daemon, "opencast/one") == "stopped", 30)
+        daemon.board.apply({"opencast": pauses.Pause(NOON, "ann")})
+        await until(lambda: "opencast" not in daemon.live, 30)
+        async with daemon.stores.coverages.lease("opencast", "one", "a person"):
+            assert state(daemon, "opencast/one") == "paused"
+        daemon.board.apply({})
+
+
 async def test_e21_at_the_start_a_lease_of_another_ends_the_process(vendor: Two, begin: Callable[[], Daemon]) -> None:
     daemon = begin()
     await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)

@@ -149,6 +149,20 @@ async def test_a_sleep_ends_with_the_stop() -> None:
         await sleeping
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_sleep_that_is_cancelled_together_with_the_stop_is_cancelled(turns: int) -> None:
+    stop = asyncio.Event()
+    sleeping = asyncio.create_task(sleep_until(stop, 3600))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    stop.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    asked = sleeping.cancel()  # False: it had ended
+    await asyncio.gather(sleeping, return_exceptions=True)
+    assert sleeping.cancelled() == asked
+
+
 # Signals
 
 
