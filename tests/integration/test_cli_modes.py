@@ -51,3 +51,17 @@ def test_q55_a_patch_that_an_upgrade_took_away_is_told_with_the_way_on_and_the_n
         assert done.code == 0, done.err
         site.consume()
         assert site.held().keys() == vendor.truth(NOON - DAY, NOON).keys()
+
+
+def test_f41_a_login_that_is_revoked_is_tried_again_after_five_minutes_and_not_in_a_storm(tmp_path: Path) -> None:
+    with world(**SMALL, login="basic") as vendor:
+        site = Site(tmp_path, vendor.url, HARVESTER_OPENCAST_LOGIN="basic", HARVESTER_POLL_INTERVAL="1")
+        with site.process("run", "--no-consume") as daemon:
+            daemon.until(lambda: site.book().live_edge)
+            vendor.running.sandbox.set_faults({"401": 1.0})
+            said = daemon.logged("it cannot work until somebody acts")
+            assert "HARVESTER_OPENCAST_PASSWORD" in said["error.message"]
+            assert said["retry"] == 300
+            site.harvest("coverage", "show")  # as long as this takes, and the stop, nothing is asked
+            assert daemon.stop() == 0
+        assert vendor.running.stats.snapshot().faults == {"401": 1}

@@ -155,7 +155,7 @@ async def test_q61_rows_that_grow_come_and_move_while_they_are_paged_are_all_fou
 # --- the clock of the server
 
 
-@pytest.mark.parametrize(
+CHANGES = pytest.mark.parametrize(
     ("zone", "change"),
     [
         ("America/New_York", datetime(2026, 11, 1, 6, tzinfo=UTC)),
@@ -165,6 +165,9 @@ async def test_q61_rows_that_grow_come_and_move_while_they_are_paged_are_all_fou
         ("Europe/Vienna", datetime(2026, 3, 29, 1, tzinfo=UTC)),
     ],
 )
+
+
+@CHANGES
 async def test_q59_every_action_around_a_change_of_the_clock_is_found_exactly_once(zone: str, change: datetime) -> None:
     span = Interval(change - timedelta(hours=3), change + timedelta(hours=3))
     now = change + timedelta(hours=20)
@@ -173,6 +176,21 @@ async def test_q59_every_action_around_a_change_of_the_clock_is_found_exactly_on
         for width in (20, 60, 1440):
             events = await read_hours(here.stream, span, timedelta(minutes=width))
             assert sorted(e.subject for e in events) == sorted(truth)
+
+
+@CHANGES
+@pytest.mark.parametrize("day", [True, False], ids=["by day", "by tail"])
+async def test_q59_days_around_a_change_of_the_clock_are_whole_on_a_stock_server(zone: str, change: datetime, day: bool) -> None:
+    span = Interval(change - timedelta(hours=40), change + timedelta(hours=40))
+    world: dict[str, Any] = {
+        "timezone": zone,
+        "now": change + timedelta(hours=50),
+        "history": timedelta(days=5),
+        "actions_per_day": 2_000,
+    }
+    async with site(patched=False, day=day, **world) as here:
+        events = await read_hours(here.stream, span, timedelta(days=1))
+        assert sorted(e.subject for e in events) == sorted(here.truth(span))
 
 
 async def test_f02_neighbouring_windows_cut_between_equal_times_share_no_row_and_lose_none() -> None:
