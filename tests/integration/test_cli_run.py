@@ -204,7 +204,8 @@ def test_f07_a_span_over_the_limit_stops_the_stream_and_not_the_daemon(tmp_path:
         daemon.until(lambda: site.harvest(*by_hand.split()[1:]).code == 0)
         assert site.harvest("resume", "opencast").code == 0
         vendor.calls()
-        daemon.until(lambda: vendor.calls() and drained(site))  # it polls again
+        daemon.until(vendor.calls)  # it polls again
+        daemon.until(lambda: drained(site))
         assert daemon.stop() == 0
 
 
