@@ -11,9 +11,11 @@ from consumers.records.record import index_pattern
 from tests.indexed import held
 from tests.indexing import CUSTOM, DAY, consume, publish, site_of
 from tests.services import ElasticsearchServer, RefusedError
-from tests.site import World
+from tests.site import HOUR, World
 from tests.unit.test_mapping import DOCUMENTS, RECORDS, Meeting
 from tests.useractions import useraction_event
+
+PATIENCE = 180.0
 
 
 def test_e66_without_its_template_nothing_is_written_and_with_it_everything(
@@ -97,3 +99,21 @@ def test_every_document_fits_the_mapping_of_its_class_and_adds_nothing_to_it(
     assert {known[name]["type"] for name in known if name.startswith(prefix)} == {wanted}
     with pytest.raises(RefusedError, match="failed to parse"):
         elasticsearch.call("PUT", f"/{index}/_doc/bad", {"@timestamp": "no time"})
+
+
+def test_the_daemon_feeds_other_sinks_while_one_waits_for_its_template(
+    tmp_path: Path, elasticsearch: ElasticsearchServer, vendor: World
+) -> None:
+    site = site_of(tmp_path, elasticsearch, vendor, HARVESTER_OPENCAST_START=f"{vendor.now() - 3 * HOUR:%Y%m%d%H%M%S}")
+    with site.process("run", "--sink", "duckdb", "--sink", "elasticsearch") as process:
+        process.logged("cannot work until somebody acts", PATIENCE)
+        assert "harvest setup load_index_templates" in process.err
+        process.until(lambda: site.lag() == 0 and site.lag("elasticsearch") > 0, PATIENCE)
+        assert process.stop() == 0
+    assert elasticsearch.indices() == []
+    assert site.harvest("setup", "load_index_templates").code == 0
+    with site.process("run", "--sink", "duckdb", "--sink", "elasticsearch") as process:
+        process.until(lambda: site.lag("elasticsearch") == 0, PATIENCE)
+        assert process.stop() == 0
+    assert site.harvest("consume", "duckdb", "elasticsearch", "--until-empty").code == 0
+    assert {int(id_) for id_ in held(elasticsearch)} == site.held().keys()
