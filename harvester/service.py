@@ -150,18 +150,23 @@ def _wait_after(error: Exception, pause: float, log: Logger) -> float:
 
 
 async def unless(halt: asyncio.Event, work: Callable[[], Awaitable[None]], *, drain: float = 0.0) -> None:
-    """Do the work; once `halt` is set it has `drain` seconds to end by itself, then it is cancelled."""
+    """Do the work; once `halt` is set it has `drain` seconds to end by itself, then it is cancelled.
+
+    TransientError: it was cancelled from within, which would otherwise look as if it were done.
+    """
     task, halting = asyncio.ensure_future(work()), asyncio.ensure_future(halt.wait())
     try:
         await asyncio.wait([task, halting], return_when=asyncio.FIRST_COMPLETED)
         if drain and not task.done():
             await asyncio.wait([task], timeout=drain)
     finally:
-        task.cancel()
+        by_itself = not task.cancel()
         halting.cancel()
         await asyncio.gather(task, halting, return_exceptions=True)
     if not task.cancelled():
         task.result()
+    elif by_itself:
+        raise TransientError("it was cancelled from within")
 
 
 async def sleep_until(stop: asyncio.Event, seconds: float) -> None:

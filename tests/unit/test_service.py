@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -359,3 +360,18 @@ async def test_work_that_is_halted_is_cancelled_at_once_or_when_its_drain_is_ove
 async def test_what_halted_work_ends_by_goes_up() -> None:
     with pytest.raises(TransientError):
         await unless(asyncio.Event(), raising(TransientError("away")))
+
+
+async def test_work_that_is_cancelled_from_within_is_started_anew_and_does_not_end_in_silence(waits: list[float]) -> None:
+    runs = 0
+
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 3:
+            raise asyncio.CancelledError
+
+    async with asyncio.timeout(30):
+        await supervise("one", partial(unless, asyncio.Event(), work), asyncio.Event())
+    assert runs == 3
+    assert len(waits) == 2
