@@ -14,7 +14,7 @@ from harvester.coverage import Coverage
 from harvester.errors import HarvesterError
 from harvester.logs import get_logger
 from harvester.protocols import CoverageStore
-from harvester.service import sleep_until
+from harvester.service import sleep_until, supervise
 from harvester.states import States
 
 BOOK = "paused"
@@ -145,13 +145,13 @@ async def followed(store: CoverageStore, stop: asyncio.Event, *, every: float = 
                 told = str(error)
                 board.fails(told)
             await sleep_until(stop, every)
-        board.stop()
 
     async def ending() -> None:
         await stop.wait()
         board.stop()
 
-    tasks = [asyncio.create_task(follow()), asyncio.create_task(ending())]
+    following = supervise("pauses", follow, stop, may_end=False)
+    tasks = [asyncio.create_task(following), asyncio.create_task(ending())]
     try:
         yield board
     finally:

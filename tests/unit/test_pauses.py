@@ -140,12 +140,13 @@ class Failing:
     def __init__(self, store: CoverageStore) -> None:
         self._store = store
         self.away = False
+        self.error: Exception = TransientError("the store is away")
         self.asked = 0
 
     def __getattr__(self, name: str) -> object:
         self.asked += 1
         if self.away:
-            raise TransientError("the store is away")
+            raise self.error
         return getattr(self._store, name)
 
 
@@ -188,3 +189,12 @@ async def test_f13_what_cannot_be_read_stays_as_it_was(store: CoverageStore) -> 
         assert not switch.halt.is_set()
         stop.set()
         await switch.halt.wait()
+
+
+async def test_following_what_is_paused_is_begun_anew_after_what_nobody_foresaw(store: CoverageStore) -> None:
+    failing, stop = Failing(store), asyncio.Event()
+    failing.away, failing.error = True, ValueError("a mistake")
+    async with followed(failing, stop, every=0.001) as board, asyncio.timeout(30):  # type: ignore[arg-type]
+        await until(lambda: failing.asked, 30)
+        failing.away = False
+        await board.switch("duckdb").go.wait()
