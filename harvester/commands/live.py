@@ -35,7 +35,7 @@ async def harvesting(name: str, daemon: Daemon) -> None:
     component, switch = daemon.states.component(name, "source"), daemon.board.switch(name)
 
     async def work() -> None:
-        first = next(runs) == 0
+        first = next(runs) == 0 and not switch.halts
         book = OpenBook(daemon.stores.coverages, name, daemon.stores.queue, pace=timedelta(seconds=core.coverage_pace))
         await book.load()
         async with parts.open_source(name, daemon.loaded, DAEMON, component) as source:
@@ -50,10 +50,9 @@ async def harvesting(name: str, daemon: Daemon) -> None:
                 del daemon.live[name]
                 await book.flush()
 
-    fatal = itertools.chain([True], itertools.repeat(False))
-
     async def run() -> None:
-        await supervise(name, partial(unless, switch.halt, work), switch.halt, component=component, may_end=next(fatal))
+        start = not switch.halts  # who resumes it does not start the process
+        await supervise(name, partial(unless, switch.halt, work), switch.halt, component=component, may_end=start)
 
     await switched(switch, daemon.states, run)
 
@@ -88,10 +87,9 @@ class _Following:
 
     async def follow(self, *, may_end: bool) -> None:
         """Its death restarts nothing but itself. `may_end`: as `supervise` says, at the start of the process."""
-        fatal = itertools.chain([may_end], itertools.repeat(False))
 
         async def run() -> None:
-            may, halt = next(fatal), self._switch.halt
+            may, halt = may_end and not self._switch.halts, self._switch.halt
             async with AsyncExitStack() as held:
                 work = partial(self._work, held, first=may)
                 await supervise(self._name, partial(unless, halt, work), halt, component=self._component, may_end=may)

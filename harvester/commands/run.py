@@ -66,7 +66,7 @@ def command(sources: tuple[str, ...], sinks: tuple[str, ...], no_consume: bool, 
 
 async def feeding(name: str, daemon: Daemon, *, accept_rejections: bool) -> None:
     """Feed one sink until the stop; while it is paused its group belongs to nobody."""
-    core, sink, first = daemon.loaded.get(CoreSettings), parts.group_of(name), True
+    core, sink = daemon.loaded.get(CoreSettings), parts.group_of(name)
     component, switch = daemon.states.component(sink, "sink"), daemon.board.switch(sink)
 
     async def work() -> None:
@@ -74,10 +74,8 @@ async def feeding(name: str, daemon: Daemon, *, accept_rejections: bool) -> None
         await feed(name, daemon.loaded, stores, halt, accept_rejections=accept_rejections, component=component)
 
     async def run() -> None:
-        nonlocal first
-        may_end, first = first, False
         drained = partial(unless, switch.halt, work, drain=core.drain_timeout)
-        await supervise(f"sink {name}", drained, switch.halt, component=component, may_end=may_end)
+        await supervise(f"sink {name}", drained, switch.halt, component=component, may_end=not switch.halts)
 
     await switched(switch, daemon.states, run)
 

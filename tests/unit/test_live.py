@@ -224,3 +224,20 @@ async def test_e21_at_the_start_a_lease_of_another_ends_the_process(vendor: Two,
     with pytest.raises(ExceptionGroup) as found:
         await asyncio.wait_for(harvesting("opencast", second), 30)
     assert found.group_contains(RefusedError, match="is being harvested by", depth=None)
+
+
+async def test_what_needs_a_person_after_a_long_pause_ends_no_process_that_works(
+    vendor: Two, begin: Callable[[], Daemon]
+) -> None:
+    daemon = begin()
+    await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)
+    board, states = Switchboard(), States()
+    board.apply({"opencast": pauses.Pause(NOON, "ann")})
+    second = daemon._replace(board=board, states=states, live={})
+    task = asyncio.create_task(harvesting("opencast", second))
+    await until(lambda: states.component("opencast", "source").standing().state == "paused", 30)
+    board.apply({})  # and now another process holds the leases
+    await until(lambda: state(second, "opencast/one") == "waiting" or task.done(), 30)
+    assert not task.done()
+    board.stop()
+    await asyncio.wait_for(task, 30)
