@@ -111,7 +111,8 @@ class ElasticsearchSink:
             too_large = error.status in (413, 417)  # the latter, where it was asked first whether a body is taken
             if too_large:
                 # Something on the way takes less than we thought: the caller halves this batch, and the next ones are smaller.
-                self._most = max(_LEAST, min(self._most, len(bulk.body)) // 2)
+                # Of its own length: several in flight are refused at once.
+                self._most = min(self._most, max(_LEAST, len(bulk.body) // 2))
             if too_large or error.status == 400:
                 raise InvalidEventError(str(error), reason="too_large" if too_large else "refused") from error
             raise

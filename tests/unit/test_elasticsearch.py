@@ -141,6 +141,18 @@ async def test_f32_a_body_that_is_too_long_is_refused_for_the_caller_to_halve_an
     assert sum(len(bulk) for bulk in script.bulks) == 200
 
 
+async def test_f32_several_bodies_that_are_too_long_at_once_make_the_next_ones_no_shorter_than_one_alone_does() -> None:
+    events = [useraction_event(number, type="x" * 2000) for number in range(200)]
+    sizes = []
+    async with scripted(bulk_bytes=300_000) as (sink, script, _):
+        script.whole = lambda body: answer_of({}, status=413) if len(body) > 200_000 else sizes.append(len(body))
+        refusals = await asyncio.gather(*[sink.write(events) for _ in range(8)], return_exceptions=True)
+        assert {type(one) for one in refusals} == {InvalidEventError}
+        sizes.clear()
+        assert list(await sink.write(events)) == []
+    assert max(sizes) > 100_000
+
+
 @pytest.mark.parametrize("status", ["413 Content Too Large", "417 Expectation Failed"])
 async def test_f32_a_connection_cut_under_a_body_is_asked_whether_it_takes_such_a_body(status: str) -> None:
     heads: list[bytes] = []
