@@ -127,6 +127,8 @@ def _way_on(status: int, error: _Error, block: str) -> str:
         return f"Next: {LOGIN_HINT}"
     if error.type == "index_closed_exception":
         return f"Next: POST /{index}/_open"
+    if error.type == "validation_exception" and "shards open" in (error.reason or ""):  # no index for a day that has none yet
+        return "Next: delete indexes that nobody needs, add a node, or raise cluster.max_shards_per_node (PUT /_cluster/settings)"
     if status == 404:
         return f"Next: let the server make indexes by itself (action.auto_create_index), or make this one. {LOAD}"
     return ""

@@ -125,6 +125,21 @@ def test_an_index_that_the_server_may_not_make_stops_the_sink(
     assert len(held(elasticsearch)) == 1
 
 
+def test_a_server_that_has_no_room_for_another_index_stops_the_sink_and_no_event_is_a_letter(
+    tmp_path: Path, elasticsearch: ElasticsearchServer, vendor: World
+) -> None:
+    put_templates(elasticsearch)
+    elasticsearch.call("PUT", "/_cluster/settings", {"persistent": {"cluster.max_shards_per_node": 1}})
+    site = site_of(tmp_path, elasticsearch, vendor)
+    publish(site, [useraction_event(0)])
+    done = consume(site)
+    assert (done.code, site.lag("elasticsearch"), letters(site)) == (1, 1, [])
+    assert "cluster.max_shards_per_node" in done.err
+    elasticsearch.call("PUT", "/_cluster/settings", {"persistent": {"cluster.max_shards_per_node": None}})
+    assert consume(site).code == 0
+    assert len(held(elasticsearch)) == 1
+
+
 async def test_f32_a_body_over_the_servers_limit_is_halved_until_it_fits_and_what_never_fits_is_a_letter(
     tmp_path: Path, emptied: Node
 ) -> None:

@@ -16,6 +16,9 @@ from tests.useractions import useraction_event
 READ_ONLY = "index [useractions-2017.10.06] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark];"
 OLDER_READ_ONLY = "index [useractions-2017.10.06] blocked by: [FORBIDDEN/12/index read-only / allow delete (api)];"
 WRITE = "index [useractions-2017.10.06] blocked by: [FORBIDDEN/8/index write (api)];"
+NO_SHARDS = (
+    "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [9]/[9] maximum normal shards open;"
+)
 PASSES = [
     refused(429, "es_rejected_execution_exception", "rejected execution"),
     refused(429, "circuit_breaking_exception", "[parent] Data too large"),
@@ -34,6 +37,7 @@ STOPS = [
     (refused(401, "security_exception", "unable to authenticate"), "HARVESTER_ELASTICSEARCH_API_KEY"),
     (refused(404, "index_not_found_exception", "no such index [x] and [action.auto_create_index] is [false]"), "harvest setup"),
     (refused(400, "index_closed_exception", "closed", index="x"), "POST /x/_open"),
+    (refused(400, "validation_exception", NO_SHARDS), "cluster.max_shards_per_node"),
 ]  # fmt: skip
 
 
