@@ -96,8 +96,8 @@ def prove(
     good = calm.good and verdict.good and verdict.published <= allowed
     tell(f"missing {verdict.missing}, doubled {verdict.doubled}, stale {verdict.stale}, unaccounted {verdict.unaccounted}")
     tell("nothing lost, nothing doubled" if good else "THE PROMISE IS BROKEN")
-    # While the server is away, who writes to it can only wait.
-    worked = site.moved >= random_kills // (6 if server_kills else 3) and died >= server_kills // 2
+    # While a server is away or starts, who writes to it can only wait.
+    worked = site.moved >= random_kills // (10 if server_kills else 3) and died >= server_kills // 2
     if not worked:
         tell("but too few kills struck work: this machine is too busy to prove it, run it again")
     return good and worked
