@@ -105,8 +105,3 @@ class Counting(Protocol):
 def rank(event: Event, *, complete: bool) -> int:
     """The number a sink compares, overwriting only on ≥: a richer state of the same version wins over a poorer."""
     return 2 * event.version + (1 if complete else 0)
-
-
-def found_everything(event: Event) -> bool:
-    """Whether every enricher that answered found data: null is "nothing to find", an absent key is not seen here."""
-    return all(bytes(value) != b"null" for value in event.context.values())

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from consumers.protocols import Rejection, found_everything, rank
+from consumers.protocols import Rejection, rank
 from consumers.records import records_of
-from consumers.records.record import Record, key
+from consumers.records.record import Record, enrichment, key
 from harvester.errors import InvalidEventError
 from harvester.event import Event
 
@@ -28,18 +28,10 @@ def shaped(events: Sequence[Event]) -> tuple[list[Shaped], list[Rejection]]:
         except InvalidEventError as error:
             rejections.append(Rejection(event, error))
             continue
-        if made:
-            number = rank(event, complete=complete(event))
-            records.extend(Shaped(record, event, number) for record in made)
+        for record in made:
+            number = rank(event, complete=enrichment(record, event) == "complete")
+            records.append(Shaped(record, event, number))
     return records, rejections
-
-
-def complete(event: Event) -> bool:
-    """Whether all that could be found was found.
-
-    An empty context never counts: it is a pending look-up, or a set-up without enrichers, which must not outrank one with.
-    """
-    return bool(event.context) and found_everything(event)
 
 
 def newest(records: Sequence[Shaped]) -> list[Shaped]:
