@@ -83,9 +83,13 @@ class Endpoint:
 
         def whole(answer: Answer, name: str) -> None:
             try:
-                found.append(rows(checked_json(answer, name)))
+                page = rows(checked_json(answer, name))
             except TransientError as error:
                 raise UnusableError(str(error)) from error
+            if query == EVERYTHING and not (page.rows or page.refused) and offset < (page.total or 0):
+                # Of hundreds of pages one may be so: to begin all of them anew would cost more than to ask for it again.
+                raise UnusableError(f"{name}: an empty page from row {offset} on, of {page.total} rows that the server counts")
+            found.append(page)
 
         asked: dict[str, Any] = {**query.parameters, "limit": str(limit), "offset": str(offset)}
         try:

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from harvester.coverage import Interval, Intervals
 from harvester.errors import PermanentError, TransientError
 from harvester.sources import opencast
 from harvester.sources.opencast import UserActions
-from tests.opencast_table import HOUR, NOW, Row, Table, actions_of, minutes, read, spread
+from tests.opencast_table import HOUR, NOW, Row, Table, actions_of, minutes, read, served, spread
 
 VIENNA = ZoneInfo("Europe/Vienna")
 MIDNIGHT = datetime(2026, 11, 3, tzinfo=VIENNA)
@@ -256,3 +257,21 @@ async def test_a_server_that_was_empty_when_it_was_asked_is_known_by_its_rows() 
     table.rows += [*spread(5), Row(6, HOUR.start - timedelta(days=2))]
     with pytest.raises(TransientError, match="day mode"):
         await read(stream)
+
+
+async def test_an_empty_page_of_the_whole_table_is_asked_for_again_and_begins_nothing_anew() -> None:
+    table = stock(spread(300, Interval(NOW - timedelta(hours=10), NOW)), ignores_day=True)
+    spoiled = ["100"]
+
+    def reply(request: web.Request) -> web.Response:
+        body = table.answer(request.query)
+        if request.query["offset"] == "99" and spoiled:
+            spoiled.clear()
+            body = b'{"actions":{"total":"300","offset":"99","limit":"101"}}'
+        return web.Response(body=body, content_type="application/json", headers={"Date": f"{NOW:%a, %d %b %Y %H:%M:%S GMT}"})
+
+    async with served(reply, batch_size=10) as source:
+        [stream] = await source.streams()
+        table.calls.clear()
+        assert (await read(stream)).newest == table.within(HOUR)
+    assert [call["offset"] for call in table.calls] == ["0", "99", "99", "199", "299"]
