@@ -4,14 +4,18 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from harvester.book import decode_book
+from harvester.commands import backup
 from harvester.coverage import Coverage, Intervals
 from harvester.openbook import OpenBook
 from harvester.protocols import Letter, Message
+from harvester.settings import CoreSettings, load
 from tests.fakes import Clock
 from tests.site import Site
 from tests.taps import open_stores
@@ -61,6 +65,26 @@ def writing(folder: Path) -> Iterator[None]:
 def numbers(path: Path, query: str) -> set[int]:
     with closing(sqlite3.connect(path)) as database:
         return {int(number) for (number,) in database.execute(query)}
+
+
+async def test_nobody_writes_to_queue_or_letters_while_the_books_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    core = load(CoreSettings, environ={}, cwd=tmp_path).get(CoreSettings)
+    copied: list[str] = []
+
+    def copying(*_: object) -> None:
+        for name in ("queue", "letters"):
+            with closing(sqlite3.connect(f"var/{name}.db", timeout=0)) as other, pytest.raises(sqlite3.OperationalError):
+                other.execute("BEGIN IMMEDIATE")
+            copied.append(name)
+
+    monkeypatch.setattr(backup, "_copy_books", copying)
+    async with open_stores(tmp_path / "var", Clock()) as stores, AsyncExitStack() as stack:
+        await backup._frozen(core, tmp_path, stack)
+        await stores.queue.publish([Message("k", b"{}")])  # as soon as they are copied it goes on
+    assert copied == ["queue", "letters"]
 
 
 def test_no_part_of_a_backup_lacks_what_another_relies_on(tmp_path: Path) -> None:

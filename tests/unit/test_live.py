@@ -7,13 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from harvester import pauses, service
 from harvester.commands import live, parts
 from harvester.commands.daemon import Daemon
 from harvester.commands.live import harvesting
-from harvester.coverage import Coverage, Interval
+from harvester.coverage import Coverage, Interval, Intervals
 from harvester.errors import RefusedError
 from harvester.pauses import Switchboard
 from harvester.protocols import Page
@@ -177,15 +178,13 @@ async def test_who_resumes_while_another_works_waits_for_him_and_sees_what_he_re
         daemon.board.apply({})
         await until(lambda: state(daemon, "opencast/one") == "waiting", 30)
         assert "a person" in daemon.states.component("opencast/one", "stream").standing().reason
-        await store.reset("opencast", "one", Coverage(start=NOON - 9 * HOUR, read=vendor_read()))
+        await store.add("opencast", msgspec.structs.replace(await store.load("opencast"), streams={"one": vendor_read()}))
     await until(lambda: state(daemon, "opencast/one") == "running", 30)
     assert daemon.live["opencast"].book.coverage("one").start == NOON - 9 * HOUR
 
 
-def vendor_read() -> Any:
-    from harvester.coverage import Intervals
-
-    return Intervals([(NOON - 9 * HOUR, NOON)])
+def vendor_read() -> Coverage:
+    return Coverage(start=NOON - 9 * HOUR, read=Intervals([(NOON - 9 * HOUR, NOON)]))
 
 
 async def test_a_paused_source_is_let_go_of_and_all_its_streams_rest(vendor: Two, begin: Callable[[], Daemon]) -> None:

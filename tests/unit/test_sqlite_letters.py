@@ -111,3 +111,18 @@ async def test_s05_no_secret_is_stored_with_the_error_that_repeats_it(tmp_path: 
         know([])
     assert stored.error == "400 for _bulk: ***, Basic ***, at https://u:***@host/x"
     assert await asyncio.to_thread(lambda: [p for p in tmp_path.iterdir() if b"c4nary" in p.read_bytes()]) == []
+
+
+async def test_what_was_begun_is_in_the_file_when_it_is_closed_though_nobody_waits_for_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/letters.db"
+    async with open_letters(url) as letters:
+        adding = []
+        for id_ in ("written now", "gathered meanwhile"):
+            about: Any = {"group": "g", "stage": "write", "reason": "r", "error": "", "body": b"", "first": NOW, "last": NOW}
+            adding.append(asyncio.create_task(letters.add([Letter(id=id_, **about)])))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        for task in adding:
+            task.cancel()
+        await asyncio.gather(*adding, return_exceptions=True)
+    assert await ids(url, "g") == ["written now", "gathered meanwhile"]
