@@ -58,6 +58,22 @@ async def test_a_pending_letter_is_repaired_when_the_service_answers_again(lette
     assert all(e.context for e in sink.table.values())
 
 
+async def test_only_a_repair_is_patient_for_events_wait_behind_a_batch(letters: DeadLetters, sink: KeyedSink) -> None:
+    asked: list[bool] = []
+
+    class Slow(Titles):
+        """Too slow for who has no patience."""
+
+        async def enrich(self, events: Sequence[Event], *, patient: bool = False) -> Sequence[Event]:
+            asked.append(patient)
+            return await super().enrich(events, patient=patient) if patient else events
+
+    work = processing(sink, letters, enrichers=[Slow()])
+    await work.process(events(2))
+    assert await work.repair(await all_letters(letters)) == (2, 0)
+    assert asked == [False, True]
+
+
 async def test_an_outage_of_the_metadata_is_told_once_and_its_end_once(letters: DeadLetters, sink: KeyedSink) -> None:
     titles = Titles(away=True)
     with capture_logs() as told:

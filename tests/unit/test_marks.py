@@ -1,6 +1,8 @@
 """Marks: a book knows how far its queue had come, so that an older copy of that queue is noticed."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -77,6 +79,15 @@ async def test_a_message_that_is_no_longer_kept_is_taken_on_trust(tmp_path: Path
         assert [delivery.position for delivery in await queue.peek(0, 10)] == [11]
         assert await marked(queue).holds(mark)
         assert (await marked(queue).mark()).taken == 11
+
+
+async def test_a_queue_of_which_nothing_is_kept_still_tells_how_far_it_had_come(tmp_path: Path) -> None:
+    async with open_queue(url(tmp_path)) as queue:
+        await queue.publish(batch(0, 10))
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as file, file:
+        file.execute("DELETE FROM messages")
+    async with open_queue(url(tmp_path)) as queue:
+        assert await marked(queue).mark() == Mark(10)
 
 
 def test_a_book_keeps_the_mark_of_the_queue_that_had_come_further() -> None:

@@ -225,6 +225,14 @@ async def test_a_zone_that_is_not_the_servers_stops_reading_by_day_and_names_the
 # --- another server since an upgrade
 
 
+async def test_a_clock_that_is_moved_to_another_zone_stops_a_day_before_any_of_it_counts_as_read() -> None:
+    table = stock(spread(20, Interval(NOW - timedelta(hours=30), NOW - timedelta(hours=26))), zone=VIENNA)
+    stream = actions_of(table, mode="day")
+    table.zone = ZoneInfo("Europe/Lisbon")
+    with pytest.raises(PermanentError, match="HARVESTER_OPENCAST_TIMEZONE"):
+        await read(stream, Interval(NOW - timedelta(hours=32), NOW - timedelta(hours=24)))
+
+
 async def test_a_patch_that_is_gone_in_mid_run_is_noticed_and_nothing_is_lost() -> None:
     table = Table([*spread(5), Row(6, HOUR.start - timedelta(days=400))])
     stream, heard = await chosen(table)
