@@ -26,7 +26,7 @@ from harvester.lock import me
 from harvester.logs import COLLECTED, get_logger
 from harvester.openbook import OpenBook
 from harvester.pauses import paused
-from harvester.protocols import Outlet, Source, Stream
+from harvester.protocols import DeadLetters, Outlet, Source, Stream
 from harvester.queues import open_queue
 from harvester.retry import ONE_SHOT
 from harvester.service import CutError
@@ -53,12 +53,7 @@ class Shot(NamedTuple):
 
 @asynccontextmanager
 async def open_shot(
-    loaded: Loaded,
-    source_name: str,
-    stream_name: str = "",
-    *,
-    printing: bool = False,
-    hold: str = HARVESTING,
+    loaded: Loaded, source_name: str, stream_name: str = "", *, printing: bool = False, hold: str = HARVESTING
 ) -> AsyncIterator[Shot]:
     """Open a source and one of its streams (the only one when not named), hold its lease ("": none), load its book.
 
@@ -70,11 +65,8 @@ async def open_shot(
         pauses = await paused(store)
         refuse_paused(pauses, f"{source_name}/{stream_name}" if stream_name else source_name)
         letters = await stack.enter_async_context(open_letters(core.letters_url))
-        queue: Outlet
         if printing:
-            enrichers = await stack.enter_async_context(parts.open_enrichers(loaded, ONE_SHOT))
-            sink = await stack.enter_async_context(parts.sink_named(PRINTED, loaded))
-            queue = DirectQueue(sink, enrichers, letters)
+            queue: Outlet = await _printer(loaded, letters, stack)
         else:
             await presence.refuse_new_queue(core, [source_name])
             queue = await stack.enter_async_context(open_queue(core.queue_url))
@@ -99,6 +91,12 @@ async def open_shot(
             raise CutError(_interrupted(shot)) from error
         finally:
             await book.flush()
+
+
+async def _printer(loaded: Loaded, letters: DeadLetters, stack: AsyncExitStack) -> DirectQueue:
+    enrichers = await stack.enter_async_context(parts.open_enrichers(loaded, ONE_SHOT))
+    sink = await stack.enter_async_context(parts.sink_named(PRINTED, loaded))
+    return DirectQueue(sink, enrichers, letters)
 
 
 def _interrupted(shot: Shot) -> str:

@@ -110,14 +110,8 @@ async def feed(
                 if until_empty:
                     shown.update(counts["consumed"], count=counts["consumed"])
 
+            flow, letters = parts.flow(core), stores.letters
             await consume(
-                stores.queue,
-                sink.name,
-                processing,
-                stores.letters,
-                stop,
-                flow=parts.flow(core),
-                until_empty=until_empty,
-                on_commit=committed,
+                stores.queue, sink.name, processing, letters, stop, flow=flow, until_empty=until_empty, on_commit=committed
             )
     return counts
