@@ -27,6 +27,7 @@ _ALWAYS_ASKED = ("TIMEZONE",)
 """Has a default, and yet is wrong on most servers."""
 
 
+_SINKS = "HARVESTER_SINKS"
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -75,17 +76,17 @@ def command(folder: Path, *, yes: bool, force: bool, source: str, **given: str |
 def _answers(source: str, given: Mapping[str, str | None], *, asking: bool) -> Answers:
     """From the options, then from questions. Exit 2 naming every option that is missing when nothing may be asked."""
     core = {option.name: option for option in options_of(CoreSettings)}
-    queue, sinks = core["HARVESTER_QUEUE_URL"], core["HARVESTER_SINKS"]
+    queue, sinks = core["HARVESTER_QUEUE_URL"], core[_SINKS]
     source_model = _imported(SOURCES[source][0])
     values: dict[str, str] = {"HARVESTER_SOURCES": source} if source != core["HARVESTER_SOURCES"].default else {}
     wanted = [(option, given.get(option.field)) for option in _asked(source_model)]
     missing = _fill(values, [*wanted, (queue, given["queue"]), (sinks, given["sink"])], asking=asking)
-    sink_model = _family_of(known(values.get(sinks.name, sinks.default)))
-    if sink_model is not None:
-        missing += _fill(values, [(o, given["sink_url"]) for o in _asked(sink_model)], asking=asking, prefix="sink-")
+    sink_models = _families_of(values.get(sinks.name, sinks.default))
+    for model in sink_models:
+        missing += _fill(values, [(o, given["sink_url"]) for o in _asked(model)], asking=asking, prefix="sink-")
     if missing:
         raise click.UsageError(f"needed, and nothing is asked off a terminal or with --yes: {', '.join(missing)}")
-    models: list[type[BaseModel]] = [CoreSettings, source_model, *([sink_model] if sink_model else [])]
+    models: list[type[BaseModel]] = [CoreSettings, source_model, *sink_models]
     secrets = [o for model in models[1:] for o in options_of(model) if o.secret]
     found = {o.name: _secret(o) for o in secrets} if asking else {}
     return Answers(models, values, {name: value for name, value in found.items() if value})
@@ -122,6 +123,11 @@ def _checked(option: Option, text: str) -> str:
     faults = [fault for fault in _inspected([option.model], {option.name: text}).faults if fault.what == option.name]
     if faults:
         raise click.UsageError(f"{faults[0].why}; {faults[0].fix}")
+    if option.name == _SINKS:
+        try:
+            _families_of(text)
+        except ConfigError as error:
+            raise click.UsageError(str(error)) from error
     return text
 
 
@@ -171,12 +177,17 @@ def _say_next(folder: Path, answers: Answers) -> None:
         where = f"in {folder / SECRETS} or the environment, or {open_[0]}_FILE = the path of a file with it"
         click.echo(f"still needed: {', '.join(open_)}, {where}", err=True)
     go = f"cd {folder} && " if folder != Path() else ""
-    click.echo(f"next: {go}harvest config check, then harvest doctor, then harvest run", err=True)
+    ready = "harvest doctor, then harvest run"
+    if "elasticsearch" in answers.values.get(_SINKS, ""):
+        ready = f"harvest setup load_index_templates, then {ready}"
+    click.echo(f"next: {go}harvest config check, then {ready}", err=True)
 
 
-def _family_of(sink: str) -> type[BaseModel] | None:
-    """The settings of a sink that has a family of its own."""
-    return next((m for m in families() if m.__name__.removesuffix("Settings").lower() == sink), None)
+def _families_of(sinks: str) -> list[type[BaseModel]]:
+    """The settings of those sinks of a comma list that have a family of their own. ConfigError: there is none of that name."""
+    wanted = dict.fromkeys(known(sink.strip()) for sink in sinks.split(",") if sink.strip())
+    found = {m.__name__.removesuffix("Settings").lower(): m for m in families()}
+    return [found[sink] for sink in wanted if sink in found]
 
 
 def _imported(path: str) -> type[BaseModel]:

@@ -135,3 +135,14 @@ def test_a_place_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, name: 
     assert done.code == 3
     assert "Traceback" not in done.err
     assert "--folder" in done.err
+
+
+def test_several_sinks_are_a_comma_list_and_one_that_there_is_not_is_asked_again(tmp_path: Path) -> None:
+    sinks = ("duckdb,elastic", "duckdb, elasticsearch", "http://127.0.0.1:9200")
+    code, seen = answering(Site(tmp_path), "https://engage.example.edu", "harvester", "UTC", "", *sinks, "secret", "", "")
+    assert code == 0, seen
+    assert "no such sink 'elastic'" in seen
+    assert "next: harvest config check, then harvest setup load_index_templates, then harvest doctor" in seen
+    shown = Site(tmp_path).harvest("config", "show")
+    assert "duckdb,elasticsearch" in shown.out.replace(" ", "")
+    assert "http://127.0.0.1:9200" in shown.out
