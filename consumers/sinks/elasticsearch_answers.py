@@ -107,7 +107,7 @@ def judged(status: int, error: _Error, failure_store: str = "") -> HarvesterErro
     if status == 429 or status >= 500 or block == _FLOOD_STAGE:
         return TransientError(text)
     if next_ := _way_on(status, error, block):
-        return PermanentError(f"{text}. {next_}")
+        return PermanentError(f"{text.rstrip(';. ')}. {next_}")
     return InvalidEventError(text, reason="too_large" if status == 413 else "mapping")
 
 

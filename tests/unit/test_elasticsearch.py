@@ -32,7 +32,7 @@ BROKEN = [
     refused(413, "too_large", "much too large"),
 ]
 STOPS = [
-    (refused(403, "cluster_block_exception", WRITE, index="x"), r"PUT /x/_settings .*index.blocks.write"),
+    (refused(403, "cluster_block_exception", WRITE, index="x"), r"\(api\)\]\. Next: PUT /x/_settings .*index.blocks.write"),
     (refused(403, "security_exception", "action [indices:data/write/bulk] is unauthorized"), "HARVESTER_ELASTICSEARCH_API_KEY"),
     (refused(401, "security_exception", "unable to authenticate"), "HARVESTER_ELASTICSEARCH_API_KEY"),
     (refused(404, "index_not_found_exception", "no such index [x] and [action.auto_create_index] is [false]"), "harvest setup"),

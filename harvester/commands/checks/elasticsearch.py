@@ -143,4 +143,4 @@ async def _blocks(cluster: Cluster, record: type[Record], title: str, tell: Tell
         for block, value in one["settings"].items():
             if str(value) == "true":
                 fix = f'make room on its disk if it is full; then PUT /{index}/_settings {{"{block}": null}}'
-                tell(Finding(f"{title}: index {index}", "fail", f"{block} is set: nothing can be written", fix))
+                tell(Finding(f"{title}: index", "fail", f"{index}: {block} is set: nothing can be written", fix))
