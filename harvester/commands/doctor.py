@@ -15,6 +15,7 @@ from harvester.cli import REDACTOR
 from harvester.commands import config, parts
 from harvester.commands.checks import Check, Finding, Tell, run
 from harvester.commands.checks.collector import collector_check
+from harvester.commands.checks.episodes import with_episodes
 from harvester.commands.checks.listener import listener_check
 from harvester.commands.checks.sinks import sink_check
 from harvester.commands.checks.sources import source_check
@@ -26,6 +27,7 @@ from harvester.loading import Loaded
 from harvester.remotelogs import LogsSettings
 from harvester.service import run_once
 from harvester.settings import CoreSettings, inspect
+from harvester.sources.opencast_settings import OpencastSettings
 
 _FORMAT = 1
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red"), "skip": ("-", "bright_black")}
@@ -41,8 +43,8 @@ _STORES = {"queue": "HARVESTER_QUEUE_URL", "coverage": "HARVESTER_COVERAGE_URL",
 def command(timeout: float, as_json: bool) -> int:
     """Look at everything that can be wrong, all at the same time, and name the fix of each finding. Works beside the daemon.
 
-    Looks at settings, the way to each server (name, port, certificate), login, clock, what the source offers, queue, coverage,
-    letters, disks, sinks and the daemon's address. Nothing is changed.
+    Looks at settings, the way to each server (name, port, certificate), login, clock, what the source offers, episodes,
+    queue, coverage, letters, disks, sinks and the daemon's address. Nothing is changed.
 
     Exit code 0: all is well; 5: there are findings; 3: among them wrong settings.
     """
@@ -88,7 +90,8 @@ def _checks(loaded: Loaded, seconds: float) -> Iterator[Check]:
     core = loaded.sound(CoreSettings)
     for name in dict.fromkeys(core.sources):
         holds = parts.source_settings(name) in loaded.models
-        yield source_check(name, loaded, core, seconds) if holds else _unlooked(name)
+        check = source_check(name, loaded, core, seconds) if holds else _unlooked(name)
+        yield with_episodes(check, loaded, seconds) if holds and OpencastSettings in loaded.models else check
     for check in store_checks(core, seconds):
         yield _unlooked(check.name) if _STORES.get(check.name) in loaded.at_fault else check
     for name in dict.fromkeys(core.sinks):

@@ -2,11 +2,17 @@
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.message import Message
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -55,7 +61,7 @@ def test_all_is_well_in_a_new_folder_and_nothing_is_made_in_it(tmp_path: Path, t
     found = findings(done)
     for name in ("settings", "queue", "coverage", "letters", "sink duckdb", "listener"):
         assert found[name]["state"] == "ok"
-    for step in ("name", "port", "TLS", "login", "API", "clock", "reading"):
+    for step in ("name", "port", "TLS", "login", "API", "clock", "reading", "episodes"):
         assert found[f"opencast: {step}"]["state"] == "ok"
 
 
@@ -96,6 +102,57 @@ def test_three_things_that_are_wrong_are_told_at_once_each_with_its_fix(tmp_path
     assert shown.out.count("→ ") == 3
     assert shown.err.startswith("3 findings; ")
     assert CANARY not in done.out + done.err + shown.out + shown.err
+
+
+class Response(NamedTuple):
+    status: int
+    headers: Message | dict[str, str]
+    body: bytes
+
+
+class Front(BaseHTTPRequestHandler):
+    """Stands before an Opencast, whose search service is away behind it."""
+
+    vendor: str
+
+    def do_GET(self) -> None:
+        away = Response(HTTPStatus.SERVICE_UNAVAILABLE, {}, b"")
+        status, headers, body = away if self.path.startswith("/search/") else self._asked()
+        self.send_response(status)
+        for name in ("WWW-Authenticate", "Content-Type", "Date"):
+            if name in headers:
+                self.send_header(name, headers[name])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _asked(self) -> Response:
+        headers = {name: value for name, value in self.headers.items() if name not in ("Host", "Accept-Encoding")}
+        try:
+            with urlopen(Request(self.vendor + self.path, headers=headers)) as answer:
+                return Response(answer.status, answer.headers, answer.read())
+        except HTTPError as error:
+            return Response(error.code, error.headers, error.read())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_search_service_that_is_away_is_told_although_its_opencast_can_be_read(tmp_path: Path, today: World) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Before", (Front,), {"vendor": today.url}))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        done = doctor(Site(tmp_path, f"http://127.0.0.1:{server.server_port}"))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert (done.code, trouble(done)) == (5, {"opencast: episodes"})
+    found = findings(done)
+    assert found["opencast: reading"]["state"] == "ok"
+    assert "503" in found["opencast: episodes"]["text"]
+    assert "completed by themselves" in found["opencast: episodes"]["fix"]
 
 
 def test_an_address_that_another_program_has_is_told(tmp_path: Path, today: World) -> None:
@@ -269,11 +326,11 @@ def test_drift_blocks_and_another_version_are_told_and_a_dead_node_hides_nothing
         "PUT", "/_index_template/harvester-useractions", {"index_patterns": ["useractions-*"], "priority": 300, "version": 999}
     )
     done = doctor(site)
-    names = {"127.0.0.1:1: port", ": mapping", ": index useractions-2020.01.02", ": template"}
+    names = {"127.0.0.1:1: port", ": mapping", ": index", ": template"}
     assert trouble(done) == {f"elasticsearch{' ' * name.startswith('1')}{name}" for name in names}
     found = findings(done)
     assert "useractions-2020.01.01: action_id is text, not long" in found["elasticsearch: mapping"]["text"]
-    assert '{"index.blocks.write": null}' in found["elasticsearch: index useractions-2020.01.02"]["fix"]
+    assert '{"index.blocks.write": null}' in found["elasticsearch: index"]["fix"]
     assert found["elasticsearch: template"]["fix"] == "upgrade this program"
 
 
