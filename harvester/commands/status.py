@@ -1,7 +1,7 @@
 """`harvest status`: how everything is, what is wrong, and what to do about it."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import click
 import msgspec
@@ -9,14 +9,13 @@ import msgspec
 from harvester.commands import parts, presence
 from harvester.commands.asking import NobodyError, ask
 from harvester.commands.options import json_option
-from harvester.commands.times import shown
 from harvester.commands.words import amount_of
 from harvester.coverages import open_coverages
 from harvester.errors import ConfigError
 from harvester.letters import open_letters
 from harvester.pauses import paused
 from harvester.queues import open_queue
-from harvester.report import FORMAT, PENDING, Problem, Report, Told, collect
+from harvester.report import FORMAT, Problem, Report, SinkReport, Told, collect
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 
@@ -42,7 +41,7 @@ def command(as_json: bool) -> int:
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
-        click.echo("\n".join(_screen(report, core.listen)))
+        click.echo("\n".join(screen(report, core.listen)))
     return 5 if report.problems else 0
 
 
@@ -103,7 +102,8 @@ async def _of_stores(core: CoreSettings) -> Report:
     return collect(told, process=None, more=more)
 
 
-def _screen(report: Report, listen: str) -> list[str]:
+def screen(report: Report, listen: str) -> list[str]:
+    """Its lines; all but those of problems and pauses fit 80 columns where names are as short as ours."""
     if report.process:
         up = duration(report.process.uptime_seconds)
         head = f"{report.state}   daemon at {listen}, {report.process.owner}, version {report.process.version}, up {up}"
@@ -111,30 +111,34 @@ def _screen(report: Report, listen: str) -> list[str]:
         asked = f"no daemon at {listen}" if listen else "HARVESTER_LISTEN is not set, so no daemon was asked"
         head = f"{report.state}   as the stores say; {asked}"
     if not (report.sources or report.sinks or report.problems):
-        return [head, "", "nothing was harvested here yet; next: harvest run, or harvest useractions"]
+        begin = "nothing was harvested here yet; next: harvest run, or harvest useractions"
+        return [head, "", begin, "where nothing is set up: harvest init"]
     tables = [_table(rows) for rows in ([*_of_sources(report)], [*_of_sinks(report)]) if len(rows) > 1]
     lines = [head, *(line for table in tables for line in ("", *table)), "", _of_queue(report)]
     lines += [line for name, pause in report.paused.items() for line in ("", f"· {name} is {pause}; harvest resume {name}")]
+    lines += [line for one in report.sinks if one.pending for line in ("", _pending(one))]
     for problem in report.problems:
         lines += ["", f"! {problem.name}: {problem.what}", f"  next: {problem.next}"]
     return lines
 
 
 def _of_sources(report: Report) -> Iterable[Sequence[str]]:
-    yield ("SOURCE", "STATE", "READ UP TO", "LAG", "FINAL UP TO", "GAPS", "LETTERS")
+    yield ("SOURCE", "STATE", "LAG", "READ UP TO (UTC)", "FINAL UP TO (UTC)")
     for one in report.sources:
-        letters = sum(report.letters.get(one.name.partition("/")[0], {}).values())
         lag = "-" if one.lag_seconds is None else duration(one.lag_seconds)
         state = _state(one.state, report)
-        yield (one.name, state, shown(one.live_edge), lag, shown(one.watermark), _count(one.gaps), _count(letters))
+        yield (one.name, state, lag, _minute(one.live_edge), _minute(one.watermark))
 
 
 def _of_sinks(report: Report) -> Iterable[Sequence[str]]:
-    yield ("SINK", "STATE", "WAITING", "PENDING", "LETTERS", "BREAKER", "FED BY")
+    yield ("SINK", "STATE", "WAITING", "PENDING", "FED BY")
     for one in report.sinks:
-        letters = sum(amount for reason, amount in report.letters.get(one.name, {}).items() if reason != PENDING)
-        numbers = (_count(one.lag), _count(one.pending), _count(letters))
-        yield (one.name, _state(one.state, report), *numbers, one.breaker, one.reader or "-")
+        yield (one.name, _state(one.state, report), _count(one.lag), _count(one.pending), one.reader or "-")
+
+
+def _pending(one: SinkReport) -> str:
+    events = amount_of(one.pending, "event is", "events are")
+    return f"· {one.name}: {events} written without enrichment, and completed without your doing; harvest doctor tells why"
 
 
 def _of_queue(report: Report) -> str:
@@ -147,6 +151,10 @@ def _of_queue(report: Report) -> str:
 
 def _state(state: str, report: Report) -> str:
     return _WORDS.get(state, state) if report.process is None else state or "elsewhere"
+
+
+def _minute(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "-"
 
 
 def _count(amount: int) -> str:

@@ -70,6 +70,7 @@ def test_status_before_anything_is_there_says_what_to_do_and_makes_nothing(tmp_p
     done = site.harvest("status")
     assert done.code == 0
     assert "nothing was harvested here yet; next: harvest run" in done.out
+    assert "where nothing is set up: harvest init" in done.out
     assert not (tmp_path / "var").exists()
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from harvester.commands.status import duration
+from harvester.commands.status import duration, screen
 from harvester.coverage import Coverage, Intervals
 from harvester.pauses import Pause
 from harvester.protocols import Group, Size
@@ -150,3 +150,24 @@ def test_what_is_paused_is_told_and_is_no_problem_also_without_a_daemon() -> Non
 )
 def test_times_are_said_in_their_two_largest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_the_tables_of_the_screen_fit_a_terminal_of_80_columns() -> None:
+    bad = [standing("opencast/useractions", "stream", "degraded"), standing("elasticsearch", "sink", "degraded")]
+    busy = group("elasticsearch", 1_234_567, "host.example.edu pid 123456")
+    told = FINE._replace(standings=[FINE.standings[0], *bad], groups=[busy], letters={"elasticsearch": {"pending": 9_999_999}})
+    told = told._replace(now={"opencast": NOON + timedelta(hours=11, minutes=59)})
+    lines = screen(collect(told, process=about_me()), "127.0.0.1:9464")
+    tables = lines[1 : next(place for place, line in enumerate(lines) if line.startswith("QUEUE"))]
+    assert [line.split()[0] for line in tables if line.startswith("S")] == ["SOURCE", "SINK"]
+    assert [line for line in tables if len(line) > 80] == []
+
+
+def test_what_is_pending_is_no_problem_and_the_screen_says_what_becomes_of_it() -> None:
+    report = collect(FINE._replace(letters={"duckdb": {"pending": 2}}), process=about_me())
+    lines = screen(report, "127.0.0.1:9464")
+    assert (report.state, lines[0][:3]) == ("ok", "ok ")
+    assert any(
+        line.startswith("· duckdb: 2 events are written without enrichment, and completed without your doing") for line in lines
+    )
+    assert not any("pending" in line or "enrichment" in line for line in screen(collect(FINE, process=None), ""))
