@@ -191,7 +191,11 @@ def known(host: str, names: Collection[str]) -> bool:
 
 def _unavailable(listen: str, host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        why, ways = "another process listens there", f"`ss -ltnp sport = :{port}` names it; stop it, or choose another port"
+        why = "another process listens there"
+        ways = (
+            f"`harvest status` tells whether it is a daemon of ours, `ss -ltnp sport = :{port}` names it; "
+            f"stop it, or choose another port"
+        )
     elif error.errno == errno.EACCES:
         why, ways = "this user may not listen there", "choose a port above 1023"
     else:

@@ -76,7 +76,7 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
         _say(_praise(loaded))
     _remind(loaded)
     for model, needed in idle.items():
-        _say(f"{_name(model)} is not set up; it needs {', '.join(o.name for o in needed)}", err=True)
+        _say(f"{_name(model)} is not set up; it needs {', '.join(o.name for o in needed)}; harvest init asks for them", err=True)
     if faults:
         _say(
             "Correct this and run `harvest config check` again. `harvest config show --origin` tells where values come from.",

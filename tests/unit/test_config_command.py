@@ -83,6 +83,7 @@ def test_check_of_an_empty_folder_is_no_fault_and_says_what_a_source_needs() -> 
     assert done.exit_code == 0
     assert done.stdout.startswith("ok: nothing is set")
     assert "opencast is not set up; it needs HARVESTER_OPENCAST_URL" in done.stderr
+    assert "harvest init asks for them" in done.stderr
 
 
 @pytest.mark.parametrize(

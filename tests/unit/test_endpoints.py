@@ -80,6 +80,7 @@ async def test_a_busy_port_says_what_where_why_and_what_to_do() -> None:
     text = str(caught.value)
     assert f"HARVESTER_LISTEN=127.0.0.1:{port}" in text
     assert "another process listens there" in text
+    assert "`harvest status` tells whether it is a daemon of ours" in text
     assert f"ss -ltnp sport = :{port}" in text
 
 
