@@ -145,7 +145,7 @@ def _of_queue(report: Report) -> str:
     queue = report.queue
     kept = "?" if queue.messages is None else amount_of(queue.messages, "message")
     size = "" if queue.bytes is None else f", {queue.bytes / 2**20:,.1f} MiB"
-    waits = f", the oldest that is not committed waits for {duration(queue.oldest_age_seconds)}"
+    waits = f", the oldest that is not committed waits for at most {duration(queue.oldest_age_seconds)}"
     return f"QUEUE {kept}{size}{waits if queue.oldest_age_seconds else ', all committed' if queue.messages else ''}"
 
 

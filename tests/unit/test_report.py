@@ -161,6 +161,7 @@ def test_the_tables_of_the_screen_fit_a_terminal_of_80_columns() -> None:
     tables = lines[1 : next(place for place, line in enumerate(lines) if line.startswith("QUEUE"))]
     assert [line.split()[0] for line in tables if line.startswith("S")] == ["SOURCE", "SINK"]
     assert [line for line in tables if len(line) > 80] == []
+    assert any("the oldest that is not committed waits for at most " in line for line in lines), "ages are kept by the minute"
 
 
 def test_what_is_pending_is_no_problem_and_the_screen_says_what_becomes_of_it() -> None:
