@@ -115,12 +115,12 @@ async def test_receive_comes_back_empty_when_its_wait_is_over(url: str) -> None:
 
 async def test_a_waiting_receive_wakes_when_a_message_is_published(url: str) -> None:
     async with open_queue(url) as queue, queue.subscribe("g") as subscription:
-        receiving = asyncio.create_task(subscription.receive(10, 20))
+        receiving = asyncio.create_task(subscription.receive(10, 60))
         await asyncio.sleep(0)
         began = time.monotonic()
         await queue.publish(messages("a"))
         assert bodies(await receiving) == ["a"]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
 
 async def test_a_cancelled_receive_loses_nothing(url: str) -> None:

@@ -122,7 +122,7 @@ def test_f50_a_drain_ends_before_its_time_is_over_and_loses_nothing(tmp_path: Pa
             consumer.until(lambda: subscribed(site))
             began = time.monotonic()
             assert consumer.stop() == 0
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 10  # its look-ups alone would wait longer
     site.settings["HARVESTER_OPENCAST_URL"] = vendor.url
     site.consume()
     assert site.held().keys() == vendor.truth(NOON - HOUR, NOON).keys()
