@@ -61,7 +61,7 @@ TOOLS: Mapping[str, str] = {
     "faketime": "apt-get install faketime",
 }
 """Programs that tests run, and how one is had."""
-ALWAYS = frozenset({"elasticsearch8", "promtool"})
+ALWAYS = frozenset({"elasticsearch8", "promtool", "faketime"})
 """What an unattended run requires on every machine: the system's packages are enough for it."""
 
 

@@ -1,8 +1,9 @@
-"""`python -m tests.crash.modes`: fifty thousand actions through each way of reading Opencast into DuckDB, and what they cost.
+"""`python -m tests.crash.modes`: fifty thousand actions through each way of reading Opencast into a sink, and what they cost.
 
 A week and more of history, then polls at uneven intervals while rows come late, grow and move and every fault happens that
-passes, some that do not, and a Date that is an hour off; then rest. What the DuckDB file holds is compared with what is true. The
-second table counts requests without faults: the history in one go, a day of polls every two minutes, and settling.
+passes, some that do not, and a Date that is an hour off; then rest. What the sink holds is compared with what is true: a DuckDB
+file, or with `--sink elasticsearch` the index of a real server. The second table counts requests without faults: the history in
+one go, a day of polls every two minutes, and settling.
 """
 
 import argparse
@@ -11,18 +12,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from consumers.batch import Processing
 from consumers.consume import consume
+from consumers.protocols import Sink
 from consumers.records import gives_records
 from consumers.sinks import open_sink
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester.sandbox.settings import SandboxSettings
 from tests.crash.__main__ import tell
+from tests.crash.targets import DUCKDB, Target, elasticsearch
 from tests.fakes import Clock
 from tests.lives import NOW, Life, Verdict, judge, life
 from tests.taps import Stores, conserve, open_stores
@@ -50,21 +53,27 @@ def world(given: argparse.Namespace, mode: str, faults: Mapping[str, float]) -> 
     )
 
 
-async def feed(stores: Stores, path: Path) -> Mapping[int, int]:
-    """Everything that is in the queue into DuckDB; what it holds then."""
+def opened(target: Target, folder: Path) -> AbstractAsyncContextManager[Sink]:
+    if target.name == DUCKDB.name:
+        return open_sink(f"duckdb:///{folder / 'var' / 'harvest.duckdb'}")
+    return open_sink(target.name, ElasticsearchSettings(url=target.settings["HARVESTER_ELASTICSEARCH_URL"]))
+
+
+async def feed(stores: Stores, target: Target, folder: Path) -> Mapping[int, int]:
+    """Everything that is in the queue into the sink; what it holds then."""
     stop = asyncio.Event()
-    async with open_sink(f"duckdb:///{path}") as sink:
+    async with opened(target, folder) as sink:
         work = Processing(sink, stores.letters, stop, wants=gives_records)
-        await consume(stores.queue, "duckdb", work, stores.letters, stop, until_empty=True)
-    with duckdb.connect(str(path), read_only=True) as database:
-        rows = database.execute("SELECT action_id, action_outpoint FROM useractions").fetchall()
-    held = dict(rows)
+        await consume(stores.queue, sink.name, work, stores.letters, stop, until_empty=True)
+    rows = target.read(folder)
+    held = {int(key): outpoint for key, outpoint in rows}
     assert len(held) == len(rows), "a key is there twice"
     return held
 
 
-async def prove(given: argparse.Namespace, mode: str, folder: Path) -> Verdict:
+async def prove(given: argparse.Namespace, mode: str, folder: Path, target: Target) -> Verdict:
     """A life with every fault, and what came of it."""
+    target.empty()
     began, start = time.monotonic(), NOW - timedelta(days=_DAYS)
     faults = {"all": given.faults, **MISLEADING, **RECORDS}
     async with (
@@ -75,7 +84,7 @@ async def prove(given: argparse.Namespace, mode: str, folder: Path) -> Verdict:
         met = here.running.stats.snapshot().faults
         await here.rest(start)
         await conserve(stores.queue)
-        verdict = await judge(here, await feed(stores, folder / "harvest.duckdb"), start)
+        verdict = await judge(here, await feed(stores, target, folder), start)
         requests = here.calls()
         tell(
             f"{mode:<7} {verdict.true:,} actions in truth: missing {verdict.missing}, doubled {verdict.strange}, "
@@ -117,6 +126,7 @@ def main() -> int:
     parser.add_argument("--order", default="moved", choices=("id", "shuffled", "restless", "moved"))
     parser.add_argument("--timezone", default="America/New_York")
     parser.add_argument("--seed", default="modes")
+    parser.add_argument("--sink", default="duckdb", choices=("duckdb", "elasticsearch"))
     parser.add_argument("--mode", action="append", choices=SERVERS, help="only these; the ratio needs window and day")
     given = parser.parse_args()
     modes = given.mode or list(SERVERS)
@@ -124,7 +134,8 @@ def main() -> int:
         folders = {kind: {mode: Path(name, kind, mode) for mode in modes} for kind in ("prove", "count")}
         for folder in [f for kind in folders.values() for f in kind.values()]:
             folder.mkdir(parents=True)
-        verdicts = [asyncio.run(prove(given, mode, folder)) for mode, folder in folders["prove"].items()]
+        with elasticsearch() if given.sink == "elasticsearch" else nullcontext(DUCKDB) as target:
+            verdicts = [asyncio.run(prove(given, mode, folder, target)) for mode, folder in folders["prove"].items()]
         calls = {mode: asyncio.run(count(given, mode, folder)) for mode, folder in folders["count"].items()}
     for mode, (history, live, settling) in calls.items():
         tell(f"{mode:<7} requests: history {history}, a day of polls {live}, settling {settling}; {sum(calls[mode])} in all")
