@@ -32,10 +32,11 @@ bench: $(VENV)/.dev  ## the product beside a naive script, as ratios in one run
 docs: $(VENV)/.dev  ## write the generated pages anew
 	$(BIN)/python docs/generate.py
 
-requirements: $(VENV)/.dev  ## resolve requirements/*.in into pinned, hashed *.txt
-	cd requirements && for set in run dev; do \
+requirements: $(VENV)/.dev  ## resolve requirements/*.in into pinned, hashed *.txt; what production needs decides, the others follow it
+	cd requirements && for set in production run dev; do \
 	  UV_CUSTOM_COMPILE_COMMAND="make requirements" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-annotate --no-emit-find-links --no-emit-index-url --upgrade $$set.in --output-file $$set.txt || exit 1; done
+	    --no-annotate --no-emit-find-links --no-emit-index-url --upgrade $$set.in --output-file $$set.txt \
+	    $$([ $$set = production ] || echo -c production.txt) || exit 1; done
 
 clean:  ## remove what was installed and made, but not var/, where your data are, nor .cache/, the servers fetched for tests
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

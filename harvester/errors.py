@@ -7,6 +7,7 @@ HarvesterError
 ├── PermanentError         this source or sink cannot work: stop it, the others go on (exit 1)
 ├── InvalidEventError      this one event is broken: it becomes a dead letter, the stream goes on
 ├── PayloadTooLargeError   these messages do not fit the queue: nothing was published
+├── ConflictError          another wrote it first: read it again, then decide anew
 └── CoverageResetError     an operator reset the book: load it again
 """
 
@@ -62,6 +63,10 @@ class PayloadTooLargeError(HarvesterError):
     def __init__(self, text: str, *, indexes: Sequence[int]) -> None:
         super().__init__(text)
         self.indexes = tuple(indexes)
+
+
+class ConflictError(HarvesterError):
+    """A conditional write was lost to another writer; nothing was written."""
 
 
 class CoverageResetError(HarvesterError):

@@ -91,8 +91,43 @@ class CoverageStore(Protocol):
     def lease(self, source: str, stream: str, owner: str) -> AbstractAsyncContextManager[None]:
         """Hold a stream while working on it: spares double work, safety does not need it.
 
-        Raises RefusedError naming the owner when another holds it. Ends with the process, however it ends.
+        Raises RefusedError naming the owner when another holds it. Ends with the process, however it ends: at once where the
+        store notices (a file's lock), else when its term is over without being renewed. Nobody is told that he lost it.
         """
+        ...
+
+    async def owners(self, source: str) -> Mapping[str, str]:
+        """Stream → who holds its lease now; what nobody holds is left out."""
+        ...
+
+
+class Stored(NamedTuple):
+    """An object as it is stored now. `tag` names this very state of it."""
+
+    body: bytes
+    tag: str
+
+
+class Objects(Protocol):
+    """Bytes by name, in a bucket or a folder. Names are paths of [A-Za-z0-9._=-] and "/"."""
+
+    async def get(self, name: str) -> Stored | None:
+        """None: it does not exist, and nothing else; no access raises."""
+        ...
+
+    async def put(self, name: str, body: bytes, *, replaces: str | None = None) -> str:
+        """Returns = durable; the tag of what is stored now. `replaces`: the tag it must have, "" when it must not exist yet.
+
+        ConflictError: it has another one, or none, now; nothing was written. TransientError: it may have been written.
+        """
+        ...
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """What does not exist is deleted already."""
+        ...
+
+    def list(self, prefix: str) -> AsyncIterator[str]:
+        """The names that begin with `prefix`, in their order."""
         ...
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, Field
 from pydantic_core import PydanticCustomError
 
 from harvester import loading
+from harvester.access import Access
 from harvester.errors import ConfigError
 from harvester.faults import unknown
 from harvester.loading import Loaded
@@ -116,10 +117,11 @@ def _setting(name: str, description: str, *old: str, **more: object) -> object:
     return Field(validation_alias=alias, description=description, **more)  # type: ignore[call-overload]
 
 
-class CoreSettings(BaseModel):
-    """What every part shares: where things are kept, how spans are read, how much is in flight, what is told."""
+class CoreSettings(Access):
+    """What every part shares: where things are kept, how spans are read, how much is in flight, what is told.
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True)
+    It inherits so that whoever has the URL of a server has the login there, too.
+    """
 
     queue_url: Annotated[
         Url, _known("harvester.queues:known"), _setting("QUEUE_URL", "queue between sources and sinks, sqlite:///PATH")

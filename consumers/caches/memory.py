@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from harvester.access import NOBODY, Access
 from harvester.errors import ConfigError
-from harvester.url import Url
+from harvester.url import parse
 
 # What Python keeps for an entry beside key and value: two objects' heads, a tuple, a float and a place in the order.
 OVERHEAD = 300
@@ -83,8 +84,9 @@ class MemoryCache:
 
 
 @asynccontextmanager
-async def open_memory(url: Url) -> AsyncIterator[MemoryCache]:
+async def open_memory(text: str, _: Access = NOBODY) -> AsyncIterator[MemoryCache]:
     """memory://?max_items=…&max_bytes=…; ConfigError when a limit leaves no room."""
+    url = parse(text)
     limits = url.options(Limits)
     if limits.max_items < 1 or limits.max_bytes < 1:
         raise ConfigError(f"{url.text}: max_items and max_bytes must be at least 1")

@@ -151,7 +151,7 @@ def split_name(name: str, *, whole: bool = False, printed: bool = True) -> tuple
 
 async def _with_store(act: Callable[[CoverageStore, CoreSettings], Awaitable[int]]) -> int:
     core = parts.settings().get(CoreSettings)
-    async with open_coverages(core.coverage_url) as store:
+    async with open_coverages(core.coverage_url, core) as store:
         return await act(store, core)
 
 

@@ -139,7 +139,7 @@ async def _with_letters(act: Callable[[DeadLetters, CoreSettings], Awaitable[int
     core = parts.settings().get(CoreSettings)
     if await presence.missing(core.letters_url):
         return await act(presence.NoLetters(), core)
-    async with open_letters(core.letters_url) as letters:
+    async with open_letters(core.letters_url, core) as letters:
         return await act(letters, core)
 
 

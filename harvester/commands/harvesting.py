@@ -61,15 +61,15 @@ async def open_shot(
     """
     core, began = loaded.get(CoreSettings), time.monotonic()
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_coverages(core.coverage_url))
+        store = await stack.enter_async_context(open_coverages(core.coverage_url, core))
         pauses = await paused(store)
         refuse_paused(pauses, f"{source_name}/{stream_name}" if stream_name else source_name)
-        letters = await stack.enter_async_context(open_letters(core.letters_url))
+        letters = await stack.enter_async_context(open_letters(core.letters_url, core))
         if printing:
             queue: Outlet = await _printer(loaded, letters, stack)
         else:
             await presence.refuse_new_queue(core, [source_name])
-            queue = await stack.enter_async_context(open_queue(core.queue_url))
+            queue = await stack.enter_async_context(open_queue(core.queue_url, core))
         key = f"{source_name}.{PRINTED}" if printing else source_name
         book = OpenBook(store, key, queue, pace=timedelta(seconds=core.coverage_pace))
         await book.load()  # before the network: a book of another queue is refused at once

@@ -122,9 +122,9 @@ class Stores(NamedTuple):
 async def open_stores(core: CoreSettings) -> AsyncIterator[Stores]:
     """Queue, coverage store and letters as set."""
     async with AsyncExitStack() as stack:
-        queue = await stack.enter_async_context(open_queue(core.queue_url))
-        coverages = await stack.enter_async_context(open_coverages(core.coverage_url))
-        letters = await stack.enter_async_context(open_letters(core.letters_url))
+        queue = await stack.enter_async_context(open_queue(core.queue_url, core))
+        coverages = await stack.enter_async_context(open_coverages(core.coverage_url, core))
+        letters = await stack.enter_async_context(open_letters(core.letters_url, core))
         yield Stores(queue, coverages, letters)
 
 
@@ -134,8 +134,9 @@ async def open_enrichers(loaded: Loaded, retry: Retry) -> AsyncIterator[Sequence
     if OpencastSettings not in loaded.models:
         yield []
         return
+    core = loaded.get(CoreSettings)
     async with AsyncExitStack() as stack:
-        cache = await stack.enter_async_context(open_cache(loaded.get(CoreSettings).cache_url))
+        cache = await stack.enter_async_context(open_cache(core.cache_url, core))
         engage, how = http_settings(loaded.get(OpencastSettings)), loaded.get(EpisodeSettings)
         opening = open_episodes(engage, how, cache, retry=retry, on_lookups=_looked_up)
         yield [await stack.enter_async_context(opening)]

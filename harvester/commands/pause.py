@@ -41,7 +41,7 @@ def command(name: str) -> int:
 
 async def _pause(name: str) -> int:
     core = parts.settings().get(CoreSettings)
-    async with open_coverages(core.coverage_url) as store:
+    async with open_coverages(core.coverage_url, core) as store:
         known = (await pauses.paused(store)).get(name)
         if known:
             click.echo(f"{name} is {known} already; go on with: harvest resume {name}", err=True)

@@ -86,7 +86,7 @@ async def books_ahead(core: CoreSettings, queue: Queue) -> Mapping[str, Mark]:
     """Source → what its book claims, where this queue, restored from an older copy, does not hold it."""
     if not isinstance(queue, Marked) or not await asyncio.to_thread(has_books, core.coverage_url):
         return {}
-    async with open_coverages(core.coverage_url) as store:
+    async with open_coverages(core.coverage_url, core) as store:
         books = {source: await store.load(source) for source in SOURCES}
     marks = {source: book.mark for source, book in books.items() if book.mark and book.queue == queue.id}
     return {source: mark for source, mark in marks.items() if not await queue.holds(mark)}
@@ -98,7 +98,7 @@ async def refuse_new_queue(core: CoreSettings, sources: Iterable[str]) -> None:
     if path is None or not await asyncio.to_thread(has_books, core.coverage_url):
         return
     try:
-        async with open_coverages(core.coverage_url) as store:
+        async with open_coverages(core.coverage_url, core) as store:
             for source in sources:
                 await OpenBook(store, source, f"not there yet ({path})").load()
     except TransientError:
@@ -108,7 +108,7 @@ async def refuse_new_queue(core: CoreSettings, sources: Iterable[str]) -> None:
 async def _named_queues(core: CoreSettings) -> dict[str, str]:
     if not await asyncio.to_thread(has_books, core.coverage_url):
         return {}
-    async with open_coverages(core.coverage_url) as store:
+    async with open_coverages(core.coverage_url, core) as store:
         books = {source: await store.load(source) for source in SOURCES}
     return {source: book.queue for source, book in books.items() if book.queue}
 

@@ -34,7 +34,7 @@ def _run(act: Callable[[Queue], Awaitable[int]]) -> int:
     async def with_queue() -> int:
         core = parts.settings().get(CoreSettings)
         await presence.need_queue(core)
-        async with open_queue(core.queue_url) as queue:
+        async with open_queue(core.queue_url, core) as queue:
             return await act(queue)
 
     return run_once(with_queue())

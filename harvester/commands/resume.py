@@ -23,7 +23,7 @@ def command(name: str) -> int:
 
 async def _resume(name: str) -> int:
     core = parts.settings().get(CoreSettings)
-    async with open_coverages(core.coverage_url) as store:
+    async with open_coverages(core.coverage_url, core) as store:
         known = await pauses.paused(store)
         if name in known:
             await pauses.resume(store, name)

@@ -80,14 +80,14 @@ async def _of_stores(core: CoreSettings) -> Report:
     if core.listen:
         more.append(Problem(name="daemon", what=f"nobody answers at {core.listen}", next="harvest run"))
     if presence.has_books(core.coverage_url):
-        async with open_coverages(core.coverage_url) as store:
+        async with open_coverages(core.coverage_url, core) as store:
             books = {source: (await store.load(source)).streams for source in core.sources}
             told = told._replace(coverages=books, pauses=await paused(store))
     if await presence.missing(core.letters_url) is None:
-        async with open_letters(core.letters_url) as letters:
+        async with open_letters(core.letters_url, core) as letters:
             told = told._replace(letters=await letters.counts())
     if await presence.missing(core.queue_url) is None:
-        async with open_queue(core.queue_url) as queue:
+        async with open_queue(core.queue_url, core) as queue:
             names = map(parts.group_of, core.sinks)
             told = told._replace(
                 groups=await queue.groups(),

@@ -119,7 +119,7 @@ async def _letters(core: CoreSettings, facts: Facts) -> AsyncIterator[DeadLetter
         letters = None
         try:
             if not await presence.missing(core.letters_url):
-                letters = await stack.enter_async_context(open_letters(core.letters_url))
+                letters = await stack.enter_async_context(open_letters(core.letters_url, core))
         except HarvesterError as error:
             facts.unread.append(f"letters: {error}")
         yield letters
@@ -130,7 +130,7 @@ async def _read_queue(core: CoreSettings, name: Name, facts: Facts) -> None:
     if path is not None:
         return
     try:
-        async with open_queue(core.queue_url) as queue:
+        async with open_queue(core.queue_url, core) as queue:
             facts.groups = {group.name: group for group in await queue.groups()}
             facts.messages = await trace_scan.queue(queue, name)
     except HarvesterError as error:
@@ -142,7 +142,7 @@ async def _read_books(core: CoreSettings, facts: Facts) -> None:
     sources = {thing.source for thing in facts.things.values() if thing.source} or set(core.sources)
     if not await asyncio.to_thread(presence.has_books, core.coverage_url):
         return
-    async with open_coverages(core.coverage_url) as store:
+    async with open_coverages(core.coverage_url, core) as store:
         for source in sorted(sources):
             try:
                 facts.books[source] = await store.load(source)

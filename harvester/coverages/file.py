@@ -5,24 +5,25 @@ of one host, or a file system whose flock works across hosts.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
+from harvester.access import NOBODY, Access
 from harvester.book import check_clock, merged, replaced
 from harvester.bookfile import AllDamagedError, BookFile, Found
 from harvester.coverage import Book, Coverage
 from harvester.crash import point
 from harvester.disk import named
 from harvester.errors import ConfigError, RefusedError, TransientError
-from harvester.lock import Lock, me
+from harvester.lock import Lock, holder, me
 from harvester.protocols import CoverageStore
 from harvester.url import directory_path, parse
 
@@ -39,7 +40,7 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_coverages(
-    url: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    url: str, _: Access = NOBODY, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> AbstractAsyncContextManager[CoverageStore]:
     """The books in the directory that `url` names, made when there is none."""
     parsed = parse(url)
@@ -99,6 +100,15 @@ class FileCoverages:
         finally:
             # Whoever cancels its holder must not cancel this, too, while it waits for its turn on the thread.
             await asyncio.shield(self._begin(lock.release))
+
+    async def owners(self, source: str) -> Mapping[str, str]:
+        return await self._run(lambda: self._owners(source))
+
+    def _owners(self, source: str) -> dict[str, str]:
+        head = f"{_name(source)}+"
+        leases = [path for path in sorted(self._path.iterdir()) if path.suffix == ".lease" and path.name.startswith(head)]
+        held = {unquote(path.stem.removeprefix(head)): holder(path) for path in leases}
+        return {stream: owner for stream, owner in held.items() if owner}
 
     def _add(self, source: str, new: Book) -> None:
         with self._alone(source):

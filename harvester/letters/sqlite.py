@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from harvester.access import NOBODY, Access
 from harvester.coverage import EPOCH
 from harvester.crash import point
 from harvester.protocols import DeadLetters, Letter
@@ -67,7 +68,7 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds to wait for another process that writes."""
 
 
-def open_letters(url: str) -> AbstractAsyncContextManager[DeadLetters]:
+def open_letters(url: str, _: Access = NOBODY) -> AbstractAsyncContextManager[DeadLetters]:
     """The letters in the file that `url` names, made when there is none."""
     parsed = parse(url)
     return open_sqlite(database_path(parsed), parsed.options(SqliteOptions))

@@ -1,27 +1,23 @@
-"""Queues, picked by URL. A driver's module, and with it its library, is imported when a URL asks for it."""
+"""Queues, picked by URL."""
 
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from importlib import import_module
 
-from harvester.errors import ConfigError
-from harvester.faults import unknown
+from harvester import drivers
+from harvester.access import NOBODY, Access
 from harvester.protocols import Queue
-from harvester.url import parse
 
-DRIVERS = {"sqlite": "harvester.queues.sqlite"}
+DRIVERS = {"sqlite": "harvester.queues.sqlite:open_queue"}
 
 
-def open_queue(url: str) -> AbstractAsyncContextManager[Queue]:
-    """The queue at `url`: `sqlite:///var/queue.db`. ConfigError: no such scheme or option."""
-    scheme = known(url)
-    driver: Callable[[str], AbstractAsyncContextManager[Queue]] = import_module(DRIVERS[scheme]).open_queue
-    return driver(url)
+def open_queue(url: str, access: Access = NOBODY) -> AbstractAsyncContextManager[Queue]:
+    """The queue at `url`: `sqlite:///var/queue.db`. `access` says who we are there.
+
+    ConfigError: no such scheme or option, or the driver's library is not installed.
+    """
+    opened: AbstractAsyncContextManager[Queue] = drivers.driver("queue", url, DRIVERS)(url, access)
+    return opened
 
 
 def known(url: str) -> str:
     """The driver that `url` asks for, which is not imported yet. ConfigError: there is none of that name."""
-    scheme = parse(url).scheme
-    if scheme not in DRIVERS:
-        raise ConfigError(unknown("queue", scheme, DRIVERS))
-    return scheme
+    return drivers.known("queue", url, DRIVERS)

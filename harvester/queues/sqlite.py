@@ -20,6 +20,7 @@ from typing import Annotated
 import msgspec
 
 from harvester import queuecheck, queuefile
+from harvester.access import NOBODY, Access
 from harvester.coverage import EPOCH, Mark
 from harvester.crash import point
 from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError
@@ -48,7 +49,9 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds to wait for another process that writes."""
 
 
-def open_queue(url: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> AbstractAsyncContextManager[Queue]:
+def open_queue(
+    url: str, _: Access = NOBODY, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> AbstractAsyncContextManager[Queue]:
     """The queue in the file that `url` names, made when there is none."""
     parsed = parse(url)
     return open_sqlite(database_path(parsed), parsed.options(SqliteOptions), now)

@@ -64,7 +64,7 @@ async def _queue(core: CoreSettings, tell: Tell, seconds: float) -> None:
         else:
             tell(Finding("queue", "ok", f"none yet at {path}: the first harvest makes it"))
         return
-    async with open_queue(core.queue_url) as queue:
+    async with open_queue(core.queue_url, core) as queue:
         groups = await queue.groups()
         reads = ", ".join(f"{g.name} has {g.lag:,} to read" for g in groups) or "no group reads it yet"
         for source, named_ in (await presence.foreign_books(core, queue.id)).items():
@@ -103,7 +103,7 @@ async def _coverage(core: CoreSettings, tell: Tell) -> None:
     if not await asyncio.to_thread(presence.has_books, core.coverage_url):
         tell(Finding("coverage", "ok", "none yet: the first harvest makes it"))
         return
-    async with open_coverages(core.coverage_url) as store:
+    async with open_coverages(core.coverage_url, core) as store:
         for source in core.sources:
             try:
                 book = await store.load(source)
@@ -122,7 +122,7 @@ async def _letters(core: CoreSettings, tell: Tell) -> None:
     if await presence.missing(core.letters_url):
         tell(Finding("letters", "ok", "none yet"))
         return
-    async with open_letters(core.letters_url) as letters:
+    async with open_letters(core.letters_url, core) as letters:
         counts = await letters.counts()
     total = sum(sum(reasons.values()) for reasons in counts.values())
     tell(Finding("letters", "ok", f"the store can be read; {amount_of(total, 'letter')} in it"))

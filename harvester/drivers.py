@@ -1,0 +1,34 @@
+"""How a driver is found: its module, and with it its library, is imported when a URL asks for it."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from harvester.errors import ConfigError
+from harvester.faults import unknown
+from harvester.url import parse
+
+EXTRAS: Mapping[str, str] = {"kafka": "kafka", "redis": "redis", "rediss": "redis", "s3": "aws", "sqs": "aws"}
+"""Scheme → the extra of this package that brings its library. The others need none."""
+
+
+def known(kind: str, url: str, drivers: Mapping[str, str]) -> str:
+    """The scheme of `url`, which is imported only by `driver`. ConfigError: there is no such `kind` of thing."""
+    scheme = parse(url).scheme
+    if scheme not in drivers:
+        raise ConfigError(unknown(kind, scheme, drivers))
+    return scheme
+
+
+def driver(kind: str, url: str, drivers: Mapping[str, str]) -> Callable[..., Any]:
+    """The opener, written "module:function", that `url` asks for. ConfigError: none such, or its library is missing."""
+    scheme = known(kind, url, drivers)
+    module, _, name = drivers[scheme].partition(":")
+    try:
+        opener: Callable[..., Any] = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(scheme)
+        if extra is None or (error.name or "").split(".")[0] in ("harvester", "consumers"):
+            raise
+        raise ConfigError(f"{scheme}:// needs {error.name}: install event-harvester[{extra}]") from error
+    return opener
