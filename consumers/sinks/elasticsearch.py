@@ -1,6 +1,6 @@
 """The sink Elasticsearch: one index a record class and day, a document a thing, each written by its id and its version."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -9,13 +9,13 @@ import msgspec
 
 from consumers.protocols import Held, Rejection
 from consumers.records.mapping import record_classes
-from consumers.records.record import document, document_id, index_name, index_pattern
+from consumers.records.record import Record, add_document, document_id, index_name, index_pattern
 from consumers.sinks.elasticsearch_answers import FILTER, refused_items
 from consumers.sinks.elasticsearch_cluster import NDJSON, Cluster, open_cluster
 from consumers.sinks.elasticsearch_find import held, query
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from consumers.sinks.elasticsearch_templates import Guard
-from consumers.sinks.shaped import Shaped, shaped
+from consumers.sinks.shaped import Shaped, shaping
 from harvester import crash
 from harvester.answers import StatusError
 from harvester.errors import InvalidEventError, TransientError
@@ -38,13 +38,14 @@ class _Action(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bulk(NamedTuple):
-    """One request: its body, and of which event each of its documents is."""
+    """One request: its body, of which event each of its documents is, and of what kinds they are."""
 
     body: bytes
     events: list[Event]
+    kinds: set[type[Record]]
 
 
-_encode = msgspec.json.Encoder().encode
+_encode_into = msgspec.json.Encoder().encode_into
 
 
 class ElasticsearchSink:
@@ -71,13 +72,14 @@ class ElasticsearchSink:
         refused whole. PermanentError: template missing, login, rights, an index that is blocked or cannot be made.
         """
         crash.point("sink.before_write")
-        records, rejections = shaped(events)
+        rejections: list[Rejection] = []
+        requests = list(bulks(shaping(events, rejections), self._now(), self._most))
         errors: dict[int, Rejection] = {}
         try:
-            if records:
-                await self._guard.check({type(item.record) for item in records})
+            if requests:
+                await self._guard.check(set().union(*(bulk.kinds for bulk in requests)))
             # One after another: several states of one thing stay in their order.
-            for bulk in bulks(records, self._now(), self._most):
+            for bulk in requests:
                 for rejection in await self._send(bulk):
                     known = errors.setdefault(id(rejection.event), rejection)
                     if isinstance(rejection.error, TransientError) and known is not rejection:
@@ -127,27 +129,24 @@ class ElasticsearchSink:
         return rejections
 
 
-def bulks(records: Sequence[Shaped], now: datetime, most: int) -> Iterator[Bulk]:
+def bulks(records: Iterable[Shaped], now: datetime, most: int) -> Iterator[Bulk]:
     """The requests that write `records`, in their order, none longer than `most` bytes unless one document alone is."""
-    lines: list[bytes] = []
+    lines = bytearray()
     events: list[Event] = []
-    size = 0
+    kinds: set[type[Record]] = set()
     for record, event, rank in records:
-        action = _encode(_Action(_Target(index_name(record, event), document_id(record, event), rank)))
-        body = document(record, event, now)
-        more = len(action) + len(body) + 2
-        if events and size + more > most:
-            yield _bulk(lines, events)
-            lines, events, size = [], [], 0
-        lines += (action, body)
+        before = len(lines)
+        _encode_into(_Action(_Target(index_name(record, event), document_id(record, event), rank)), lines, -1)
+        lines += b"\n"
+        add_document(lines, record, event, now)
+        lines += b"\n"
+        if events and len(lines) > most:
+            yield Bulk(bytes(lines[:before]), events, kinds)
+            lines, events, kinds = lines[before:], [], set()
         events.append(event)
-        size += more
+        kinds.add(type(record))
     if events:
-        yield _bulk(lines, events)
-
-
-def _bulk(lines: list[bytes], events: list[Event]) -> Bulk:
-    return Bulk(b"\n".join([*lines, b""]), events)
+        yield Bulk(bytes(lines), events, kinds)
 
 
 @asynccontextmanager

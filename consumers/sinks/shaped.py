@@ -1,6 +1,6 @@
 """A batch on its way into a sink: events become records with the rank they are compared by."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from consumers.protocols import Rejection, rank
@@ -20,8 +20,12 @@ class Shaped(NamedTuple):
 
 def shaped(events: Sequence[Event]) -> tuple[list[Shaped], list[Rejection]]:
     """The records of all events in their order; an event whose record cannot be made is rejected alone."""
-    records: list[Shaped] = []
     rejections: list[Rejection] = []
+    return list(shaping(events, rejections)), rejections
+
+
+def shaping(events: Sequence[Event], rejections: list[Rejection]) -> Iterator[Shaped]:
+    """The same one by one, while what the event holds is still in the processor's cache; adds to `rejections`."""
     for event in events:
         try:
             made = records_of(event)
@@ -29,9 +33,7 @@ def shaped(events: Sequence[Event]) -> tuple[list[Shaped], list[Rejection]]:
             rejections.append(Rejection(event, error))
             continue
         for record in made:
-            number = rank(event, complete=enrichment(record, event) == "complete")
-            records.append(Shaped(record, event, number))
-    return records, rejections
+            yield Shaped(record, event, rank(event, complete=enrichment(record, event) == "complete"))
 
 
 def newest(records: Sequence[Shaped]) -> list[Shaped]:
