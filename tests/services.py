@@ -14,21 +14,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from tests.servers.elasticsearch import Elasticsearch, ElasticsearchServer
-from tests.servers.maven import Archive, unpacked
+from tests.servers.jars import Jars
+from tests.servers.kafka import Kafka
+from tests.servers.maven import Archive
 from tests.servers.node import Node
-from tests.servers.protocols import Kind, MissingServerError, Server
+from tests.servers.own import Own
+from tests.servers.protocols import Kind, MissingServerError, OwnKind, Server
+from tests.servers.redis import Redis
 from tests.servers.rest import RefusedError
+from tests.servers.s3 import S3
+from tests.servers.sqs import Sqs
 
 __all__ = [
     "SERVERS",
     "ElasticsearchServer",
     "MissingServerError",
     "Node",
+    "Own",
     "RefusedError",
     "Server",
     "demanded",
     "find",
     "node",
+    "own",
     "required",
     "tool",
 ]
@@ -54,14 +62,30 @@ ELASTICSEARCH = {
         provide="apt-get install maven openjdk-21-jdk-headless, or any full JDK 21 or newer with JAVA_HOME set to it",
     ),
 }
-SERVERS: Mapping[str, Kind] = {**ELASTICSEARCH}
+OWN: Mapping[str, OwnKind] = {
+    "kafka": Kafka(
+        Jars(
+            ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36"),
+            "929899bc0205a413e019af82b4ea9cd72ca842beec55d2912c6e09780eb2d3d6",
+        )
+    ),
+    "redis": Redis(),
+    "s3": S3(),
+    "sqs": Sqs(
+        Jars(
+            ("org.elasticmq:elasticmq-server_2.13:1.7.1",),
+            "6b57a0a18f71ed651ad89306f5d01d15120fb78ec74e31299e484f8e3985bc24",
+        )
+    ),
+}
+SERVERS: Mapping[str, Kind] = {**ELASTICSEARCH, **OWN}
 """One row a server: what a new one adds here is all that the finding needs."""
 TOOLS: Mapping[str, str] = {
     "promtool": "apt-get install prometheus, or bash .ci/setup, which places only the tool",
     "faketime": "apt-get install faketime",
 }
 """Programs that tests run, and how one is had."""
-ALWAYS = frozenset({"elasticsearch8", "promtool", "faketime"})
+ALWAYS = frozenset({"elasticsearch8", "kafka", "redis", "s3", "sqs", "promtool", "faketime"})
 """What an unattended run requires on every machine: the system's packages are enough for it."""
 
 
@@ -102,8 +126,24 @@ def node(name: str, **settings: object) -> Iterator[Node]:
         try:
             found = stack.enter_context(kind.node(settings))
         except MissingServerError as error:
-            raise MissingServerError(name, f"a server to be killed is a local process: {error.why}. {_advice(kind)}") from error
+            raise _no_process(kind, error) from error
         yield found
+
+
+@contextmanager
+def own(name: str, **settings: object) -> Iterator[Own]:
+    """The same of the rows of OWN; `settings` are lines of the server's configuration."""
+    kind = OWN[name]
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(kind.node(settings))
+        except MissingServerError as error:
+            raise _no_process(kind, error) from error
+        yield found
+
+
+def _no_process(kind: Kind, error: MissingServerError) -> MissingServerError:
+    return MissingServerError(kind.name, f"a server to be killed is a local process: {error.why}. {_advice(kind)}")
 
 
 def _advice(kind: Kind) -> str:
@@ -145,10 +185,10 @@ def main(order: str) -> int:
         sys.stdout.write(",".join(required()) + "\n")
         return 0
     if order == "fetch":
-        for name, kind in ELASTICSEARCH.items():
+        for name, kind in SERVERS.items():
             try:
                 kind.startable()
-                sys.stdout.write(f"{name}: {unpacked(name, kind.archive).name}\n")
+                sys.stdout.write(f"{name}: {kind.fetched()}\n")
             except MissingServerError as error:
                 sys.stdout.write(f"{name}: not fetched, {error.why}\n")
         return 0

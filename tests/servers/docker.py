@@ -30,14 +30,22 @@ def unreachable() -> str | None:
 
 
 @contextmanager
-def container(name: str, image: str, port: int, environment: Mapping[str, str]) -> Iterator[str]:
-    """Runs the image while the block runs; yields host:port. MissingServerError without an engine or the image."""
+def container(
+    name: str, image: str, port: int, environment: Mapping[str, str], *, host_port: int | None = None, command: str = ""
+) -> Iterator[str]:
+    """Runs the image while the block runs; yields host:port. MissingServerError without an engine or the image.
+
+    `host_port`: for servers that have to know how they are called from outside.
+    """
     if reason := unreachable():
         raise MissingServerError(name, reason)
     import docker
     from testcontainers.core.container import DockerContainer
 
-    running = DockerContainer(image).with_exposed_ports(port)
+    running = DockerContainer(image)
+    running = running.with_bind_ports(port, host_port) if host_port else running.with_exposed_ports(port)
+    if command:
+        running.with_command(command)
     for key, value in environment.items():
         running.with_env(key, value)
     try:

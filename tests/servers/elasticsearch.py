@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.servers import docker
-from tests.servers.maven import Archive, check
+from tests.servers.maven import Archive, check, unpacked
 from tests.servers.node import Node, java_for
 from tests.servers.rest import await_answer, call, version_at
 
@@ -123,3 +123,7 @@ class Elasticsearch:
     def startable(self) -> None:
         java_for(self.name, *self.java)
         check(self.name, self.archive)
+
+    def fetched(self) -> str:
+        """The folder of its files, fetched when it was not here."""
+        return unpacked(self.name, self.archive).name

@@ -91,6 +91,30 @@ def servers(pytestconfig: pytest.Config) -> Iterator[Servers]:
     found.close()
 
 
+@pytest.fixture
+def kafka(servers: Servers) -> Server:
+    """A broker, shared by all tests: each uses topics and groups of its own."""
+    return servers.get("kafka")
+
+
+@pytest.fixture
+def redis(servers: Servers) -> Server:
+    """A Redis that loses no acknowledged write, shared by all tests: each uses keys of its own."""
+    return servers.get("redis")
+
+
+@pytest.fixture
+def sqs(servers: Servers) -> Server:
+    """An SQS, shared by all tests: each uses queues of its own."""
+    return servers.get("sqs")
+
+
+@pytest.fixture
+def s3(servers: Servers) -> Server:
+    """An S3, shared by all tests: each uses buckets or prefixes of its own."""
+    return servers.get("s3")
+
+
 def emptied(server: Server) -> ElasticsearchServer:
     assert isinstance(server, ElasticsearchServer)
     server.empty()

@@ -39,7 +39,7 @@ def check(name: str, archive: Archive) -> None:
 def unpacked(name: str, archive: Archive) -> Path:
     """Its folder, fetched when it is not here; it is never seen half there. MissingServerError where it cannot be had."""
     check(name, archive)
-    with _alone(archive.folder):
+    with alone(archive.folder):
         if not archive.folder.exists():
             part = archive.folder.with_name(f"{archive.folder.name}.part")
             shutil.rmtree(part, ignore_errors=True)  # of a run that was cut; we hold the lock, so nobody is at it
@@ -50,7 +50,7 @@ def unpacked(name: str, archive: Archive) -> Path:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """While the block runs, no other run fetches the same; the kernel lets go of the lock of a process that died."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:

@@ -92,7 +92,7 @@ class Node:
         """SIGSTOP; returns when it stands. Its kernel takes connections still, and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
         deadline = time.monotonic() + END
-        while not _stands(self.pid):
+        while not stands(self.pid):
             assert time.monotonic() < deadline, f"{self.name} does not stand after SIGSTOP"
             time.sleep(0.01)
 
@@ -135,7 +135,7 @@ class Node:
         (self._folder / "config" / "elasticsearch.yml").write_text(text)
 
 
-def _stands(pid: int) -> bool:
+def stands(pid: int) -> bool:
     """Every thread: a process stops one after the other."""
     states = (stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat"))
     return all(state in "TXZ" for state in states)

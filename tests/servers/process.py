@@ -29,6 +29,15 @@ class Guarded:
             )
 
     @property
+    def child(self) -> int:
+        """The process id of the command, while it runs."""
+        guard = self._guard.pid
+        children = Path(f"/proc/{guard}/task/{guard}/children")
+        while not (found := children.read_text().split()):
+            assert self.running, "the guard ended before its command began"
+        return int(found[0])
+
+    @property
     def running(self) -> bool:
         return self._guard.poll() is None
 

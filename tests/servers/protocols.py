@@ -1,7 +1,10 @@
 """What every kind of server in the tests does, and the one error that says that it is not to be had here."""
 
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tests.servers.own import Own
 
 
 class MissingServerError(Exception):
@@ -41,3 +44,10 @@ class Kind(Protocol):
     def container(self) -> AbstractContextManager[Server]: ...  # in Docker
     def process(self) -> AbstractContextManager[Server]: ...  # a local process
     def startable(self) -> None: ...  # raises when the local process cannot be made here; downloads nothing
+    def fetched(self) -> str: ...  # what the local process is made of, fetched when it was not here
+
+
+class OwnKind(Kind, Protocol):
+    """One whose local process a test may have for itself."""
+
+    def node(self, settings: dict[str, object]) -> "AbstractContextManager[Own]": ...
