@@ -1,26 +1,60 @@
-"""Every queue that the contract is held against. A new driver adds a line to DRIVERS."""
+"""Every queue that the contract is held against. A new driver adds a row to DRIVERS."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from hashlib import blake2b
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
+from harvester.access import NOBODY, Access
 from harvester.protocols import Delivery, Message, Queue, Subscription
+from harvester.queues import DRIVERS as MODULES
+
+Opener = Callable[[], AbstractAsyncContextManager[Queue]]
+Maker = Callable[[str], Awaitable[Opener]]
+_RUN = uuid4().hex[:8]
 
 
 class Driver(NamedTuple):
     """One kind of queue, and what of the contract its server leaves to it."""
 
     name: str
-    url: Callable[[Path, str], str]
-    """Of the queue that this name has in this directory; the same each time. Messages over 1 KiB are too large for it."""
+    url: Callable[[Path, str, str], str]
+    """Of the queue that this name has for this directory at this server; the same each time.
+
+    Messages over 1 KiB are too large for it.
+    """
+    server: str = ""
+    """The row of tests.services that it needs, "" for none."""
+    access: Callable[[str], Access] = lambda _: NOBODY
+    """Who we are at that server."""
     one_member: bool = True
     """Whether a second member of a group is refused; otherwise the two share the messages."""
     seekable: bool = True
-    """Whether positions are numbers that an operator can set and look at."""
+    """Whether positions are numbers that an operator can set and look at; otherwise he has the beginning and the end."""
+    counted: bool = True
+    """Whether counts are kept with the queue; otherwise they are those of the process that asks."""
+
+    def __str__(self) -> str:
+        return self.name
 
 
-DRIVERS = [Driver("sqlite", lambda directory, name: f"sqlite:///{directory}/{name}.db?max_message=1KiB&ballast=0")]
+DRIVERS = [Driver("sqlite", lambda directory, name, _: f"sqlite:///{directory}/{name}.db?max_message=1KiB&ballast=0")]
+
+
+def unique(directory: Path, name: str) -> str:
+    """A name for a shared server: of this queue of this test in this run, and of no other."""
+    return f"{_RUN}-{blake2b(f'{directory}/{name}'.encode(), digest_size=6).hexdigest()}"
+
+
+async def prepared(url: str, access: Access) -> Sequence[str]:
+    """What the driver makes at its server before it can be opened; [] when it needs nothing."""
+    module = import_module(MODULES[url.partition(":")[0]].partition(":")[0])
+    prepare = getattr(module, "prepare", None)
+    return await prepare(url, access) if prepare else []
 
 
 def messages(*bodies: str, key: str = "k") -> list[Message]:

@@ -2,29 +2,16 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from harvester.errors import ConfigError, RefusedError
-from harvester.queues import open_queue
-from tests.contracts.queues import DRIVERS, Driver, bodies, drain, left, messages
+from harvester.protocols import Message
+from tests.contracts.queues import Driver, Opener, bodies, drain, left, messages
 
 
-@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
-def driver(request: pytest.FixtureRequest) -> Driver:
-    found = request.param
-    assert isinstance(found, Driver)
-    return found
-
-
-@pytest.fixture
-def url(driver: Driver, tmp_path: Path) -> str:
-    return driver.url(tmp_path, "queue")
-
-
-async def test_committing_again_moves_and_counts_nothing(url: str) -> None:
-    async with open_queue(url) as queue:
+async def test_committing_again_moves_and_counts_nothing(opened: Opener) -> None:
+    async with opened() as queue:
         await queue.publish(messages("a", "b", "c"))
         async with queue.subscribe("g") as subscription:
             first = await drain(subscription, 1)
@@ -37,8 +24,8 @@ async def test_committing_again_moves_and_counts_nothing(url: str) -> None:
         assert group.counts == {"consumed": 2}
 
 
-async def test_a_new_group_begins_at_the_oldest_message_and_is_kept(url: str) -> None:
-    async with open_queue(url) as queue:
+async def test_a_new_group_begins_at_the_oldest_message_and_is_kept(opened: Opener) -> None:
+    async with opened() as queue:
         await queue.publish(messages("a"))
         async with queue.subscribe("early") as subscription:
             await subscription.commit(await drain(subscription, 1))
@@ -47,20 +34,20 @@ async def test_a_new_group_begins_at_the_oldest_message_and_is_kept(url: str) ->
         assert sorted(group.name for group in await queue.groups()) == ["early", "late"]
 
 
-async def test_counts_given_to_commit_add_up_by_group(url: str) -> None:
-    async with open_queue(url) as queue:
+async def test_counts_given_to_commit_add_up_by_group(opened: Opener) -> None:
+    async with opened() as queue:
         await queue.publish(messages("a", "b", "c"))
         async with queue.subscribe("g") as subscription:
             await subscription.commit(await drain(subscription, 2), {"consumed": 2, "delivered": 2})
             await subscription.commit(await drain(subscription, 1), {"consumed": 1, "filtered": 1})
             await subscription.commit([], {"repaired": 4})
-    async with open_queue(url) as queue:
+    async with opened() as queue:
         (group,) = await queue.groups()
     assert group.counts == {"consumed": 3, "delivered": 2, "filtered": 1, "repaired": 4}
 
 
-async def test_lag_is_what_a_group_has_not_committed(url: str) -> None:
-    async with open_queue(url) as queue:
+async def test_lag_is_what_a_group_has_not_committed(opened: Opener) -> None:
+    async with opened() as queue:
         await queue.publish(messages("a", "b", "c"))
         assert await left(queue, "g") == 3
         async with queue.subscribe("g") as subscription:
@@ -72,8 +59,8 @@ async def test_lag_is_what_a_group_has_not_committed(url: str) -> None:
         assert group.lag == 1
 
 
-async def test_size_is_what_is_kept_and_since_when_something_waits(url: str) -> None:
-    async with open_queue(url) as queue:
+async def test_size_is_what_is_kept_and_since_when_something_waits(opened: Opener) -> None:
+    async with opened() as queue:
         empty = await queue.size()
         assert (empty.messages or 0, empty.oldest) == (0, None)
         began = datetime.now(UTC)
@@ -91,10 +78,28 @@ async def test_size_is_what_is_kept_and_since_when_something_waits(url: str) -> 
         assert (done.oldest, done.messages) == (None, found.messages)
 
 
-async def test_e21_a_second_member_is_refused_with_the_name_of_the_first(driver: Driver, url: str) -> None:
-    if not driver.one_member:
+async def two_members_share(opened: Opener) -> None:
+    """What a driver does that takes several members: each message goes to one of them, and both are named."""
+    async with opened() as queue, opened() as other:
+        await queue.publish([Message(f"k{n}", f"{n:03}".encode()) for n in range(200)])
+        async with queue.subscribe("g") as one, other.subscribe("g") as two:
+            got: set[str] = set()
+            until = asyncio.get_running_loop().time() + 60
+            while len(got) < 200:
+                assert asyncio.get_running_loop().time() < until
+                for member in (one, two):
+                    deliveries = await member.receive(50, 0.2)
+                    got.update(bodies(deliveries))
+                    await member.commit(deliveries, {"consumed": len(deliveries)})
+            assert got == {f"{n:03}" for n in range(200)}
+        assert await left(queue, "g") == 0
+
+
+async def test_e21_a_second_member_is_refused_with_the_name_of_the_first(queue_driver: Driver, opened: Opener) -> None:
+    if not queue_driver.one_member:
+        await two_members_share(opened)
         return
-    async with open_queue(url) as queue, open_queue(url) as other:
+    async with opened() as queue, opened() as other:
         async with queue.subscribe("g"):
             (group,) = await other.groups()
             assert group.owner
@@ -108,8 +113,8 @@ async def test_e21_a_second_member_is_refused_with_the_name_of_the_first(driver:
         assert {group.owner for group in await queue.groups()} == {""}
 
 
-async def test_a_member_that_is_cancelled_while_the_queue_is_busy_gives_its_group_back(url: str) -> None:
-    async with open_queue(url) as queue:
+async def test_a_member_that_is_cancelled_while_the_queue_is_busy_gives_its_group_back(opened: Opener) -> None:
+    async with opened() as queue:
         for turns in range(8):
             joined, leave = asyncio.Event(), asyncio.Event()
 
@@ -131,10 +136,8 @@ async def test_a_member_that_is_cancelled_while_the_queue_is_busy_gives_its_grou
                 pass
 
 
-async def test_seek_reads_again_and_begins_the_counts_anew(driver: Driver, url: str) -> None:
-    if not driver.seekable:
-        return
-    async with open_queue(url) as queue:
+async def test_seek_reads_again_and_begins_the_counts_anew(queue_driver: Driver, opened: Opener) -> None:
+    async with opened() as queue:
         await queue.publish(messages("a", "b", "c"))
         async with queue.subscribe("g") as subscription:
             deliveries = await drain(subscription, 3)
@@ -142,6 +145,14 @@ async def test_seek_reads_again_and_begins_the_counts_anew(driver: Driver, url: 
         await queue.seek("g", 0)
         (group,) = await queue.groups()
         assert (group.lag, group.counts) == (3, {})
+        if not queue_driver.seekable:
+            with pytest.raises(RefusedError):
+                await queue.seek("g", 2)
+            async with queue.subscribe("g") as subscription:
+                assert bodies(await drain(subscription, 3)) == ["a", "b", "c"]
+                with pytest.raises(RefusedError):
+                    await queue.seek("g", 0)
+            return
         await queue.seek("g", int(deliveries[1].position))
         (group,) = await queue.groups()
         assert (group.position, group.since) == (deliveries[1].position, deliveries[1].position)
@@ -151,10 +162,19 @@ async def test_seek_reads_again_and_begins_the_counts_anew(driver: Driver, url: 
                 await queue.seek("g", 0)
 
 
-async def test_seek_refuses_what_is_not_kept_and_groups_that_do_not_exist(driver: Driver, url: str) -> None:
-    if not driver.seekable:
-        return
-    async with open_queue(url) as queue:
+async def test_seek_to_the_end_passes_over_what_was_not_read_and_says_so(opened: Opener) -> None:
+    async with opened() as queue:
+        await queue.publish(messages("a", "b", "c"))
+        async with queue.subscribe("g") as subscription:
+            await subscription.commit((await drain(subscription, 3))[:1], {"consumed": 1})
+        (group,) = await queue.groups()
+        await queue.seek("g", group.position + group.lag)
+        (group,) = await queue.groups()
+        assert (group.lag, group.counts["skipped"]) == (0, 2)
+
+
+async def test_seek_refuses_what_is_not_kept_and_groups_that_do_not_exist(opened: Opener) -> None:
+    async with opened() as queue:
         async with queue.subscribe("g"):
             pass
         with pytest.raises(RefusedError):
@@ -164,8 +184,8 @@ async def test_seek_refuses_what_is_not_kept_and_groups_that_do_not_exist(driver
         assert [group.name for group in await queue.groups()] == ["g"]
 
 
-async def test_forget_drops_a_group_that_is_not_read(url: str) -> None:
-    async with open_queue(url) as queue:
+async def test_forget_drops_a_group_that_is_not_read(opened: Opener) -> None:
+    async with opened() as queue:
         await queue.publish(messages("a"))
         async with queue.subscribe("g") as subscription:
             await subscription.commit(await drain(subscription, 1))
@@ -178,7 +198,7 @@ async def test_forget_drops_a_group_that_is_not_read(url: str) -> None:
 
 
 @pytest.mark.parametrize("group", ["", "..", "a/b", "../x", ".hidden", "a b", "ä", "x" * 65])
-async def test_a_group_whose_name_could_leave_its_place_is_refused(url: str, group: str) -> None:
-    async with open_queue(url) as queue:
+async def test_a_group_whose_name_could_leave_its_place_is_refused(opened: Opener, group: str) -> None:
+    async with opened() as queue:
         with pytest.raises(ConfigError):
             await queue.subscribe(group).__aenter__()
