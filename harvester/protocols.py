@@ -109,7 +109,7 @@ class Stored(NamedTuple):
 
 
 class Objects(Protocol):
-    """Bytes by name, in a bucket or a folder. Names are paths of [A-Za-z0-9._=-] and "/"."""
+    """Bytes by name, in a bucket or a folder. Names are relative paths of [A-Za-z0-9._=%-] and "/"."""
 
     async def get(self, name: str) -> Stored | None:
         """None: it does not exist, and nothing else; no access raises."""
@@ -126,7 +126,7 @@ class Objects(Protocol):
         """What does not exist is deleted already."""
         ...
 
-    def list(self, prefix: str) -> AsyncIterator[str]:
+    def names(self, prefix: str) -> AsyncIterator[str]:
         """The names that begin with `prefix`, in their order."""
         ...
 

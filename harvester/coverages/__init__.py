@@ -6,11 +6,16 @@ from harvester import drivers
 from harvester.access import NOBODY, Access
 from harvester.protocols import CoverageStore
 
-DRIVERS = {"file": "harvester.coverages.file:open_coverages"}
+DRIVERS = {
+    "file": "harvester.coverages.file:open_coverages",
+    "redis": "harvester.coverages.redis:open_coverages",
+    "rediss": "harvester.coverages.redis:open_coverages",
+    "s3": "harvester.coverages.s3:open_coverages",
+}
 
 
 def open_coverages(url: str, access: Access = NOBODY) -> AbstractAsyncContextManager[CoverageStore]:
-    """The books at `url`: `file://var/coverage` or `file:///srv/coverage`. `access` says who we are there.
+    """The books at `url`: `file://var/coverage`, `redis://host:6379/0` or `s3://bucket/prefix`. `access` says who we are there.
 
     ConfigError: no such scheme or option, or the driver's library is not installed.
     """

@@ -4,30 +4,51 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from pydantic import SecretStr
 
+from harvester import coverages
+from harvester.access import Access
 from harvester.coverage import Book, Coverage, Intervals
-from harvester.coverages import file, open_coverages
+from harvester.coverages import file, redis, s3
 from harvester.errors import ConfigError, CoverageResetError, RefusedError
 from harvester.protocols import CoverageStore
-
-Clock = Callable[[], datetime]
+from tests.servers.fixtures import Servers
 
 
 class Driver(NamedTuple):
     """One kind of store."""
 
     name: str
-    url: Callable[[Path], str]
-    """Of an empty store in this directory; the same each time."""
-    open_at: Callable[[str, Clock], AbstractAsyncContextManager[CoverageStore]]
-    """Opened with this clock for the host's."""
+    url: Callable[[Path, str], str]
+    """Of an empty store in this directory, or at the server at this URL; the same each time."""
+    open_at: Callable[..., AbstractAsyncContextManager[CoverageStore]]
+    """Opened by its URL with `now` for the host's clock."""
+    server: str = ""
+    """The row of tests.services that it is kept on."""
 
 
-DRIVERS = [Driver("file", lambda directory: f"file://{directory}/coverage", lambda url, now: file.open_coverages(url, now=now))]
+def in_bucket(directory: Path, server: str) -> str:
+    return f"s3://coverage/{digest(directory)}?endpoint={server}&region=eu-west-1"
+
+
+def digest(directory: Path) -> str:
+    """A name that no other test has."""
+    return blake2b(str(directory).encode(), digest_size=8).hexdigest()
+
+
+DRIVERS = [
+    Driver("file", lambda directory, _: f"file://{directory}/coverage", file.open_coverages),
+    Driver("redis", lambda directory, server: f"{server}/0?prefix={digest(directory)}", redis.open_coverages, "redis"),
+    Driver("s3", in_bucket, s3.open_coverages, "s3"),
+]
+KEYS = Access(aws_access_key_id="any", aws_secret_access_key=SecretStr("any"))
+open_coverages = partial(coverages.open_coverages, access=KEYS)
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SOURCE = "github/acme"
@@ -41,8 +62,11 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 
 @pytest.fixture
-def url(driver: Driver, tmp_path: Path) -> str:
-    return driver.url(tmp_path)
+async def url(driver: Driver, tmp_path: Path, servers: Servers) -> str:
+    url = driver.url(tmp_path, servers.get(driver.server).url if driver.server else "")
+    if driver.server == "s3":
+        await s3.prepare(url, KEYS)
+    return url
 
 
 def hours(*pairs: tuple[int, int]) -> Intervals:
@@ -175,12 +199,12 @@ async def test_a_book_that_was_never_loaded_cannot_be_added_to(url: str) -> None
 
 async def test_f11_a_book_that_lies_in_the_future_is_refused(driver: Driver, url: str) -> None:
     now = DAY + HOUR - timedelta(minutes=5)
-    async with driver.open_at(url, lambda: now) as store:
+    async with driver.open_at(url, KEYS, now=lambda: now) as store:
         with pytest.raises(RefusedError):
             await store.add(SOURCE, facts("", (0, 2)))
         assert await store.load(SOURCE) == Book()
         await created(store)
-    async with driver.open_at(url, lambda: now - timedelta(microseconds=1)) as store:
+    async with driver.open_at(url, KEYS, now=lambda: now - timedelta(microseconds=1)) as store:
         with pytest.raises(RefusedError, match=r"pulls.*harvest coverage reset"):
             await store.load(SOURCE)
         await store.reset(SOURCE, "pulls", Coverage(start=DAY))
@@ -195,8 +219,10 @@ async def test_e21_a_second_lease_is_refused_with_the_name_of_the_first(url: str
                     await each.lease(SOURCE, "pulls", "host-b pid 2").__aenter__()
             async with other.lease(SOURCE, "issues", "host-b pid 2"), other.lease("github", "acme+pulls", "host-b pid 2"):
                 pass
+            assert await other.owners(SOURCE) == {"pulls": "host-a pid 1"}
         async with other.lease(SOURCE, "pulls", "host-b pid 2"):
-            pass
+            assert await store.owners(SOURCE) == {"pulls": "host-b pid 2"}
+        assert await store.owners(SOURCE) == {}
 
 
 async def test_a_cancelled_holder_gives_its_lease_back(url: str) -> None:
@@ -240,7 +266,20 @@ async def test_a_holder_that_is_cancelled_while_the_store_is_busy_gives_its_leas
                 pass
 
 
-@pytest.mark.parametrize("url", ["coverage", "ftp://host/x", "file://", "file:///", "file://x?nothing=1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "coverage",
+        "ftp://host/x",
+        "file://",
+        "file:///",
+        "file://x?nothing=1",
+        "redis://h/x",
+        "redis://u:p@h/0",
+        "s3://",
+        "s3://b?no=1",
+    ],
+)
 def test_a_wrong_url_is_told_before_anything_is_made(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError):
