@@ -109,7 +109,10 @@ class Stored(NamedTuple):
 
 
 class Objects(Protocol):
-    """Bytes by name, in a bucket or a folder. Names are relative paths of [A-Za-z0-9._=%-] and "/"."""
+    """Bytes by name, in a bucket or a folder. Names are relative paths of [A-Za-z0-9._=%-] and "/".
+
+    No name is the folder of another.
+    """
 
     async def get(self, name: str) -> Stored | None:
         """None: it does not exist, and nothing else; no access raises."""
@@ -126,8 +129,8 @@ class Objects(Protocol):
         """What does not exist is deleted already."""
         ...
 
-    def names(self, prefix: str) -> AsyncIterator[str]:
-        """The names that begin with `prefix`, in their order."""
+    def names(self, prefix: str, after: str = "") -> AsyncIterator[str]:
+        """The names that begin with `prefix` and stand behind `after`, in the order of their bytes."""
         ...
 
 

@@ -139,14 +139,16 @@ class RedisObjects:
         except (RedisError, OSError) as error:
             raise named(error, self._where) from error
 
-    async def names(self, prefix: str) -> AsyncIterator[str]:
+    async def names(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         pattern = "".join(f"\\{c}" if c in "*?[]\\^-" else c for c in self._prefix + prefix) + "*"
         try:
             found = [_text(key) async for key in self._client.scan_iter(match=pattern, count=1000)]
         except (RedisError, OSError) as error:
             raise named(error, self._where) from error
         for key in sorted(set(found)):
-            yield key.removeprefix(self._prefix)
+            name = key.removeprefix(self._prefix)
+            if name > after:
+                yield name
 
     async def _can_sync(self) -> bool:
         try:

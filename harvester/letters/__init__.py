@@ -6,11 +6,15 @@ from harvester import drivers
 from harvester.access import NOBODY, Access
 from harvester.protocols import DeadLetters
 
-DRIVERS = {"sqlite": "harvester.letters.sqlite:open_letters"}
+DRIVERS = {
+    "file": "harvester.letters.objects:open_letters",
+    "s3": "harvester.letters.objects:open_letters",
+    "sqlite": "harvester.letters.sqlite:open_letters",
+}
 
 
 def open_letters(url: str, access: Access = NOBODY) -> AbstractAsyncContextManager[DeadLetters]:
-    """The letters at `url`: `sqlite:///var/letters.db`. `access` says who we are there.
+    """The letters at `url`: `sqlite:///var/letters.db`, `file:///srv/x` or `s3://bucket/prefix`. `access` says who we are there.
 
     ConfigError: no such scheme or option, or the driver's library is not installed.
     """

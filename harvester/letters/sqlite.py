@@ -13,12 +13,11 @@ import msgspec
 from harvester.access import NOBODY, Access
 from harvester.coverage import EPOCH
 from harvester.crash import point
+from harvester.letters.text import short
 from harvester.protocols import DeadLetters, Letter
-from harvester.redact import hidden
 from harvester.sqlite import Database, Kind, open_database, transaction
 from harvester.url import database_path, parse
 
-MAX_ERROR = 1024
 _PAGE = 200
 _PAGE_BYTES = 4 << 20
 _MICROSECOND = timedelta(microseconds=1)
@@ -195,7 +194,7 @@ def _counts(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
 
 
 def _row(letter: Letter) -> tuple[object, ...]:
-    error = hidden(letter.error).encode(errors="replace")[:MAX_ERROR].decode(errors="ignore")
+    error = short(letter.error)
     due = None if letter.due is None else _micros(letter.due)
     about = (letter.id, letter.group, letter.stage, letter.reason, error, letter.body, letter.key, letter.stream)
     return (

@@ -58,8 +58,8 @@ class FileObjects:
     async def delete(self, names: Sequence[str]) -> None:
         await self._run(lambda: self._delete(names))
 
-    async def names(self, prefix: str) -> AsyncIterator[str]:
-        for name in await self._run(lambda: self._walk(prefix)):
+    async def names(self, prefix: str, after: str = "") -> AsyncIterator[str]:
+        for name in await self._run(lambda: self._walk(prefix, after)):
             yield name
 
     def _put(self, name: str, body: bytes, replaces: str | None) -> str:
@@ -77,12 +77,12 @@ class FileObjects:
         for name in names:
             (self._path / name).unlink(missing_ok=True)
 
-    def _walk(self, prefix: str) -> list[str]:
+    def _walk(self, prefix: str, after: str) -> list[str]:
         # What the prefix names as a folder is walked, not all there is.
         folder = self._path / prefix.rpartition("/")[0]
         files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".new") if folder.is_dir() else ()
         names = (path.relative_to(self._path).as_posix() for path in files)
-        return sorted(name for name in names if name.startswith(prefix) and not name.startswith(_LOCKS))
+        return sorted(name for name in names if name.startswith(prefix) and name > after and not name.startswith(_LOCKS))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -117,8 +117,8 @@ class S3Objects:
             if kept := answer.get("Errors"):
                 raise _undeleted(self.where, kept)
 
-    async def names(self, prefix: str) -> AsyncIterator[str]:
-        more: dict[str, str] = {}
+    async def names(self, prefix: str, after: str = "") -> AsyncIterator[str]:
+        more: dict[str, str] = {"StartAfter": self._prefix + after} if after else {}
         while True:
             try:
                 answer = await self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **more)
