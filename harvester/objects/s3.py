@@ -5,7 +5,7 @@ Conditional writes by If-Match and If-None-Match (https://docs.aws.amazon.com/Am
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -85,7 +85,7 @@ class S3Objects:
         try:
             answer = await self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
             async with answer["Body"] as body:
-                return Stored(await body.read(), str(answer["ETag"]))
+                return Stored(await body.read(), self._tag(answer))
         except ClientError as error:
             # Of a missing bucket the code is another one, and without the right to list a missing key is a 403: no access.
             if code_of(error) in _NO_KEY:
@@ -105,7 +105,7 @@ class S3Objects:
             raise self._named(error, name) from error
         except (BotoCoreError, OSError) as error:
             raise self._named(error, name) from error
-        return str(answer["ETag"])
+        return self._tag(answer)
 
     async def delete(self, names: Sequence[str]) -> None:
         for first in range(0, len(names), _AT_ONCE):
@@ -152,6 +152,14 @@ class S3Objects:
         except (BotoCoreError, OSError) as error:
             raise self._named(error, "") from error
         return True
+
+    def _tag(self, answer: Mapping[str, Any]) -> str:
+        try:
+            return str(answer["ETag"])
+        except KeyError:
+            raise PermanentError(
+                f"{self.where}: an answer without ETag: what answers there is no S3; check the endpoint"
+            ) from None
 
     def _named(self, error: Exception, name: str) -> HarvesterError:
         if code_of(error) == "NoSuchBucket":

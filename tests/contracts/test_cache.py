@@ -1,18 +1,22 @@
 """What every cache does. A driver is a row in DRIVERS: how to open it, and how time passes for it."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
+from redis.asyncio import Redis
 
 from consumers.caches import open_cache
 from consumers.caches.flight import SingleFlight
 from consumers.caches.memory import OVERHEAD, MemoryCache
+from consumers.caches.redis import RedisCache, RedisOptions
 from consumers.protocols import Cache
 from harvester.errors import ConfigError
+from tests.servers.fixtures import Servers
 
 MINUTE = timedelta(minutes=1)
 
@@ -36,17 +40,31 @@ class Clock:
 
 
 @asynccontextmanager
-async def memory() -> AsyncIterator[Driven]:
+async def memory(_: Servers) -> AsyncIterator[Driven]:
     clock = Clock()
     yield Driven(MemoryCache(clock=clock), clock.pass_time)
 
 
-DRIVERS = {"memory": memory}
+@asynccontextmanager
+async def shared(servers: Servers) -> AsyncIterator[Driven]:
+    """A cache in Redis, in which time passes by shortening what is left to each key."""
+    clock, options = Clock(), RedisOptions(prefix=secrets.token_hex(8), budget=30)
+    async with Redis.from_url(servers.get("redis").url) as client:
+
+        async def pass_time(time: timedelta) -> None:
+            await clock.pass_time(time)
+            async for key in client.scan_iter(match=f"{options.prefix}:*"):
+                await client.pexpire(key, max(0, await client.pttl(key) - int(time.total_seconds() * 1000)))
+
+        yield Driven(RedisCache(client, options, "redis", clock=clock), pass_time)
+
+
+DRIVERS = {"memory": memory, "redis": shared}
 
 
 @pytest.fixture(params=DRIVERS)
-async def driven(request: pytest.FixtureRequest) -> AsyncIterator[Driven]:
-    async with DRIVERS[request.param]() as driven:
+async def driven(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[Driven]:
+    async with DRIVERS[request.param](servers) as driven:
         yield driven
 
 

@@ -1,0 +1,170 @@
+"""S3 as a store of coverage: what is refused, what is read of the predecessor, and what is told (E54, F10, F12, Q8)."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from harvester.access import Access
+from harvester.coverage import Book, Coverage, Intervals
+from harvester.coverages import s3 as coverages_s3
+from harvester.coverages.s3 import S3Coverages
+from harvester.errors import ConfigError, PermanentError, RefusedError, TransientError
+from harvester.objects import open_objects
+from tests.services import Server
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+KEYS = Access(aws_access_key_id="any", aws_secret_access_key=SecretStr("secret-canary"))
+
+
+def facts(epoch: str, first: int, last: int) -> Book:
+    read = Intervals([(DAY + first * HOUR, DAY + last * HOUR)])
+    return Book(epoch=epoch, queue="q", streams={"s": Coverage(start=DAY, read=read)})
+
+
+async def place(server: str, *, bucket: str = "books", **options: str) -> str:
+    more = "".join(f"&{name}={value}" for name, value in options.items())
+    url = f"s3://{bucket}/{secrets.token_hex(8)}?endpoint={server}&region=eu-west-1{more}"
+    await coverages_s3.prepare(url, KEYS)
+    return url
+
+
+@asynccontextmanager
+async def opened(url: str, access: Access = KEYS) -> AsyncIterator[S3Coverages]:
+    async with coverages_s3.open_coverages(url, access) as store:
+        assert isinstance(store, S3Coverages)
+        yield store
+
+
+@asynccontextmanager
+async def in_front(server: str, *, without: tuple[str, ...] = (), status: int = 0, code: str = "") -> AsyncIterator[str]:
+    """A way to the server that drops these headers, or answers by itself."""
+
+    async def pass_on(request: web.Request) -> web.Response:
+        if status:
+            return web.Response(status=status, text=f"<Error><Code>{code}</Code><Message>told</Message></Error>")
+        headers = {name: value for name, value in request.headers.items() if name not in without}
+        async with aiohttp.ClientSession(auto_decompress=False) as session:
+            asked = session.request(request.method, server + request.raw_path, headers=headers, data=await request.read())
+            async with asked as answer:
+                kept = {name: value for name, value in answer.headers.items() if name.lower() in ("etag", "content-type")}
+                return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", pass_on)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+async def test_f12_a_store_that_ignores_conditions_is_refused_before_the_first_book(s3: Server, header: str) -> None:
+    await place(s3.url)
+    async with in_front(s3.url, without=(header,)) as way, opened(await place(way)) as store:
+        with pytest.raises(RefusedError, match=f"{header}.*HARVESTER_COVERAGE_URL"):
+            await store.add("opencast", facts("", 0, 1))
+        assert await store.load("opencast") == Book()
+
+
+async def test_f12_while_another_writes_the_same_object_it_is_tried_again(s3: Server) -> None:
+    async with opened(await place(s3.url)) as store:
+        await store.add("opencast", facts("", 0, 1))
+        epoch = (await store.load("opencast")).epoch
+        put, refusals = store._objects._client.put_object, iter(range(3))
+
+        async def busy(**asked: Any) -> Any:
+            if "IfMatch" in asked and next(refusals, None) is not None:
+                error = {"Error": {"Code": "ConditionalRequestConflict"}, "ResponseMetadata": {"HTTPStatusCode": 409}}
+                raise store._objects._client.exceptions.ClientError(error, "PutObject")
+            return await put(**asked)
+
+        store._objects._client.put_object = busy
+        await store.add("opencast", facts(epoch, 1, 2))
+        assert (await store.load("opencast")).streams["s"].read == Intervals([(DAY, DAY + 2 * HOUR)])
+
+
+async def test_q8_no_access_and_no_bucket_are_never_nothing_stored(s3: Server) -> None:
+    answers: list[tuple[int, str, type[Exception]]] = [(403, "AccessDenied", PermanentError), (503, "SlowDown", TransientError)]
+    for status, code, error in answers:
+        async with in_front(s3.url, status=status, code=code) as way, opened(f"s3://books/x?endpoint={way}&region=any") as store:
+            with pytest.raises(error, match=f"{status} {code}"):
+                await store.load("opencast")
+    async with opened(f"s3://never-made/x?endpoint={s3.url}&region=eu-west-1") as store:
+        with pytest.raises(ConfigError, match=r"no bucket never-made.*harvest setup"):
+            await store.load("opencast")
+    async with opened("s3://books/x?endpoint=http://127.0.0.1:1&region=eu-west-1") as store:
+        with pytest.raises(TransientError, match="no answer"):
+            await store.load("opencast")
+
+
+async def test_e54_the_last_time_of_the_predecessor_is_understood_and_stays(s3: Server) -> None:
+    url = await place(s3.url, last_ts="last-ts")
+    async with open_objects(url.partition("&last_ts")[0], KEYS) as objects, opened(url) as store:
+        assert await store.inherited() is None
+        await objects.put("last-ts", b"20260228113000\n")
+        assert await store.inherited() == datetime(2026, 2, 28, 11, 30, tzinfo=UTC)
+        await store.add("opencast", facts("", 0, 1))
+        found = await objects.get("last-ts")
+        assert found is not None
+        assert found.body == b"20260228113000\n"
+        await objects.put("last-ts", b"yesterday")
+        with pytest.raises(ConfigError, match="last-ts holds no YYYYMMDDHHmmss"):
+            await store.inherited()
+
+
+async def test_f10_a_damaged_book_is_read_from_its_generation_kept_aside_and_healed_by_the_next_add(s3: Server) -> None:
+    url = await place(s3.url)
+    async with open_objects(url, KEYS) as objects, opened(url) as store:
+        await store.add("opencast", facts("", 0, 1))
+        epoch = (await store.load("opencast")).epoch
+        await objects.put("books/opencast.json", b"half a bo")
+        assert (await store.load("opencast")).streams["s"].read == Intervals([(DAY, DAY + HOUR)])
+        await store.add("opencast", facts(epoch, 1, 2))
+        damaged, healed = await objects.get("books/opencast.json.damaged"), await store.load("opencast")
+        assert damaged is not None
+        assert damaged.body == b"half a bo"
+        assert (healed.epoch, healed.streams["s"].read) == (epoch, Intervals([(DAY, DAY + 2 * HOUR)]))
+        for name in [name async for name in objects.names("books/")]:
+            await objects.put(name, b"nothing")
+        with pytest.raises(ConfigError, match=r"damaged in every generation.*harvest coverage reset"):
+            await store.load("opencast")
+        await store.reset("opencast", "s", Coverage(start=DAY))
+        assert (await store.load("opencast")).streams == {"s": Coverage(start=DAY)}
+
+
+async def test_f09_a_book_deleted_under_a_harvester_is_obeyed(s3: Server) -> None:
+    url = await place(s3.url)
+    async with open_objects(url, KEYS) as objects, opened(url) as store:
+        await store.add("opencast", facts("", 0, 1))
+        await objects.delete(["books/opencast.json"])
+        assert await store.load("opencast") == Book()
+
+
+async def test_the_bucket_is_made_once(s3: Server) -> None:
+    url = f"s3://{secrets.token_hex(8)}/x?endpoint={s3.url}&region=eu-west-1"
+    assert [line.partition(": ")[2] for line in await coverages_s3.prepare(url, KEYS)] == ["created"]
+    assert await coverages_s3.prepare(url, KEYS) == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "allowed", "refused"),
+    [("http://store.example", False, "ALLOW_PLAIN"), ("http://u:p@127.0.0.1", False, "login"), ("ftp://x", False, "is none")],
+)
+async def test_s12_an_endpoint_that_would_get_our_keys_unencrypted_is_refused(endpoint: str, allowed: bool, refused: str) -> None:
+    access = KEYS.model_copy(update={"allow_plain": allowed})
+    with pytest.raises(ConfigError, match=refused) as told:
+        await coverages_s3.open_coverages(f"s3://books/x?endpoint={endpoint}&region=eu-west-1", access).__aenter__()
+    assert "secret-canary" not in str(told.value)
