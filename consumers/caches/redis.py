@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from consumers.caches.memory import MemoryCache
-from consumers.enrichers.fuse import Fuse
+from consumers.fuse import Fuse
 from harvester.access import NOBODY, Access
 from harvester.redis import open_client, place_of
 from harvester.url import parse

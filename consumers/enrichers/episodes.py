@@ -10,7 +10,7 @@ import msgspec
 
 from consumers.caches.flight import SingleFlight
 from consumers.enrichers import with_context
-from consumers.enrichers.fuse import Fuse
+from consumers.fuse import Fuse
 from consumers.protocols import Cache
 from consumers.records.jettison import Scalar, instant, text
 from consumers.records.opencast import Episode, media_package

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from consumers.caches.memory import MemoryCache
 from consumers.enrichers.episodes import IN_FLIGHT, Episodes
-from consumers.enrichers.fuse import Fuse
+from consumers.fuse import Fuse
 from harvester.errors import TransientError
 from tests.taps import until
 from tests.unit.searching import Clock, Service, actions, titles
