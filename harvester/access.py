@@ -44,6 +44,16 @@ class Access(BaseModel):
     aws_session_token: Annotated[SecretStr, _setting("AWS_SESSION_TOKEN", "token of temporary access keys")] = SecretStr("")
     aws_ca_file: Annotated[Path | None, _setting("AWS_CA_FILE", "certificate authority of that endpoint, PEM")] = None
 
+    claims_url: Annotated[
+        str,
+        _setting(
+            "CLAIMS_URL",
+            "where messages are kept that are too large for the queue even compressed, s3://BUCKET/PREFIX or file://FOLDER; "
+            "unset: they become dead letters",
+            pattern=r"^[a-z][a-z0-9+.-]*://|^$",
+        ),
+    ] = ""
+
     allow_plain: Annotated[bool, _setting("ALLOW_PLAIN", "send these logins without TLS to a host that is not loopback")] = False
 
 
