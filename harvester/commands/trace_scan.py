@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from consumers.records import gives_records
 from harvester.commands.progress import bar
-from harvester.errors import InvalidEventError
+from harvester.errors import InvalidEventError, RefusedError
 from harvester.event import Event, decode_event
 from harvester.protocols import DeadLetters, Delivery, Letter, Queue
 
@@ -155,6 +155,10 @@ async def _scanned(queue_: Queue, name: Name, published: int) -> int:
     block, count, first = await queue_.peek(0, _AT_ONCE), 0, 0
     with bar("trace: queue", 0, unit="messages") as shown:
         while block:
+            if not isinstance(block[0].position, int):
+                raise RefusedError(
+                    "a queue in partitions has no one order to search it in: its sinks and letters tell what they hold"
+                )
             for delivery in block:
                 _sight(delivery, name)
             count += len(block)

@@ -8,7 +8,6 @@ disk is full, so that consumers can commit. While it is gone nothing is accepted
 """
 
 import asyncio
-import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -23,15 +22,15 @@ from harvester import queuecheck, queuefile
 from harvester.access import NOBODY, Access
 from harvester.coverage import EPOCH, Mark
 from harvester.crash import point
-from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError
+from harvester.errors import PayloadTooLargeError, RefusedError
 from harvester.lock import Lock, holder, me
 from harvester.protocols import NO_COUNTS, Delivery, Group, Message, Queue, Size
 from harvester.queuefile import QUEUE
 from harvester.queueroom import Room, millis
+from harvester.queues.names import checked_group
 from harvester.sqlite import Database, FullError, meta, open_database
 from harvester.url import database_path, parse
 
-_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_NAP = 0.1
 
 
@@ -198,9 +197,7 @@ class SqliteQueue:
         point("queue.after_commit")
 
     def _lock_path(self, group: str) -> Path:
-        if not _GROUP.fullmatch(group):
-            raise ConfigError(f"group {group!r}: a name has letters, digits, dots, dashes and underscores, 64 at most")
-        return self._path.with_name(f"{self._path.name}.{group}.lock")
+        return self._path.with_name(f"{self._path.name}.{checked_group(group)}.lock")
 
     @asynccontextmanager
     async def _alone(self, group: str) -> AsyncIterator[None]:

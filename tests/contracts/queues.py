@@ -42,12 +42,23 @@ class Driver(NamedTuple):
         return self.name
 
 
-DRIVERS = [Driver("sqlite", lambda directory, name, _: f"sqlite:///{directory}/{name}.db?max_message=1KiB&ballast=0")]
-
-
 def unique(directory: Path, name: str) -> str:
     """A name for a shared server: of this queue of this test in this run, and of no other."""
     return f"{_RUN}-{blake2b(f'{directory}/{name}'.encode(), digest_size=6).hexdigest()}"
+
+
+DRIVERS = [
+    Driver("sqlite", lambda directory, name, _: f"sqlite:///{directory}/{name}.db?max_message=1KiB&ballast=0"),
+    Driver(
+        "kafka",
+        lambda directory, name, server: (
+            f"kafka://{server}/{unique(directory, name)}?max_message=1KiB&session_timeout=3&partitions=3"
+        ),
+        server="kafka",
+        one_member=False,
+        seekable=False,
+    ),
+]
 
 
 async def prepared(url: str, access: Access) -> Sequence[str]:

@@ -1,0 +1,272 @@
+"""One member of a consumer group on Kafka.
+
+Partitions are taken away from all members whenever one joins or leaves (aiokafka speaks the classic protocol only). Before it
+gives them up a member waits for what it has handed out to be committed, for half the session time-out; what is not done by then
+is lost to it: the next owner reads it again, and what this one commits of it later moves and counts nothing. While any of that is
+still on its way through the loop nothing new is handed out, so that one commit is never half lost.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from functools import partial
+from math import ceil
+from typing import Any
+
+from aiokafka import ConsumerRebalanceListener, TopicPartition, errors
+
+from harvester.crash import point
+from harvester.errors import RefusedError, TransientError
+from harvester.protocols import NO_COUNTS, NO_HEADERS, Delivery, Message
+from harvester.queues.kafka_access import named, told
+from harvester.queues.kafka_cluster import Cluster
+from harvester.queues.kafka_stand import Stand
+
+# A named tuple's own constructor is a call in Python.
+_message = partial(tuple.__new__, Message)
+_delivery = partial(tuple.__new__, Delivery)
+_NOWHERE = TopicPartition("", -1)
+
+
+class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka asks for its own class
+    """Made by `KafkaQueue.subscribe`."""
+
+    def __init__(self, cluster: Cluster, group: str, consumer: Any) -> None:
+        self._cluster = cluster
+        self._group = group
+        self._consumer = consumer
+        self._session = cluster.where.options.session_timeout
+        self._timeout = cluster.where.options.timeout
+        self._stands: dict[TopicPartition, Stand] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._owning = asyncio.Event()
+        self._out = 0
+        """Handed out and not committed."""
+        self._all_in = asyncio.Event()
+        self._all_in.set()
+        self._lost = 0
+        """Handed out, lost to another member, and not seen in a commit yet."""
+        self._none_lost = asyncio.Event()
+        self._none_lost.set()
+        self._turn = 0
+        self._held: list[Any] = []
+        self._uncounted: dict[str, int] = {}
+        self._error: Exception | None = None
+        self._ended = False
+
+    async def joined(self) -> None:
+        """Returns when the first partitions are ours, or it is known that there are none for us."""
+        with told(f"group {self._group}"):
+            await asyncio.wait_for(self._owning.wait(), self._session + self._timeout)
+        self._check()
+
+    def end(self) -> None:
+        """Called when the membership is given back."""
+        self._ended = True
+
+    async def receive(self, limit: int, wait: float) -> Sequence[Delivery]:
+        self._check()
+        if limit <= 0:
+            if self._owning.is_set():
+                # Takes nothing, and tells aiokafka that we are alive: else max_poll_interval would throw us out (F24).
+                await self._polled(_NOWHERE, timeout_ms=0)
+            return []
+        until = time.monotonic() + wait
+        # Without a wait the caller wants to know whether there is anything: that a rebalance knows only when it is over.
+        patience = until if wait > 0 else time.monotonic() + self._session + self._timeout
+        if not (await _set(self._owning, patience) and await _set(self._none_lost, until)):
+            self._check()
+            return []
+        records = self._held[:limit] or await self._fetched(limit, until)
+        if not records and wait <= 0 and await self._behind():
+            records = await self._fetched(limit, time.monotonic() + self._timeout)
+        del self._held[:limit]
+        self._check()
+        return self._handed_out(records)
+
+    async def _fetched(self, limit: int, until: float) -> list[Any]:
+        while True:
+            turn, left = self._turn, max(0.0, until - time.monotonic())
+            got = await self._polled(timeout_ms=ceil(1000 * left), max_records=limit)
+            records = [record for some in got.values() for record in some]
+            if turn != self._turn and not self._none_lost.is_set():
+                # A rebalance passed while it waited: these are new ones, and old ones are still on their way to a commit.
+                self._held += records
+                return []
+            if records or time.monotonic() >= until or not self._owning.is_set():
+                return records
+            await asyncio.sleep(0.01)
+
+    async def _polled(self, *partitions: TopicPartition, **more: int) -> Mapping[TopicPartition, list[Any]]:
+        try:
+            with told(f"group {self._group}"):
+                found: Mapping[TopicPartition, list[Any]] = await self._consumer.getmany(*partitions, **more)
+                return found
+        except TransientError as error:
+            if isinstance(error.__cause__, errors.OffsetOutOfRangeError):
+                self._check_kept(self._next, await self._cluster.bounds(self._next))
+            raise
+
+    async def _behind(self) -> bool:
+        """Whether there are messages that were not handed out."""
+        ends = await self._cluster.ends(self._next)
+        return any(self._next.get(p, end) < end for p, end in ends.items())
+
+    def _handed_out(self, records: Sequence[Any]) -> list[Delivery]:
+        found = []
+        for r in records:
+            headers = {name: value.decode() for name, value in r.headers} if r.headers else NO_HEADERS
+            message = _message(((r.key or b"").decode(), r.value or b"", headers))
+            found.append(_delivery((message, f"{r.partition}:{r.offset}")))
+        for r in records[-1:] if len({r.partition for r in records}) == 1 else records:
+            self._next[TopicPartition(r.topic, r.partition)] = r.offset + 1
+        if found:
+            self._out += len(found)
+            self._all_in.clear()
+        return found
+
+    async def commit(self, deliveries: Sequence[Delivery], counts: Mapping[str, int] = NO_COUNTS) -> None:
+        point("queue.before_commit")
+        self._check()
+        if deliveries and self._lost:
+            self._lost = max(0, self._lost - len(deliveries))
+            if not self._lost:
+                self._none_lost.set()
+            return
+        moved = self._moved(deliveries)
+        if moved is None:
+            return
+        try:
+            await self._committed(moved, counts)
+        finally:
+            self._out = max(0, self._out - len(deliveries))
+            if not self._out:
+                self._all_in.set()
+        point("queue.after_commit")
+
+    def _moved(self, deliveries: Sequence[Delivery]) -> dict[TopicPartition, int] | None:
+        """Each partition's new offset; None when all of it is committed already."""
+        ranges: dict[int, tuple[int, int]] = {}
+        for _, position in deliveries:
+            number, _, offset = str(position).partition(":")
+            first, _ = ranges.get(int(number), (int(offset), 0))
+            ranges[int(number)] = (first, int(offset) + 1)
+        moved = {TopicPartition(self._cluster.where.events, number): end for number, (_, end) in ranges.items()}
+        if moved and all(p in self._stands and end <= self._stands[p].offset for p, end in moved.items()):
+            return None
+        for (first, _), p in zip(ranges.values(), moved, strict=True):
+            if p in self._stands and first > self._stands[p].offset:
+                raise RefusedError(
+                    f"group {self._group} stands at {self._stands[p].offset} of partition {p.partition}: "
+                    f"committing from {first} on would pass over messages"
+                )
+        return moved
+
+    async def _committed(self, moved: Mapping[TopicPartition, int], counts: Mapping[str, int]) -> None:
+        counts = {**counts, **{k: counts.get(k, 0) + v for k, v in self._uncounted.items()}}
+        carrier = next(iter(moved), next(iter(self._stands), None))
+        if carrier is None or not self._stands.keys() >= {carrier, *moved}:
+            # Nothing is ours now. Counts without deliveries wait for a partition that can carry them.
+            self._uncounted = {} if moved else counts
+            return
+        stands = {p: self._stands[p]._replace(offset=end) for p, end in moved.items()}
+        of = stands.get(carrier, self._stands[carrier])
+        stands[carrier] = of._replace(counts={**of.counts, **{k: of.counts.get(k, 0) + v for k, v in counts.items()}})
+        turn = self._turn
+        try:
+            with told(f"group {self._group}"):
+                await asyncio.wait_for(
+                    self._consumer.commit({p: (stand.offset, stand.text()) for p, stand in stands.items()}), self._timeout
+                )
+        except TransientError as error:
+            if isinstance(error.__cause__, (errors.CommitFailedError, errors.IllegalStateError)):
+                return  # lost to another member, who reads and counts it again
+            raise
+        self._uncounted = {}
+        if turn == self._turn:
+            self._stands |= stands
+
+    def _check(self) -> None:
+        if self._ended:
+            raise RefusedError(f"group {self._group} is no longer read here, another member may have it")
+        if self._error is not None:
+            raise self._error
+
+    async def on_partitions_revoked(self, _: Iterable[TopicPartition]) -> None:
+        """Called by aiokafka, which fetches nothing meanwhile and keeps the member alive."""
+        self._owning.clear()
+        await _set(self._all_in, time.monotonic() + self._session / 2)
+        self._turn += 1
+        self._lost += self._out
+        self._out = 0
+        self._all_in.set()
+        if self._lost:
+            self._none_lost.clear()
+        self._held.clear()
+        self._stands = {}
+        self._next = {}
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Called by aiokafka, which would only log what is raised here."""
+        try:
+            await asyncio.wait_for(self._placed(list(assigned)), self._timeout)
+        except Exception as error:  # noqa: BLE001 - told by whoever receives or commits next
+            self._error = named(f"group {self._group}", error)
+        finally:
+            self._owning.set()
+
+    async def _placed(self, partitions: Sequence[TopicPartition]) -> None:
+        """Begin where the group stands; where it stands nowhere, at the oldest message kept, which is written down at once."""
+        if not partitions:
+            return
+        stands, bounds = await asyncio.gather(self._cluster.stands(self._group, partitions), self._cluster.bounds(partitions))
+        self._check_kept({p: stand.offset for p, stand in stands.items()}, bounds)
+        new = {p: Stand(bounds[p][0], bounds[p][0], {}) for p in partitions if p not in stands}
+        if new:
+            await self._consumer.commit({p: (stand.offset, stand.text()) for p, stand in new.items()})
+        self._stands = {**stands, **new}
+        self._next = {p: stand.offset for p, stand in self._stands.items()}
+        for p, offset in self._next.items():
+            self._consumer.seek(p, offset)
+
+    def _check_kept(self, wanted: Mapping[TopicPartition, int], bounds: Mapping[TopicPartition, tuple[int, int]]) -> None:
+        """RefusedError naming every range that is gone: neither its end nor what follows is taken instead (F28)."""
+        lost = []
+        for p, offset in wanted.items():
+            first, end = bounds[p]
+            if offset < first:
+                lost.append(f"partition {p.partition}: {offset} to {first - 1}")
+            elif offset > end:
+                lost.append(f"partition {p.partition}: {end} to {offset - 1}")
+        if lost:
+            raise RefusedError(
+                f"messages are gone before group {self._group} read them: {'; '.join(sorted(lost))}. "
+                f"`harvest queue seek {self._group} --to beginning` goes on without them"
+            )
+
+
+async def _set(event: asyncio.Event, until: float) -> bool:
+    """Whether it is set by then."""
+    if event.is_set():
+        return True
+    try:
+        await asyncio.wait_for(event.wait(), max(0, until - time.monotonic()))
+    except TimeoutError:
+        return False
+    return True
+
+
+async def finished(act: Awaitable[object]) -> None:
+    """See it through, whoever cancels us meanwhile."""
+    task = asyncio.ensure_future(act)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
