@@ -25,7 +25,7 @@ ERROR_TYPES = (
     ),
     "other",
 )
-STATES = ("paused", "running", "starting", "waiting", "degraded", "stopped")
+STATES = ("paused", "standby", "running", "starting", "waiting", "degraded", "stopped")
 CACHE_RESULTS = ("hit", "miss", "negative", "error")
 LETTER_REASONS = ("pending", "mapping", "schema", "undecodable", "refused", "payload_too_large", "exception", "other")
 OUTCOMES = ("2xx", "3xx", "4xx", "5xx", "timeout", "error")

@@ -48,6 +48,8 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     """The vendor's now − the live edge."""
     gaps: int = 0
     gap_seconds: float = 0.0
+    owner: str = ""
+    """Who harvests it now; "" when nobody holds its lease."""
 
 
 class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +113,8 @@ class Told(NamedTuple):
     standings: Sequence[Standing] = ()
     coverages: Mapping[str, Mapping[str, Coverage]] = {}
     """Source → stream → what is known of it."""
+    owners: Mapping[str, Mapping[str, str]] = {}
+    """Source → stream → who holds its lease."""
     now: Mapping[str, datetime] = {}
     """Source → its now."""
     pauses: Mapping[str, Pause] = {}
@@ -162,7 +166,9 @@ def _sources(told: Told, at: datetime) -> Iterable[StreamReport]:
         source, _, stream = name.partition("/")
         both = [s for s in (standings.get(name), standings.get(source)) if s]
         own = standings.get(name)
-        standing = own if own and own.state == "paused" else max(both, key=lambda s: SEVERITY[s.state], default=None)
+        standing = max(both, key=lambda s: SEVERITY[s.state], default=None)
+        if own and standing and (own.state == "paused" or (own.state == "standby" and not standing.wrong)):
+            standing = own
         coverage = told.coverages.get(source, {}).get(stream, Coverage())
         edge, gaps = coverage.live_edge, coverage.gaps()
         pause = why_paused(told.pauses, name)
@@ -179,6 +185,7 @@ def _sources(told: Told, at: datetime) -> Iterable[StreamReport]:
             lag_seconds=None if edge is None else round((told.now.get(source, at) - edge).total_seconds(), 1),
             gaps=len(gaps),
             gap_seconds=gaps.total / timedelta(seconds=1),
+            owner=told.owners.get(source, {}).get(stream, ""),
         )
 
 

@@ -167,6 +167,14 @@ class CoreSettings(Access):
         float, _setting("COVERAGE_PACE", "seconds from one write of a source's coverage to the next, at least", ge=0)
     ] = 1.0
 
+    leases: Annotated[
+        bool,
+        _setting(
+            "LEASES",
+            "whether a harvester holds each stream that it works on; false: several do the same work, and nothing is lost",
+        ),
+    ] = True
+
     batch_events: Annotated[int, _setting("BATCH_EVENTS", "most events in one batch", ge=1)] = 1000
     batch_bytes: Annotated[ByteSize, _setting("BATCH_BYTES", "most bytes in one batch", ge=1024)] = ByteSize(8 * 2**20)
     in_flight: Annotated[int, _setting("IN_FLIGHT", "batches that are on their way at the same time", ge=1, le=256)] = 8

@@ -16,9 +16,17 @@ from harvester import metrics
 from harvester.errors import ConfigError, PermanentError, RefusedError, TransientError
 from harvester.logs import get_logger
 
-State = Literal["paused", "running", "starting", "waiting", "degraded", "stopped"]
+State = Literal["paused", "standby", "running", "starting", "waiting", "degraded", "stopped"]
 Kind = Literal["source", "stream", "sink"]
-SEVERITY: Mapping[State, int] = {"paused": 0, "running": 1, "starting": 2, "waiting": 3, "degraded": 4, "stopped": 5}
+SEVERITY: Mapping[State, int] = {
+    "paused": 0,
+    "standby": 1,
+    "running": 2,
+    "starting": 3,
+    "waiting": 4,
+    "degraded": 5,
+    "stopped": 6,
+}
 """From what somebody wanted to what only somebody can mend."""
 FATAL_DEATHS = 5
 DEATHS_WITHIN = 600.0
@@ -95,6 +103,10 @@ class Component:
     def starting(self) -> None:
         """It begins anew, on somebody's word."""
         self._be("starting")
+
+    def standing_by(self, reason: str) -> None:
+        """Another process does it now; this one takes over when that ends."""
+        self._be("standby", reason)
 
     def paused(self, reason: str) -> None:
         """Somebody paused it."""

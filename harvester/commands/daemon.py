@@ -1,7 +1,7 @@
 """What the daemons `run` and `consume` share: stores, states, switches, the listener, and the look-around."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from harvester import metrics
 from harvester.commands import parts
+from harvester.coverage import Coverage
 from harvester.endpoints import serve
 from harvester.errors import HarvesterError, TransientError
 from harvester.health import Health
@@ -22,6 +23,7 @@ from harvester.report import Told
 from harvester.service import sleep_until, supervise, until_signal
 from harvester.settings import CoreSettings
 from harvester.states import States
+from harvester.turns import Owners
 from harvester.url import parse
 from harvester.watchdog import watching
 
@@ -35,6 +37,7 @@ class Live(NamedTuple):
 
     source: Source
     book: OpenBook
+    owners: Owners
 
 
 class Daemon(NamedTuple):
@@ -155,13 +158,11 @@ async def _looking_around(daemon: Daemon, health: Health) -> AsyncIterator[None]
 
 
 async def _looked(daemon: Daemon) -> Told:
-    core, (queue, coverages, letters) = daemon.loaded.get(CoreSettings), daemon.stores
-    closed = [source for source in core.sources if source not in daemon.live]
+    core, (queue, _, letters) = daemon.loaded.get(CoreSettings), daemon.stores
+    names = dict.fromkeys([*core.sources, *daemon.live])
     told = Told(
-        coverages={
-            **{name: (await coverages.load(name)).streams for name in closed},
-            **{name: live.book.coverages() for name, live in daemon.live.items()},
-        },
+        coverages={name: await _coverages(name, daemon) for name in names},
+        owners={name: await _owners(name, daemon) for name in names},
         now={name: _now(live.source) for name, live in daemon.live.items()},
         groups=await queue.groups(),
         lags={name: sum((await queue.lag(name)).values()) for name in daemon.sinks},
@@ -170,6 +171,21 @@ async def _looked(daemon: Daemon) -> Told:
     )
     _measure(told, core, daemon)
     return told
+
+
+async def _coverages(name: str, daemon: Daemon) -> Mapping[str, Coverage]:
+    """Stream → what is known of it: by us, and by the store of what others harvest."""
+    live = daemon.live.get(name)
+    others = {c.name.partition("/")[2] for c in daemon.states.of(name) if c.standing().state == "standby"}
+    if live is None or others:
+        stored = (await daemon.stores.coverages.load(name)).streams
+        return stored if live is None else {**live.book.coverages(), **{s: c for s, c in stored.items() if s in others}}
+    return live.book.coverages()
+
+
+async def _owners(name: str, daemon: Daemon) -> Mapping[str, str]:
+    live = daemon.live.get(name)
+    return await (live.owners.known() if live else daemon.stores.coverages.owners(name))
 
 
 def _measure(told: Told, core: CoreSettings, daemon: Daemon) -> None:

@@ -76,7 +76,7 @@ async def open_shot(
         source = await stack.enter_async_context(parts.open_source(source_name, loaded, ONE_SHOT))
         stream = named_stream(await source.streams(), stream_name)
         refuse_paused(pauses, f"{source_name}/{stream.name}")
-        if hold:
+        if hold and core.leases:
             await stack.enter_async_context(store.lease(key, hold.format(stream=stream.name), me()))
             await book.load()  # anew, for whoever held it until now has added to it
         limits = parts.limits(core)

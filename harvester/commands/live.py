@@ -1,9 +1,10 @@
-"""One source of the daemon: opened, its streams polled for ever, each alone; paused and resumed on an operator's word."""
+"""One source of the daemon: opened, its streams polled for ever, each alone; paused and resumed on an operator's word.
+
+Several daemons share the streams by leases: who holds one keeps it until he ends or rests, and the others stand by.
+"""
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -12,9 +13,9 @@ from harvester.commands import parts, spans
 from harvester.commands.daemon import Daemon, Live
 from harvester.commands.harvesting import HARVESTING, first_start
 from harvester.coverage import Interval, live_window
-from harvester.errors import CoverageResetError, PermanentError, RefusedError, TransientError
+from harvester.coverages import shared
+from harvester.errors import CoverageResetError, PermanentError, RefusedError
 from harvester.harvest import Harvest
-from harvester.lock import me
 from harvester.logs import get_logger
 from harvester.openbook import OpenBook
 from harvester.pauses import Switch, switched
@@ -23,8 +24,10 @@ from harvester.retry import DAEMON, Wait
 from harvester.service import sleep_until, supervise, unless
 from harvester.settings import CoreSettings
 from harvester.states import Component
+from harvester.turns import Owners, Turn
 
 _LEASE_AGAIN = 5.0
+"""Seconds between two tries to take over a stream that another harvests."""
 _SKEW = 5.0
 """Seconds that the clocks of vendor and host may differ before it is told (F05)."""
 
@@ -38,14 +41,15 @@ async def harvesting(name: str, daemon: Daemon) -> None:
         first = next(runs) == 0 and not switch.halts
         book = OpenBook(daemon.stores.coverages, name, daemon.stores.queue, pace=timedelta(seconds=core.coverage_pace))
         await book.load()
+        owners = Owners(daemon.stores.coverages, name)
         async with parts.open_source(name, daemon.loaded, DAEMON, component) as source:
             streams = await source.streams()
             component.worked()
-            daemon.live[name] = Live(source, book)
+            daemon.live[name] = Live(source, book, owners)
             try:
                 async with asyncio.TaskGroup() as group:
                     for stream in streams:
-                        group.create_task(_Following(source, stream, book, daemon).follow(may_end=first))
+                        group.create_task(_Following(source, stream, daemon.live[name], daemon).follow(may_end=first))
             finally:
                 del daemon.live[name]
                 await book.flush()
@@ -60,17 +64,20 @@ async def harvesting(name: str, daemon: Daemon) -> None:
 class _Following:
     """One stream, polled until it is halted. What it remembers of its events outlives its deaths."""
 
-    def __init__(self, source: Source, stream: Stream, book: OpenBook, daemon: Daemon) -> None:
+    def __init__(self, source: Source, stream: Stream, live: Live, daemon: Daemon) -> None:
         self._source = source
         self._stream = stream
-        self._book = book
+        self._book = book = live.book
         self._daemon = daemon
+        self._core = core = daemon.loaded.get(CoreSettings)
         self._name = f"{source.name}/{stream.name}"
         self._component: Component = daemon.states.component(self._name, "stream")
         self._switch: Switch = daemon.board.switch(self._name)
-        self._limits = parts.limits(daemon.loaded.get(CoreSettings))
+        self._limits = parts.limits(core)
         self._skew = metrics.SourceMetrics(source.name).skew
-        self._skewed = self._held = False
+        self._skewed = False
+        held = partial(metrics.lease, source.name, stream.name)
+        self._turn = Turn(live.owners, HARVESTING.format(stream=stream.name), lambda ours: held(held=ours))
         self._log = get_logger("harvest").bind(source=source.name, stream=stream.name)
         stores = daemon.stores
         self._harvest = Harvest(
@@ -90,16 +97,20 @@ class _Following:
 
         async def run() -> None:
             may, halt = may_end and not self._switch.halts, self._switch.halt
-            async with AsyncExitStack() as held:
-                work = partial(self._work, held, first=may)
+            try:
+                work = partial(self._work, first=may)
                 await supervise(self._name, partial(unless, halt, work), halt, component=self._component, may_end=may)
+            finally:
+                await self._turn.give_back()
 
         await switched(self._switch, self._daemon.states, run)
 
-    async def _work(self, held: AsyncExitStack, *, first: bool) -> None:
-        if not self._held:
-            await held.enter_async_context(self._alone(first=first))
-        while not self._switch.halt.is_set():
+    async def _work(self, *, first: bool) -> None:
+        halt = self._switch.halt
+        while not halt.is_set():
+            if not await self._ours(first=first):
+                await sleep_until(halt, _LEASE_AGAIN)
+                continue
             self._look_at_clock()
             self._allow()
             try:
@@ -109,27 +120,31 @@ class _Following:
                 self._log.warning("the book was reset or deleted: beginning as it says")
                 continue
             self._component.worked()
-            await sleep_until(self._switch.halt, self._daemon.loaded.get(CoreSettings).poll_interval)
+            await sleep_until(halt, self._core.poll_interval)
 
-    @asynccontextmanager
-    async def _alone(self, *, first: bool) -> AsyncIterator[None]:
-        """Hold the stream's lease. RefusedError at the start when another has it; later this waits until he is done."""
-        source, stream, store = self._source.name, self._stream.name, self._daemon.stores.coverages
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(store.lease(source, HARVESTING.format(stream=stream), me()))
-            except RefusedError as error:
-                if first:
-                    raise
-                raise TransientError(str(error), retry_after=_LEASE_AGAIN) from error
-            self._held = True
-            metrics.lease(source, stream, held=True)
-            try:
-                await self._book.renew()  # whoever held it until now has added to it
-                yield
-            finally:
-                self._held = False
-                metrics.lease(source, stream, held=False)
+    async def _ours(self, *, first: bool) -> bool:
+        """Whether to harvest it: its lease is ours, or leases are off. Else this stands by, and takes over when it is free.
+
+        RefusedError at the start when another has it and no store is shared: then the same was started twice by mistake.
+        """
+        if not self._core.leases or await self._turn.kept():
+            return True
+        try:
+            await self._turn.take()
+        except RefusedError as error:
+            if first and not shared(self._core.coverage_url):
+                raise
+            await self._stand_by(error)
+            return False
+        await self._book.renew()  # whoever held it until now has added to it
+        self._component.starting()
+        return True
+
+    async def _stand_by(self, error: RefusedError) -> None:
+        if self._component.standing().state != "standby":
+            self._log.info("standing by", reason=str(error))
+        owner = await self._turn.owner()
+        self._component.standing_by(f"{owner} harvests it" if owner else str(error))
 
     def _allow(self) -> None:
         first, now = first_start(self._source, self._daemon.loaded), self._source.now()

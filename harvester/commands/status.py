@@ -1,6 +1,6 @@
 """`harvest status`: how everything is, what is wrong, and what to do about it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import click
@@ -20,6 +20,8 @@ from harvester.service import run_once
 from harvester.settings import CoreSettings
 
 _PATIENCE = 5.0
+_SHOWN = 5
+"""Streams of one owner that are named."""
 _WORDS = {"": "-", "idle": "nobody"}
 
 
@@ -82,7 +84,8 @@ async def _of_stores(core: CoreSettings) -> Report:
     if presence.has_books(core.coverage_url):
         async with open_coverages(core.coverage_url, core) as store:
             books = {source: (await store.load(source)).streams for source in core.sources}
-            told = told._replace(coverages=books, pauses=await paused(store))
+            owners = {source: await store.owners(source) for source in core.sources}
+            told = told._replace(coverages=books, owners=owners, pauses=await paused(store))
     if await presence.missing(core.letters_url) is None:
         async with open_letters(core.letters_url, core) as letters:
             told = told._replace(letters=await letters.counts())
@@ -115,6 +118,8 @@ def screen(report: Report, listen: str) -> list[str]:
         return [head, "", begin, "where nothing is set up: harvest init"]
     tables = [_table(rows) for rows in ([*_of_sources(report)], [*_of_sinks(report)]) if len(rows) > 1]
     lines = [head, *(line for table in tables for line in ("", *table)), "", _of_queue(report)]
+    lines += [line for owner, names in _elsewhere(report).items() for line in ("", f"· {owner} harvests {_some(names)}")]
+    lines += [line for one in report.sinks if ", " in one.reader for line in ("", f"· {one.name} is fed by {one.reader}")]
     lines += [line for name, pause in report.paused.items() for line in ("", f"· {name} is {pause}; harvest resume {name}")]
     lines += [line for one in report.sinks if one.pending for line in ("", _pending(one))]
     for problem in report.problems:
@@ -133,7 +138,26 @@ def _of_sources(report: Report) -> Iterable[Sequence[str]]:
 def _of_sinks(report: Report) -> Iterable[Sequence[str]]:
     yield ("SINK", "STATE", "WAITING", "PENDING", "FED BY")
     for one in report.sinks:
-        yield (one.name, _state(one.state, report), _count(one.lag), _count(one.pending), one.reader or "-")
+        yield (one.name, _state(one.state, report), _count(one.lag), _count(one.pending), _reader(one.reader))
+
+
+def _reader(reader: str) -> str:
+    return amount_of(reader.count(", ") + 1, "member") if ", " in reader else reader or "-"
+
+
+def _elsewhere(report: Report) -> Mapping[str, Sequence[str]]:
+    """Owner → the streams that he harvests, and the process that answered does not."""
+    own, found = report.process.owner if report.process else "", dict[str, list[str]]()
+    for one in report.sources:
+        if one.owner not in ("", own):
+            found.setdefault(one.owner, []).append(one.name)
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few."""
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def _pending(one: SinkReport) -> str:

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from harvester import drivers
 from harvester.access import NOBODY, Access
 from harvester.protocols import CoverageStore
+from harvester.url import parse
 
 DRIVERS = {
     "file": "harvester.coverages.file:open_coverages",
@@ -26,3 +27,8 @@ def open_coverages(url: str, access: Access = NOBODY) -> AbstractAsyncContextMan
 def known(url: str) -> str:
     """The driver that `url` asks for, which is not imported yet. ConfigError: there is none of that name."""
     return drivers.known("store of coverage", url, DRIVERS)
+
+
+def shared(url: str) -> bool:
+    """Whether processes of several hosts can have their books there: not in a folder."""
+    return parse(url).scheme != "file"

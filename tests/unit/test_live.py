@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from harvester.commands.daemon import Daemon
 from harvester.commands.live import harvesting
 from harvester.coverage import Coverage, Interval, Intervals
 from harvester.errors import RefusedError
+from harvester.lock import me
 from harvester.pauses import Switchboard
 from harvester.protocols import Page
 from harvester.settings import CoreSettings, load
@@ -84,11 +86,11 @@ async def begin(vendor: Two, tmp_path: Path) -> AsyncIterator[Callable[[], Daemo
     """Starts a daemon that harvests the vendor."""
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(open_stores(tmp_path, vendor.clock))
-        loaded = load(CoreSettings, OpencastSettings, environ=SETTINGS, cwd=tmp_path)
         tasks: list[asyncio.Task[None]] = []
         boards: list[Switchboard] = []
 
         def begun() -> Daemon:
+            loaded = load(CoreSettings, OpencastSettings, environ=SETTINGS, cwd=tmp_path)
             board, stop = Switchboard(), asyncio.Event()
             boards.append(board)
             board.apply({})
@@ -106,6 +108,10 @@ async def begin(vendor: Two, tmp_path: Path) -> AsyncIterator[Callable[[], Daemo
 
 def state(daemon: Daemon, name: str) -> str:
     return daemon.states.component(name, "stream").standing().state
+
+
+def runs(daemon: Daemon) -> bool:
+    return state(daemon, "opencast/one") == "running"
 
 
 @pytest.fixture
@@ -176,7 +182,7 @@ async def test_who_resumes_while_another_works_waits_for_him_and_sees_what_he_re
     await until(lambda: state(daemon, "opencast/one") == "paused", 30)
     async with store.lease("opencast", "one", "a person"):
         daemon.board.apply({})
-        await until(lambda: state(daemon, "opencast/one") == "waiting", 30)
+        await until(lambda: state(daemon, "opencast/one") == "standby", 30)
         assert "a person" in daemon.states.component("opencast/one", "stream").standing().reason
         await store.add("opencast", msgspec.structs.replace(await store.load("opencast"), streams={"one": vendor_read()}))
     await until(lambda: state(daemon, "opencast/one") == "running", 30)
@@ -225,6 +231,32 @@ async def test_e21_at_the_start_a_lease_of_another_ends_the_process(vendor: Two,
     assert found.group_contains(RefusedError, match="is being harvested by", depth=None)
 
 
+async def test_f12_on_a_shared_store_a_second_daemon_stands_by_and_takes_over_when_the_first_ends(
+    vendor: Two, begin: Callable[[], Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_LEASE_AGAIN", 0.01)
+    monkeypatch.setattr(live, "shared", lambda _: True)
+    first = begin()
+    await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)
+    second = begin()
+    await until(lambda: state(second, "opencast/one") == state(second, "opencast/other") == "standby", 30)
+    standing = second.states.component("opencast/one", "stream").standing()
+    assert (standing.reason, standing.wrong) == (f"{me()} harvests it", False)
+    first.board.stop()
+    await until(lambda: state(second, "opencast/one") == state(second, "opencast/other") == "running", 30)
+    assert await second.stores.coverages.owners("opencast") != {}
+
+
+async def test_f12_without_leases_two_daemons_harvest_the_same_streams(
+    vendor: Two, begin: Callable[[], Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SETTINGS, "HARVESTER_LEASES", "false")
+    first, second = begin(), begin()
+    for daemon in (first, second):
+        await until(partial(runs, daemon), 30)
+        assert await daemon.stores.coverages.owners("opencast") == {}
+
+
 async def test_what_needs_a_person_after_a_long_pause_ends_no_process_that_works(
     vendor: Two, begin: Callable[[], Daemon]
 ) -> None:
@@ -236,7 +268,7 @@ async def test_what_needs_a_person_after_a_long_pause_ends_no_process_that_works
     task = asyncio.create_task(harvesting("opencast", second))
     await until(lambda: states.component("opencast", "source").standing().state == "paused", 30)
     board.apply({})  # and now another process holds the leases
-    await until(lambda: state(second, "opencast/one") == "waiting" or task.done(), 30)
+    await until(lambda: state(second, "opencast/one") == "standby" or task.done(), 30)
     assert not task.done()
     board.stop()
     await asyncio.wait_for(task, 30)

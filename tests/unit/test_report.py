@@ -172,3 +172,20 @@ def test_what_is_pending_is_no_problem_and_the_screen_says_what_becomes_of_it() 
         line.startswith("· duckdb: 2 events are written without enrichment, and completed without your doing") for line in lines
     )
     assert not any("pending" in line or "enrichment" in line for line in screen(collect(FINE, process=None), ""))
+
+
+def test_owners_of_streams_and_members_of_groups_are_named() -> None:
+    streams = [standing("opencast", "source"), standing("opencast/useractions", "stream", "standby", "b pid 2 harvests it")]
+    told = FINE._replace(
+        standings=[*streams, standing("duckdb", "sink")],
+        owners={"opencast": {"useractions": "b pid 2"}},
+        groups=[group("duckdb", 3, "a pid 1, b pid 2")],
+    )
+    report = collect(told, process=about_me())
+    assert (report.sources[0].state, report.sources[0].owner, report.problems) == ("standby", "b pid 2", [])
+    lines = screen(report, "127.0.0.1:9464")
+    assert "· b pid 2 harvests opencast/useractions" in lines
+    assert "· duckdb is fed by a pid 1, b pid 2" in lines
+    assert any(line.endswith("2 members") for line in lines)
+    mine = collect(told._replace(owners={"opencast": {"useractions": about_me().owner}}), process=about_me())
+    assert not any("harvests" in line for line in screen(mine, ""))
