@@ -14,6 +14,7 @@ from typing import NamedTuple
 from consumers.batch import BreakerError, Processing, StoppedError
 from consumers.repairs import Repairs, failure
 from harvester import crash
+from harvester.errors import RefusedError
 from harvester.limits import Bound
 from harvester.logs import get_logger
 from harvester.protocols import DeadLetters, Delivery, Queue, Subscription
@@ -58,6 +59,9 @@ async def consume(
                 run = _Run(subscription, group, processing, letters, flow, on_commit, lambda: queue.lag(group))
                 await run.run(stop, until_empty=until_empty)
             return
+        except RefusedError as error:
+            processing.metrics.lost(error.lost)
+            raise
         except BreakerError as error:
             processing.metrics.breaker(open=True)
             processing.on_wait(error, flow.breaker_pause)

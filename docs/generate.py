@@ -44,13 +44,18 @@ file of a secret may not be readable by everyone, unless it is in `/run/secrets`
 _METRICS = f"""{_MADE}
 # Metrics
 
-`HARVESTER_LISTEN=127.0.0.1:9464` makes `harvest run` and `harvest consume` serve them at `/metrics` in Prometheus' text form.
-Every label set exists from the start, so that a rate exists before the first event. An empty label is none: producers have no
-`sink`, consumers no `source`. Times are seconds, points in time seconds since 1970. `process_*` are Prometheus' usual ones.
+`HARVESTER_LISTEN=127.0.0.1:9464` makes `harvest run` and `harvest consume` serve them at `/metrics` in Prometheus' text form,
+or as OpenMetrics for who accepts that. Every label set exists from the start, so that a rate exists before the first event. An
+empty label is none: producers have no `sink`, consumers no `source`. Times are seconds, points in time seconds since 1970.
+`process_*` are Prometheus' usual ones.
 
 Beside them are `/livez` (200 while the event loop turns), `/startupz` (200 once the stores are open), `/readyz` (JSON, a state
 for each source, stream and sink; 503 only when this process does not work) and `/status` (what `harvest status --json` says).
 They are read-only, and answer who asks by address, by `localhost`, by this host's name or by one of `HARVESTER_LISTEN_NAMES`.
+
+Alerts stand in `docker/prometheus/rules.yml`, each with its section of the [runbook](runbook.md); a dashboard in
+`docker/grafana/dashboards/`. There is no metric of when a login's token expires, since no source has one that does; and
+`harvester_ratelimit_*` appear when a vendor tells its limit (`X-RateLimit-…` or `RateLimit-…` in its answers).
 
 | metric | type | labels | meaning |
 |---|---|---|---|

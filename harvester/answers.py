@@ -17,6 +17,8 @@ _PIECE = 64 * 1024
 # A short body of blanks packs better than any honest page: the ratio is judged from here on.
 _RATIO_FROM = 1024 * 1024
 _ENDS = {b"{": b"}", b"[": b"]"}
+_LONGEST_PERIOD = 10**8
+"""Seconds, three years: a larger reset of a rate limit is a point in time."""
 
 
 class StatusError(PermanentError):
@@ -139,6 +141,29 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     if moment is None:
         return None
     return max(0.0, (moment - (http_date(headers.get("Date", "")) or now)).total_seconds())
+
+
+class Allowance(NamedTuple):
+    """What a vendor says of its rate limit. None: it does not say. `reset` in seconds since 1970."""
+
+    limit: int | None
+    remaining: int | None
+    reset: float | None
+
+
+def allowance(headers: Mapping[str, str], now: datetime) -> Allowance | None:
+    """From X-RateLimit-Limit, -Remaining and -Reset, or the same without X-; None: nothing of it can be understood.
+
+    A reset is a moment (GitHub) or the seconds until then (RFC drafts); no period is as long as a moment's number.
+    """
+    told = [
+        headers.get(f"X-RateLimit-{name}") or headers.get(f"RateLimit-{name}", "") for name in ("Limit", "Remaining", "Reset")
+    ]
+    limit, remaining, reset = (int(text) if re.fullmatch(r"[0-9]{1,12}", text.strip()) else None for text in told)
+    if limit is None and remaining is None and reset is None:
+        return None
+    moment = None if reset is None else float(reset) if reset > _LONGEST_PERIOD else now.timestamp() + reset
+    return Allowance(limit, remaining, moment)
 
 
 def checked_json(answer: Answer, name: str = "") -> bytes:

@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-
 from harvester import metrics
 from harvester.errors import ConfigError
 
@@ -35,13 +33,14 @@ class Reply(NamedTuple):
     kind: str = "application/json"
 
 
-Routes = Mapping[str, Callable[[], Reply]]
-"""Path → what makes the answer. Called on the listener's thread: it may only look at what is ready."""
+Routes = Mapping[str, Callable[[str], Reply]]
+"""Path → what makes the answer, given the request's `Accept`. Called on the listener's thread: it may only
+look at what is ready."""
 
 
-def exposition() -> Reply:
-    """The metrics, in Prometheus' text form."""
-    return Reply(200, metrics.exposition(), CONTENT_TYPE_PLAIN_0_0_4)
+def exposition(accept: str = "") -> Reply:
+    """The metrics, in the form that the reader accepts."""
+    return Reply(200, *metrics.exposition(accept))
 
 
 @asynccontextmanager
@@ -163,9 +162,9 @@ def _application(routes: Routes, names: Collection[str]) -> "Application":
             return web.Response(status=413, text="no request here has a body\n", headers={**_HEADERS, "Connection": "close"})
         return await handler(request)
 
-    def answering(make: Callable[[], Reply]) -> Callable[["Request"], Awaitable["StreamResponse"]]:
-        async def answer(_: "Request") -> "StreamResponse":
-            status, body, kind = make()
+    def answering(make: Callable[[str], Reply]) -> Callable[["Request"], Awaitable["StreamResponse"]]:
+        async def answer(request: "Request") -> "StreamResponse":
+            status, body, kind = make(request.headers.get("Accept", ""))
             return web.Response(status=status, body=body, headers={**_HEADERS, "Content-Type": kind})
 
         return answer

@@ -32,9 +32,13 @@ class ConfigError(HarvesterError):
 
 
 class RefusedError(HarvesterError):
-    """Refused for safety; the text names the ways on."""
+    """Refused for safety; the text names the ways on. `lost`: events that are known to be gone, for the metrics."""
 
     exit_code = 4
+
+    def __init__(self, text: str, *, lost: int = 0) -> None:
+        super().__init__(text)
+        self.lost = lost
 
 
 class TransientError(HarvesterError):

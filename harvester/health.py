@@ -33,16 +33,16 @@ class Health:
     def routes(self) -> Routes:
         return {
             "/metrics": self.metrics,
-            "/livez": self.livez,
-            "/readyz": self.readyz,
-            "/startupz": self.startupz,
-            "/status": self.status,
+            "/livez": lambda _: self.livez(),
+            "/readyz": lambda _: self.readyz(),
+            "/startupz": lambda _: self.startupz(),
+            "/status": lambda _: self.status(),
         }
 
-    def metrics(self) -> Reply:
+    def metrics(self, accept: str = "") -> Reply:
         """The metrics, with the states of now."""
         self._states.measure()
-        return exposition()
+        return exposition(accept)
 
     def livez(self) -> Reply:
         """Whether the event loop turned within the last DEAD seconds. Nothing outside is asked."""

@@ -12,12 +12,14 @@ from aiohttp import hdrs
 from yarl import URL
 
 from harvester.answers import (
+    Allowance,
     Answer,
     Body,
     RefusedRequestError,
     StatusError,
     TooLargeError,
     VendorClock,
+    allowance,
     checked_json,
     refusal,
 )
@@ -49,6 +51,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 Check = Callable[[Answer, str], object]
 OnRequest = Callable[[str, str, float], None]
+OnAllowance = Callable[[Allowance], None]
 
 
 class HttpClient:
@@ -63,6 +66,7 @@ class HttpClient:
         limits: Sequence[Limit] = (),
         on_request: OnRequest | None = None,
         on_wait: Callable[[Wait], None] | None = None,
+        on_allowance: OnAllowance | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
@@ -71,6 +75,7 @@ class HttpClient:
         self._limits = limits
         self._on_request = on_request
         self._on_wait = on_wait
+        self._on_allowance = on_allowance
         self._sleep = sleep
         self._reached = False
         self.clock = VendorClock(settings.name)
@@ -170,6 +175,8 @@ class HttpClient:
         finally:
             if self._on_request is not None:
                 self._on_request(label, outcome, time.monotonic() - started)
+        if self._on_allowance is not None and (told := allowance(answer.headers, self._now())):
+            self._on_allowance(told)
         return answer
 
     def _late(self, error: TimeoutError, url: URL) -> str:
@@ -227,12 +234,13 @@ async def open_http(
     limits: Sequence[Limit] = (),
     on_request: OnRequest | None = None,
     on_wait: Callable[[Wait], None] | None = None,
+    on_allowance: OnAllowance | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> AsyncIterator[HttpClient]:
     """A client for one vendor. ConfigError: a login over plain http to another machine, or a CA file that is none.
 
     `on_request(endpoint, outcome, seconds)` hears of every request ("2xx", "5xx", "timeout", "error"), `on_wait` of
-    every wait before another try.
+    every wait before another try, `on_allowance` of what the vendor says of its rate limit.
     """
     guard_plain_http(settings)
     middlewares: list[aiohttp.ClientMiddlewareType] = []
@@ -256,4 +264,13 @@ async def open_http(
         auto_decompress=False,
         max_field_size=MAX_HEADER,
     ) as session:
-        yield HttpClient(settings, session, retry=retry, limits=limits, on_request=on_request, on_wait=on_wait, sleep=sleep)
+        yield HttpClient(
+            settings,
+            session,
+            retry=retry,
+            limits=limits,
+            on_request=on_request,
+            on_wait=on_wait,
+            on_allowance=on_allowance,
+            sleep=sleep,
+        )

@@ -30,6 +30,9 @@ CACHE_RESULTS = ("hit", "miss", "negative", "error")
 LETTER_REASONS = ("pending", "mapping", "schema", "undecodable", "refused", "payload_too_large", "exception", "other")
 OUTCOMES = ("2xx", "3xx", "4xx", "5xx", "timeout", "error")
 WAIT_REASONS = ("outage", "unusable")
+DROPS = (("unwanted", "true"), ("lost", "false"))
+"""Why events do not come to a sink that are no letters either, and whether that is meant."""
+VOLUMES = ("queue", "coverage", "letters")
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LATENCY = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 10800.0, 21600.0, 43200.0, 86400.0)
 EVENTS = (1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0)
@@ -81,10 +84,23 @@ filtered = _counter(
     *_ANY,
 )
 dead_lettered = _counter("events_dead_lettered_total", "Events and records that became dead letters.", *_ANY)
+dropped = _counter(
+    "events_dropped_total",
+    "Events that no sink gets and no letter keeps. unwanted: not for this sink; lost: gone from the queue before they were read.",
+    "sink",
+    "reason",
+    "intentional",
+)
 pending = _counter("events_pending_total", "Events that were written without their enrichment, which is tried again.", "sink")
 repaired = _counter("events_repaired_total", "Due letters that were tried again and are done with.", "sink")
 errors = _counter("errors_total", "Errors by stage and class; what a retry cures is counted too.", "stage", "error_type")
 watermark = _gauge("watermark_timestamp_seconds", "Up to this time everything since the start is read and final.", *_STREAM)
+watermark_expected = _gauge(
+    "watermark_expected_age_seconds",
+    "How old the watermark becomes while all is well: a window, and its time to settle.",
+    *_STREAM,
+)
+poll_interval = _gauge("poll_interval_seconds", "Seconds between two live polls of a source.")
 lag = _gauge("source_lag_seconds", "The vendor's now minus the live edge, when it was read last.", *_STREAM)
 success = _gauge("last_success_timestamp_seconds", "When a window was last read to its end, by our clock.", *_STREAM)
 catchup = _gauge("catchup_remaining_seconds", "Time between start and now that is not read yet.", *_STREAM)
@@ -94,6 +110,9 @@ source_state = _gauge("source_state", "1 for the worst state that the source or 
 sink_state = _gauge("sink_state", "1 for the state that the sink is in.", "sink", "state")
 sink_success = _gauge("sink_last_success_timestamp_seconds", "When a batch was last written, by our clock.", "sink")
 lease_owner = _gauge("lease_owner", "1 while this process is the one that harvests the stream.", "source", "stream")
+ratelimit_limit = _gauge("ratelimit_limit", "Requests that the vendor allows in one period, as it last said.", "source")
+ratelimit_remaining = _gauge("ratelimit_remaining", "Requests that are left of them, as the vendor last said.", "source")
+ratelimit_reset = _gauge("ratelimit_reset_timestamp_seconds", "When the next period begins, as the vendor last said.", "source")
 ratelimit_wait = _counter("ratelimit_wait_seconds_total", "Seconds waited because the vendor asked for it.", "source")
 retry_wait = _counter("retry_wait_seconds_total", "Seconds waited before another try, by reason.", "source", "reason")
 requests = _histogram("http_request_duration_seconds", "Requests to a source.", "source", "endpoint", "code_class")
@@ -106,11 +125,14 @@ batch_events = _histogram("batch_events", "Events in one batch of a sink.", "sin
 batch_bytes = _histogram("batch_bytes", "Bytes in one batch of a sink.", "sink", buckets=BYTES)
 queue_depth = _gauge("queue_depth", "Messages that the queue keeps.", "queue")
 queue_bytes = _gauge("queue_bytes", "Bytes that they take.", "queue")
+queue_max = _gauge("queue_max_bytes", "Bytes that they may take; no series: as many as the disk or the server holds.", "queue")
 queue_oldest = _gauge(
     "queue_oldest_age_seconds",
     "Age of the oldest message that some group has not committed, to a minute; 0: there is none.",
     "queue",
 )
+disk_free = _gauge("disk_free_bytes", "Bytes that are free where it is kept, for what is kept on this host.", "volume")
+disk_size = _gauge("disk_size_bytes", "Bytes of that disk.", "volume")
 consumer_lag = _gauge("consumer_lag", "Messages that the sink's group has not committed.", "sink")
 letters = _gauge(
     "dlq_events", "Dead letters of a sink, or of a source, that wait for another try or for a person.", "sink", "reason"

@@ -6,7 +6,8 @@ What there is to measure stands in `measures`; here it is counted. `endpoints` s
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from prometheus_client import Gauge, Histogram, generate_latest
+from prometheus_client import Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
 
 from harvester import measures
 
@@ -25,6 +26,7 @@ class StreamMetrics:
         self._filtered = measures.filtered.labels(*labels, "")
         self._dead_lettered = measures.dead_lettered.labels(*labels, "")
         self._watermark = measures.watermark.labels(*labels)
+        self._expected = measures.watermark_expected.labels(*labels)
         self._lag = measures.lag.labels(*labels)
         self._success = measures.success.labels(*labels)
         self._catchup = measures.catchup.labels(*labels)
@@ -48,6 +50,10 @@ class StreamMetrics:
 
     def late(self, events: int) -> None:
         self._late.inc(events)
+
+    def expects(self, seconds: float) -> None:
+        """How old the watermark becomes while all is well."""
+        self._expected.set(seconds)
 
     def progress(
         self, watermark: datetime | None, live_edge: datetime | None, now: datetime, gaps: int, remaining: float | None = None
@@ -78,6 +84,16 @@ class HttpMetrics:
             for each in measures.OUTCOMES:
                 self._requests[endpoint, each] = measures.requests.labels(self._source, endpoint, each)
         self._requests.get((endpoint, outcome), self._requests[endpoint, "error"]).observe(seconds)
+
+    def allowance(self, limit: int | None, remaining: int | None, reset: float | None) -> None:
+        """What the vendor said of its rate limit; `reset` in seconds since 1970. None: it did not say."""
+        for gauge, amount in (
+            (measures.ratelimit_limit, limit),
+            (measures.ratelimit_remaining, remaining),
+            (measures.ratelimit_reset, reset),
+        ):
+            if amount is not None:
+                gauge.labels(self._source).set(amount)
 
     def waited(self, reason: str, seconds: float) -> None:
         """A wait of one of the reasons of `harvester.retry`."""
@@ -111,6 +127,7 @@ class SinkMetrics:
         self._sink = sink
         for reason in measures.LETTER_REASONS:
             measures.letters.labels(sink, reason)
+        self._dropped = {reason: measures.dropped.labels(sink, reason, meant) for reason, meant in measures.DROPS}
         self._time = measures.batch_time.labels(sink)
         self._events = measures.batch_events.labels(sink)
         self._bytes = measures.batch_bytes.labels(sink)
@@ -134,6 +151,11 @@ class SinkMetrics:
 
     def filtered(self, events: int) -> None:
         self._filtered.inc(events)
+        self._dropped["unwanted"].inc(events)
+
+    def lost(self, events: int) -> None:
+        """Events that were gone from the queue before this sink read them."""
+        self._dropped["lost"].inc(events)
 
     def dead_lettered(self, events: int) -> None:
         self._dead_lettered.inc(events)
@@ -211,6 +233,21 @@ def queue(kind: str, messages: int | None, size: int | None, oldest_age: float |
             gauge.labels(kind).set(amount)
 
 
+def queue_limit(kind: str, size: int) -> None:
+    """How many bytes a queue of this kind may take."""
+    measures.queue_max.labels(kind).set(size)
+
+
+def disk(volume: str, free: int, size: int) -> None:
+    """Bytes free, and in all, where one of VOLUMES is kept."""
+    measures.disk_free.labels(volume).set(free)
+    measures.disk_size.labels(volume).set(size)
+
+
+def poll_interval(seconds: float) -> None:
+    measures.poll_interval.set(seconds)
+
+
 def letters(group: str, held: Mapping[str, int]) -> None:
     """How many dead letters a sink or a source has, by reason; those of a reason that is not listed count as other."""
     other = sum(amount for reason, amount in held.items() if reason not in measures.LETTER_REASONS)
@@ -238,6 +275,7 @@ def loop_lag(seconds: float) -> None:
     measures.loop_lag.set(seconds)
 
 
-def exposition() -> bytes:
-    """All metrics in Prometheus' text form."""
-    return generate_latest(measures.REGISTRY)
+def exposition(accept: str = "") -> tuple[bytes, str]:
+    """All metrics, and their content type: OpenMetrics for who accepts it (an `Accept` header), else Prometheus' text form."""
+    encode, kind = choose_encoder(accept)
+    return encode(measures.REGISTRY), kind

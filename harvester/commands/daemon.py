@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from harvester import metrics
 from harvester.commands import parts
+from harvester.commands.room import room
 from harvester.coverage import Coverage
 from harvester.endpoints import serve
 from harvester.errors import HarvesterError, TransientError
@@ -104,6 +105,7 @@ def _tell_of_all(loaded: Loaded, states: States, sources: Iterable[str], groups:
         metrics.SinkMetrics(name)
     states.refresh()
     metrics.config(_digest(loaded))
+    metrics.poll_interval(loaded.get(CoreSettings).poll_interval)
 
 
 def _digest(loaded: Loaded) -> str:
@@ -170,6 +172,7 @@ async def _looked(daemon: Daemon) -> Told:
         size=await queue.size(),
     )
     _measure(told, core, daemon)
+    await asyncio.to_thread(room, core)
     return told
 
 

@@ -91,6 +91,8 @@ class _Following:
             on_window=lambda _: self._component.worked(),
             on_wait=self._waits,
         )
+        timing = stream.timing
+        self._harvest.metrics.expects((timing.settle + timing.overlap + (timing.window or timedelta())).total_seconds())
 
     async def follow(self, *, may_end: bool) -> None:
         """Its death restarts nothing but itself. `may_end`: as `supervise` says, at the start of the process."""

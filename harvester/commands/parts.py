@@ -105,7 +105,13 @@ async def open_source(name: str, loaded: Loaded, retry: Retry, component: Compon
     opener = _named(SOURCES[name][1])
     zone = loaded.get(CoreSettings).timezone
     async with opener(
-        loaded.get(source_settings(name)), zone=zone, retry=retry, on_request=requested, on_wait=waits, on_mode=found
+        loaded.get(source_settings(name)),
+        zone=zone,
+        retry=retry,
+        on_request=requested,
+        on_wait=waits,
+        on_allowance=lambda told: http.allowance(*told),
+        on_mode=found,
     ) as source:
         yield source
 

@@ -232,7 +232,8 @@ class SqliteSubscription:
             if first != self._next or last - first + 1 != len(deliveries):
                 raise RefusedError(
                     f"messages between {self._next} and {last} are gone before group {self._group} read them; "
-                    f"`harvest queue check` tells what is wrong, `harvest queue seek {self._group} {first}` goes on without them"
+                    f"`harvest queue check` tells what is wrong, `harvest queue seek {self._group} {first}` goes on without them",
+                    lost=max(0, first - self._next),
                 )
             self._next = last + 1
         return deliveries

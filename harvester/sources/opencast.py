@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from harvester.coverage import Interval, Intervals, Timing
 from harvester.errors import HarvesterError, PermanentError, TransientError
 from harvester.event import Event
-from harvester.http import HttpClient, open_http
+from harvester.http import HttpClient, OnAllowance, open_http
 from harvester.limits import Pace
 from harvester.protocols import Broken, Page
 from harvester.raw import checked
@@ -44,6 +44,7 @@ async def open_opencast(
     retry: Retry = DAEMON,
     on_request: Callable[[str, str, float], None] | None = None,
     on_wait: Callable[[Wait], None] | None = None,
+    on_allowance: OnAllowance | None = None,
     on_mode: OnMode | None = None,
 ) -> AsyncIterator["Opencast"]:
     """The source of one installation. `zone` holds where the settings name none; `on_mode` hears how it is read, and why.
@@ -51,7 +52,10 @@ async def open_opencast(
     Raises ConfigError for a bad address.
     """
     pace = Pace(timedelta(seconds=settings.wait))
-    async with open_http(http_settings(settings), retry=retry, limits=[pace], on_request=on_request, on_wait=on_wait) as client:
+    opened = open_http(
+        http_settings(settings), retry=retry, limits=[pace], on_request=on_request, on_wait=on_wait, on_allowance=on_allowance
+    )
+    async with opened as client:
         yield Opencast(client, settings, ZoneInfo(settings.timezone or zone), on_mode)
 
 

@@ -39,8 +39,9 @@ def container(
     """
     if reason := unreachable():
         raise MissingServerError(name, reason)
-    import docker
     from testcontainers.core.container import DockerContainer
+
+    import docker
 
     running = DockerContainer(image)
     running = running.with_bind_ports(port, host_port) if host_port else running.with_exposed_ports(port)

@@ -19,7 +19,7 @@ OURS = ["127.0.0.1", "127.0.0.1:9464", "[::1]:9464", "[::1]", "10.1.2.3:80", "lo
 
 
 def routes() -> dict[str, Any]:
-    return {"/status": lambda: Reply(200, b'{"ok":true}')}
+    return {"/status": lambda _: Reply(200, b'{"ok":true}')}
 
 
 async def get(address: str, path: str, **more: Any) -> tuple[int, str, dict[str, str]]:
@@ -161,4 +161,4 @@ def test_what_drains_takes_no_more(health: Health, stop: asyncio.Event) -> None:
 
 def test_the_routes_are_these(health: Health) -> None:
     assert set(health.routes()) == {"/metrics", "/livez", "/readyz", "/startupz", "/status"}
-    assert b"harvester_build_info" in health.routes()["/metrics"]().body
+    assert b"harvester_build_info" in health.routes()["/metrics"]("").body

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import pytest
 from aiohttp import web
 
-from harvester.answers import http_date, retry_after
+from harvester.answers import Allowance, allowance, http_date, retry_after
 from harvester.errors import PermanentError, TransientError
 from harvester.http import HttpSettings, StatusError, open_http
 from harvester.limits import Pace
@@ -267,3 +267,24 @@ async def test_settings_show_no_secret_when_printed() -> None:
     async with serving(good()) as server:
         settings = HttpSettings(name="v", url=server.url, headers={"X-Api-Key": "canary"})
         assert "canary" not in repr(settings)
+
+
+def test_a_rate_limit_is_read_in_both_spellings_and_from_nothing_else() -> None:
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    github = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4999", "X-RateLimit-Reset": "1795435200"}
+    assert allowance(github, now) == (5000, 4999, 1795435200.0)
+    assert allowance({"RateLimit-Remaining": "3", "RateLimit-Reset": "60"}, now) == (None, 3, now.timestamp() + 60)
+    assert (
+        allowance({"X-RateLimit-Limit": "100;w=60", "X-RateLimit-Remaining": "-1", "X-RateLimit-Reset": "9" * 400}, now) is None
+    )
+    assert allowance({}, now) is None
+
+
+async def test_what_a_vendor_says_of_its_rate_limit_is_told_with_refusals_too() -> None:
+    told: list[Allowance] = []
+    limits = {"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "0"}
+    async with serving(replies(web.Response(status=429, headers=limits), good())) as server:
+        settings = HttpSettings(name="v", url=server.url)
+        async with open_http(settings, on_allowance=told.append, sleep=Waits().sleep) as http:
+            await http.get("/x")
+    assert told == [(50, 0, None)]

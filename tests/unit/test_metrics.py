@@ -1,14 +1,18 @@
 """Metrics: what is counted is shown, every label set from the start."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from harvester import measures, metrics
+from harvester.commands.room import room
 from harvester.errors import TransientError
 from harvester.retry import OutageError
+from harvester.settings import CoreSettings
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -98,7 +102,7 @@ def test_requests_are_counted_by_endpoint_and_outcome_never_by_a_foreign_word(na
     assert value(count, source=name, endpoint="actions", code_class="2xx") == 1
     assert value(count, source=name, endpoint="actions", code_class="error") == 1
     assert value(count, source=name, endpoint="actions", code_class="4xx") == 0
-    assert b"secret" not in metrics.exposition()
+    assert b"secret" not in metrics.exposition()[0]
 
 
 def test_waits_are_counted_by_their_reason(name: str) -> None:
@@ -154,10 +158,51 @@ def test_one_digest_of_the_settings_is_told() -> None:
 
 
 def test_f16_the_exposition_parses_and_every_metric_of_ours_has_prefix_help_and_unit() -> None:
-    families = list(text_string_to_metric_families(metrics.exposition().decode()))
+    families = list(text_string_to_metric_families(metrics.exposition()[0].decode()))
     ours = {f.name for f in families if f.name.startswith("harvester_")}
     assert ours == {d.name.removesuffix("_total") for d in measures.DEFINITIONS}
     assert all(f.documentation for f in families)
     assert all(d.name.endswith("_total") == (d.type == "counter") for d in measures.DEFINITIONS)
-    assert b"_created" not in metrics.exposition()
+    assert b"_created" not in metrics.exposition()[0]
     assert "harvester_build_info" in ours
+
+
+def test_what_no_sink_gets_is_told_with_whether_it_is_meant(name: str) -> None:
+    sink = metrics.SinkMetrics(name)
+    for reason, intentional in measures.DROPS:
+        assert value("events_dropped_total", sink=name, reason=reason, intentional=intentional) == 0
+    sink.filtered(2)
+    sink.lost(3)
+    assert value("events_dropped_total", sink=name, reason="unwanted", intentional="true") == 2
+    assert value("events_dropped_total", sink=name, reason="lost", intentional="false") == 3
+
+
+def test_a_rate_limit_is_shown_as_far_as_the_vendor_tells_it(name: str) -> None:
+    http = metrics.HttpMetrics(name)
+    http.allowance(5000, None, NOW.timestamp())
+    assert value("ratelimit_limit", source=name) == 5000
+    assert value("ratelimit_remaining", source=name) is None
+    assert value("ratelimit_reset_timestamp_seconds", source=name) == NOW.timestamp()
+
+
+def test_room_is_told_of_what_is_kept_here_and_of_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "yet"
+    urls = {"queue_url": f"sqlite:///{folder}/queue.db?max_bytes=2GiB", "coverage_url": "redis://nowhere/0"}
+    measures.disk_size.clear()
+    room(CoreSettings(**urls, letters_url=f"file://{folder}/letters"))
+    assert value("queue_max_bytes", queue="sqlite") == 2**31
+    size, free = value("disk_size_bytes", volume="letters"), value("disk_free_bytes", volume="queue")
+    assert size
+    assert free is not None
+    assert 0 <= free <= size
+    assert value("disk_size_bytes", volume="coverage") is None
+
+
+def test_who_accepts_openmetrics_gets_it() -> None:
+    body, kind = metrics.exposition("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert kind.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+    assert {f.name for f in openmetrics(body.decode())}  # type: ignore[no-untyped-call] >= {"harvester_build_info", "harvester_events_read"}
+    body, kind = metrics.exposition("text/html")
+    assert kind.startswith("text/plain")
+    assert not body.endswith(b"# EOF\n")

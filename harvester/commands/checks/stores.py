@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from harvester import disk
 from harvester.commands import presence
 from harvester.commands.checks import Check, Finding, State, Tell, split
+from harvester.commands.room import existing
 from harvester.commands.words import amount_of
 from harvester.coverages import open_coverages
 from harvester.errors import HarvesterError
@@ -130,7 +131,7 @@ async def _letters(core: CoreSettings, tell: Tell) -> None:
 
 def _disks(core: CoreSettings) -> Iterator[Finding]:
     """Each folder: may we write there, and is there room? Nothing is made."""
-    for folder in dict.fromkeys(map(_existing, _folders(core))):
+    for folder in dict.fromkeys(map(existing, _folders(core))):
         name = f"disk: {folder}"
         try:
             with tempfile.TemporaryFile(dir=folder):
@@ -156,8 +157,3 @@ def _folders(core: CoreSettings) -> Iterator[Path]:
             yield directory_path(parsed)
     if "duckdb" in core.sinks:
         yield core.duckdb_path.parent
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that there is: what would be made is made there. A file in the way is found too."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
