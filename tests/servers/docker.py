@@ -17,7 +17,7 @@ def unreachable() -> str | None:
     if not os.environ.get("DOCKER_HOST") and not SOCKET.exists():
         return "no Docker engine here"
     try:
-        import docker  # type: ignore[import-untyped] # it brings no types
+        import docker
     except ImportError:
         return "testcontainers is not installed: make .venv/.dev"
     try:
@@ -39,9 +39,8 @@ def container(
     """
     if reason := unreachable():
         raise MissingServerError(name, reason)
-    from testcontainers.core.container import DockerContainer
-
     import docker
+    from testcontainers.core.container import DockerContainer
 
     running = DockerContainer(image)
     running = running.with_bind_ports(port, host_port) if host_port else running.with_exposed_ports(port)

@@ -202,7 +202,8 @@ def test_who_accepts_openmetrics_gets_it() -> None:
     body, kind = metrics.exposition("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert kind.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
-    assert {f.name for f in openmetrics(body.decode())}  # type: ignore[no-untyped-call] >= {"harvester_build_info", "harvester_events_read"}
+    families = openmetrics(body.decode())  # type: ignore[no-untyped-call]
+    assert {family.name for family in families} >= {"harvester_build_info", "harvester_events_read"}
     body, kind = metrics.exposition("text/html")
     assert kind.startswith("text/plain")
     assert not body.endswith(b"# EOF\n")
