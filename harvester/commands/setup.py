@@ -1,6 +1,8 @@
 """`harvest setup`: what servers need before the first event."""
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,18 +14,72 @@ from harvester.errors import ConfigError
 if TYPE_CHECKING:
     from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
     from consumers.sinks.elasticsearch_templates import Loading, Piece
+    from harvester.loading import Loaded
 
 _FORMAT = 1
 
 
-@click.group("setup")
-def command() -> None:
-    """Prepare the servers that sinks write to.
+@click.group("setup", invoke_without_command=True)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, *, as_json: bool) -> int:
+    """Make what the servers lack: topics, queues, buckets, and the index templates of the sinks in HARVESTER_SINKS.
+
+    May be repeated: what is there is left as it is. It says what it made.
 
     \b
-    harvest setup load_index_templates          before the first document; again after an upgrade
+    harvest setup                               all of it, before the first start and after an upgrade
+    harvest setup load_index_templates          the templates alone
     harvest setup load_index_templates --print  for an administrator who does it by hand
     """
+    return 0 if ctx.invoked_subcommand else _everything(as_json=as_json)
+
+
+def _everything(*, as_json: bool) -> int:
+    from harvester.service import run_once
+
+    sinks = parts.configured_sinks()
+    loaded = parts.settings(*parts.sink_settings(sinks))
+    made: list[str] = []
+    templates: list[Loading] = []
+    try:
+        run_once(_prepared(loaded, sinks, made, templates))
+    finally:  # what was made before a fault stays, and is told
+        if as_json:
+            click.echo(json.dumps({"format": _FORMAT, "made": made, **_templates(templates)}, indent=2))
+        else:
+            lines = [*made, *_told(templates)]
+            click.echo("\n".join(lines or ["nothing was missing"]))
+    return 0
+
+
+async def _prepared(loaded: "Loaded", sinks: "Sequence[str]", made: "list[str]", templates: "list[Loading]") -> int:
+    from consumers.caches import DRIVERS as CACHES
+    from harvester.coverages import DRIVERS as COVERAGES
+    from harvester.drivers import prepare
+    from harvester.letters import DRIVERS as LETTERS
+    from harvester.objects import DRIVERS as OBJECTS
+    from harvester.queues import DRIVERS as QUEUES
+    from harvester.retry import ONE_SHOT, retrying
+    from harvester.settings import CoreSettings
+
+    core = loaded.get(CoreSettings)
+    stores = (
+        ("queue", core.queue_url, QUEUES),
+        ("coverage store", core.coverage_url, COVERAGES),
+        ("store of letters", core.letters_url, LETTERS),
+        ("store of objects", core.claims_url, OBJECTS),
+        ("cache", core.cache_url, CACHES),
+    )
+    for kind, url, drivers in stores:
+        if not url:
+            continue
+        made += await retrying(partial(prepare, kind, url, drivers, core), ONE_SHOT)
+    if "elasticsearch" in map(parts.group_of, sinks):
+        from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
+
+        await _load(loaded.get(ElasticsearchSettings), templates)
+    return 0
 
 
 @command.command("load-index-templates")
@@ -49,7 +105,7 @@ def load_index_templates(*, only_print: bool, as_json: bool) -> None:
     loaded: list[Loading] = []
     settings = parts.settings(ElasticsearchSettings).get(ElasticsearchSettings)
     run_once(_load(settings, loaded))
-    click.echo(_report(loaded) if as_json else _told(loaded))
+    click.echo(json.dumps({"format": _FORMAT, **_templates(loaded)}, indent=2) if as_json else "\n".join(_told(loaded)))
 
 
 async def _load(settings: "ElasticsearchSettings", loaded: "list[Loading]") -> int:
@@ -67,20 +123,21 @@ async def _load(settings: "ElasticsearchSettings", loaded: "list[Loading]") -> i
     return 0
 
 
-def _told(loaded: "list[Loading]") -> str:
-    return "\n".join(
+def _told(loaded: "list[Loading]") -> list[str]:
+    return [
         f"{one.piece.name}: {one.action}, version {one.piece.version}"
         if one.action != "left alone"
         else f"{one.piece.name}: left alone, the server has version {one.found}, this program brings {one.piece.version}"
         for one in loaded
-    )
-
-
-def _report(loaded: "list[Loading]") -> str:
-    templates = [
-        {"name": one.piece.name, "action": one.action, "version": one.piece.version, "found": one.found} for one in loaded
     ]
-    return json.dumps({"format": _FORMAT, "templates": templates}, indent=2)
+
+
+def _templates(loaded: "list[Loading]") -> dict[str, list[dict[str, object]]]:
+    return {
+        "templates": [
+            {"name": one.piece.name, "action": one.action, "version": one.piece.version, "found": one.found} for one in loaded
+        ]
+    }
 
 
 def _requests(pieces: "list[Piece]") -> str:

@@ -20,12 +20,13 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from harvester import drivers
 from harvester.access import NOBODY, Access
 from harvester.coverage import EPOCH
 from harvester.crash import point
 from harvester.errors import ConfigError, ConflictError, TransientError
 from harvester.letters.text import short
-from harvester.objects import open_objects
+from harvester.objects import DRIVERS, open_objects
 from harvester.protocols import DeadLetters, Letter, Objects
 
 FORMAT = 1
@@ -58,6 +59,11 @@ class _Known(NamedTuple):
 def open_letters(url: str, access: Access = NOBODY) -> AbstractAsyncContextManager[DeadLetters]:
     """The letters under that prefix or in that folder; a bucket is there already, `harvest setup` makes it."""
     return _opened(open_objects(url, access))
+
+
+async def prepare(url: str, access: Access = NOBODY) -> Sequence[str]:
+    """Make the bucket when there is none; what was made, a line each."""
+    return await drivers.prepare("store of objects", url, DRIVERS, access)
 
 
 @asynccontextmanager

@@ -69,6 +69,8 @@ def leaves(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str,
     if not isinstance(command, click.Group):
         yield path
         return
+    if command.invoke_without_command and path:
+        yield path
     context = click.Context(command)
     for name in command.list_commands(context):
         found = command.get_command(context, name)
