@@ -37,7 +37,8 @@ COMMANDS = {
     "backup": "Copy queue, coverage, letters and DuckDB as of one moment.",
     "config": "Show and check settings.",
     "init": "Write the first settings, from a few questions.",
-    "setup": "Prepare servers: index templates.",
+    "setup": "Make what servers lack: topics, queues, buckets, index templates.",
+    "dev": "The development stack in containers.",
     "sandbox": "Run the simulated Opencast.",
 }
 _EPILOG = """Exit codes: 0 complete · 1 failed · 2 wrong usage · 3 wrong or missing settings · 4 refused for safety ·

@@ -55,7 +55,9 @@ LINES: Mapping[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
     ("init",): (("--url", "https://x.example.org", "--user", "u", "--yes", "--folder", "new"),),
     ("dead-letters", "purge"): (("--group", "opencast", "--yes"),),
     ("dead-letters", "requeue"): (("--group", "opencast"),),
+    ("setup",): ((), ("--json",)),
     ("setup", "load-index-templates"): ((), ("--print",)),
+    **{("dev", word): (("--file", "none.yaml"),) for word in ("up", "down", "init")},  # nobody's containers are touched here
 }
 
 

@@ -1,0 +1,109 @@
+"""docker/compose.yaml: valid for the compose specification, and as we want it; each rule is seen to fail."""
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests import services as servers
+from tests.containers.compose import COMPOSE, ROOT, is_ours, order, read
+from tests.containers.rules import RULES, faults
+from tests.unit.test_documents import check_call
+
+STACK = read(COMPOSE.read_text())
+SERVICES = STACK["services"]
+SCHEMA = json.loads((ROOT / "tests/fixtures/compose/compose-spec.json").read_text())
+
+
+def validate(stack: dict[str, Any]) -> None:
+    jsonschema.Draft201909Validator(SCHEMA).validate(stack)
+
+
+def test_it_is_valid_for_the_compose_specification() -> None:
+    validate(STACK)
+    validate(yaml.safe_load(COMPOSE.read_text()))
+
+
+def test_the_schema_would_notice_a_key_that_is_none() -> None:
+    wrong = copy.deepcopy(STACK)
+    wrong["services"]["harvester"]["retsart"] = "no"
+    with pytest.raises(jsonschema.ValidationError):
+        validate(wrong)
+
+
+def test_s70_it_keeps_every_rule() -> None:
+    assert faults(SERVICES) == []
+
+
+Services = dict[str, dict[str, Any]]
+BREAKS: dict[str, Callable[[Services], object]] = {
+    "pinned": lambda it: it["elasticsearch"].update(image="docker.elastic.co/elasticsearch/elasticsearch:latest"),
+    "watched": lambda it: it["harvester"].pop("healthcheck"),
+    "on_loopback": lambda it: it["elasticsearch"].update(ports=["9200:9200"]),
+    "bounded": lambda it: it["consumer"].pop("pids_limit"),
+    "contained": lambda it: it["harvester"].update(cap_drop=["NET_RAW"]),
+    "ours_read_only": lambda it: it["consumer"].update(user="0:0"),
+    "drained": lambda it: it["consumer"].update(stop_grace_period="20s"),
+    "restarted": lambda it: it["harvester"].pop("restart"),
+    "awaited": lambda it: it["harvester"]["depends_on"].update(setup={"condition": "service_started"}),
+    "secrets_in_files": lambda it: it["harvester"].update(environment={"HARVESTER_OPENCAST_PASSWORD": "x"}),
+    "settings_that_exist": lambda it: it["harvester"].update(environment={"HARVESTER_QUEUE": "x"}),
+}
+
+
+@pytest.mark.parametrize("rule", [rule.__name__ for rule in RULES])
+def test_s70_a_file_that_breaks_a_rule_is_noticed_by_that_rule(rule: str) -> None:
+    broken = copy.deepcopy(SERVICES)
+    BREAKS[rule](broken)
+    assert {fault.partition(":")[0] for fault in faults(broken)} == {rule}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"privileged": True},
+        {"security_opt": []},
+        {"init": False},
+        {"volumes": ["/var/run/docker.sock:/var/run/docker.sock"]},
+        {"network_mode": "host"},
+    ],
+)
+def test_s70_every_door_to_the_host_is_noticed(change: dict[str, Any]) -> None:
+    broken = copy.deepcopy(SERVICES)
+    broken["elasticsearch"].update(change)
+    assert faults(broken) == ["contained: elasticsearch"]
+
+
+@pytest.mark.parametrize("change", [{"read_only": False}, {"tmpfs": ["/tmp", "/run"]}, {"volumes": ["state:/opt/harvester"]}])
+def test_s70_every_further_place_to_write_to_is_noticed(change: dict[str, Any]) -> None:
+    broken = copy.deepcopy(SERVICES)
+    broken["sandbox"].update(change)
+    assert faults(broken) == ["ours_read_only: sandbox"]
+
+
+def test_e65_there_are_elasticsearch_and_kibana_of_one_version_and_named_volumes() -> None:
+    versions = {SERVICES[name]["image"].rpartition(":")[2] for name in ("elasticsearch", "kibana")}
+    assert versions == {servers.ELASTICSEARCH["elasticsearch9"].version}
+    named = {str(volume).partition(":")[0] for it in SERVICES.values() for volume in it.get("volumes", [])}
+    assert {name for name in named if not name.startswith((".", "/"))} == STACK["volumes"].keys()
+
+
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if is_ours(service)])
+def test_every_command_of_our_image_exists(name: str) -> None:
+    check_call(SERVICES[name]["command"])
+
+
+def test_services_begin_in_an_order() -> None:
+    begun = order(SERVICES)
+    assert begun.index("elasticsearch") < begun.index("setup") < begun.index("harvester")
+    assert begun.index("setup") < begun.index("consumer")
+
+
+def test_e61_what_is_kept_is_kept_in_named_volumes_and_no_service_has_a_name_of_its_own() -> None:
+    assert re.search(r"^name: event-harvester$", COMPOSE.read_text(), re.MULTILINE)
+    assert not any("container_name" in service for service in SERVICES.values()), "a consumer could not be scaled"
