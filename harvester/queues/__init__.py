@@ -9,11 +9,12 @@ from harvester.protocols import Queue
 DRIVERS = {
     "kafka": "harvester.queues.kafka:open_queue",
     "sqlite": "harvester.queues.sqlite:open_queue",
+    "sqs": "harvester.queues.sqs:open_queue",
 }
 
 
 def open_queue(url: str, access: Access = NOBODY) -> AbstractAsyncContextManager[Queue]:
-    """The queue at `url`: `sqlite:///var/queue.db`, `kafka://host:9092/prefix`. `access` says who we are there.
+    """The queue at `url`: `sqlite:///var/queue.db`, `kafka://host:9092/prefix` or `sqs://region/name`; `access`: who we are there.
 
     ConfigError: no such scheme or option, or the driver's library is not installed.
     """

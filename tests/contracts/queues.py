@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
+from pydantic import SecretStr
+
 from harvester.access import NOBODY, Access
 from harvester.protocols import Delivery, Message, Queue, Subscription
 from harvester.queues import DRIVERS as MODULES
@@ -35,6 +37,10 @@ class Driver(NamedTuple):
     """Whether a second member of a group is refused; otherwise the two share the messages."""
     seekable: bool = True
     """Whether positions are numbers that an operator can set and look at; otherwise he has the beginning and the end."""
+    log: bool = True
+    """Whether messages are kept when a group has read them; otherwise nobody can look at them or move a group: RefusedError."""
+    ordered: bool = True
+    """Whether messages of one key stay in order; otherwise the version that each event bears orders its states at the sink."""
     counted: bool = True
     """Whether counts are kept with the queue; otherwise they are those of the process that asks."""
 
@@ -47,6 +53,18 @@ def unique(directory: Path, name: str) -> str:
     return f"{_RUN}-{blake2b(f'{directory}/{name}'.encode(), digest_size=6).hexdigest()}"
 
 
+def _keys(server: str) -> Access:
+    return Access(aws_access_key_id="any", aws_secret_access_key=SecretStr("secret"), aws_endpoint_url=server)
+
+
+def _sqs(options: str) -> Callable[[Path, str, str], str]:
+    def url(directory: Path, name: str, _: str) -> str:
+        groups = "g,one,two,early,late,another"
+        return f"sqs://eu-west-1/{unique(directory, name)}?groups={groups}&max_message=1KiB&visibility=30{options}"
+
+    return url
+
+
 DRIVERS = [
     Driver("sqlite", lambda directory, name, _: f"sqlite:///{directory}/{name}.db?max_message=1KiB&ballast=0"),
     Driver(
@@ -57,6 +75,10 @@ DRIVERS = [
         server="kafka",
         one_member=False,
         seekable=False,
+    ),
+    *(
+        Driver(name, _sqs(options), "sqs", _keys, one_member=False, seekable=False, log=False, ordered=False, counted=False)
+        for name, options in (("sqs", ""), ("sqs pack=1", "&pack=1"))
     ),
 ]
 
@@ -83,6 +105,12 @@ async def drain(subscription: Subscription, amount: int) -> list[Delivery]:
     while len(deliveries) < amount and time.monotonic() < until:
         deliveries += await subscription.receive(amount - len(deliveries), 0.5)
     return deliveries
+
+
+async def apart(queue: Queue, *bodies: str) -> None:
+    """Publish each by itself, so that each is committed by itself wherever a driver keeps them."""
+    for message in messages(*bodies):
+        await queue.publish([message])
 
 
 async def left(queue: Queue, group: str) -> int:

@@ -1,6 +1,7 @@
 """What every queue does with messages. Drivers stand in `queues.py`."""
 
 import asyncio
+import random
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError
 from harvester.protocols import Message
 from harvester.queues import open_queue
-from tests.contracts.queues import Driver, Maker, Opener, bodies, drain, messages
+from tests.contracts.queues import Driver, Maker, Opener, apart, bodies, drain, messages
 
 
 async def test_every_group_receives_every_message(opened: Opener) -> None:
@@ -20,7 +21,7 @@ async def test_every_group_receives_every_message(opened: Opener) -> None:
                 assert sorted(bodies(await drain(subscription, 3))) == ["a", "b", "c"]
 
 
-async def test_messages_of_one_key_stay_in_order(opened: Opener) -> None:
+async def test_messages_of_one_key_stay_in_order(queue_driver: Driver, opened: Opener) -> None:
     async with opened() as queue:
         for batch in range(5):
             await queue.publish([Message(f"k{n % 3}", f"{batch * 10 + n:03}".encode()) for n in range(10)])
@@ -28,7 +29,10 @@ async def test_messages_of_one_key_stay_in_order(opened: Opener) -> None:
             deliveries = await drain(subscription, 50)
     for key in ("k0", "k1", "k2"):
         of_key = bodies([d for d in deliveries if d.message.key == key])
-        assert of_key == sorted(of_key)
+        if queue_driver.ordered:
+            assert of_key == sorted(of_key)
+        else:  # then the version orders the states of one subject, at the sink: it is enough that all come
+            assert len(of_key) == len(set(of_key))
     assert len(deliveries) == 50
 
 
@@ -50,7 +54,7 @@ async def test_what_was_published_outlives_the_process(opened: Opener) -> None:
         await queue.publish(messages("a"))
         await queue.publish(messages("b"))
     async with opened() as queue, queue.subscribe("g") as subscription:
-        assert bodies(await drain(subscription, 2)) == ["a", "b"]
+        assert sorted(bodies(await drain(subscription, 2))) == ["a", "b"]
 
 
 async def test_a_queue_keeps_its_id_and_no_other_queue_has_it(queue_named: Maker) -> None:
@@ -66,17 +70,18 @@ async def test_a_queue_keeps_its_id_and_no_other_queue_has_it(queue_named: Maker
 
 async def test_what_was_not_committed_comes_again_and_what_was_does_not(opened: Opener) -> None:
     async with opened() as queue:
-        await queue.publish(messages("a", "b", "c", "d"))
+        await apart(queue, "a", "b", "c", "d")
         async with queue.subscribe("g") as subscription:
             deliveries = await drain(subscription, 4)
             await subscription.commit(deliveries[:2])
     async with opened() as queue, queue.subscribe("g") as subscription:
-        assert bodies(await drain(subscription, 2)) == bodies(deliveries[2:])
+        assert sorted(bodies(await drain(subscription, 2))) == sorted(bodies(deliveries[2:]))
+        assert list(await subscription.receive(10, 0)) == []
 
 
 async def test_several_batches_may_be_received_before_the_first_is_committed(opened: Opener) -> None:
     async with opened() as queue:
-        await queue.publish(messages(*"abcdef"))
+        await apart(queue, *"abcdef")
         async with queue.subscribe("g") as subscription:
             batches = [await drain(subscription, 2) for _ in range(3)]
             assert sorted(bodies([*batches[0], *batches[1], *batches[2]])) == list("abcdef")
@@ -134,21 +139,23 @@ async def test_publishers_and_readers_work_at_the_same_time(opened: Opener) -> N
     assert sorted(bodies(received)) == sorted(f"{name}{n:02}" for name in "ab" for n in range(20))
 
 
-async def test_counts_given_to_publish_add_up_by_owner_beside_what_the_queue_proves(opened: Opener) -> None:
+async def test_counts_given_to_publish_add_up_by_owner_beside_what_the_queue_proves(queue_driver: Driver, opened: Opener) -> None:
     async with opened() as queue:
         assert (await queue.counts())[""]["published"] == 0
         await queue.publish(messages("a", "b"), {"read": 3, "published": 2}, "opencast")
         await queue.publish(messages("c"), {"read": 1, "published": 1}, "opencast")
         await queue.publish([], {"read": 5, "dead_lettered": 5}, "github/acme")
-    async with opened() as queue:
         counts = await queue.counts()
+    if queue_driver.counted:
+        async with opened() as queue:
+            counts = await queue.counts()
     assert counts["opencast"] == {"read": 4, "published": 3}
     assert counts["github/acme"] == {"read": 5, "dead_lettered": 5}
     assert counts[""]["published"] == 3
 
 
 async def test_f22_a_message_too_large_is_named_and_nothing_of_its_batch_is_published(opened: Opener) -> None:
-    large = Message("k", b"x" * 1025)
+    large = Message("k", random.Random(22).randbytes(1025))  # no compression helps it
     async with opened() as queue:
         with pytest.raises(PayloadTooLargeError) as refused:
             await queue.publish([*messages("a"), large, *messages("b"), large], {"read": 4}, "s")
@@ -162,6 +169,10 @@ async def test_f22_a_message_too_large_is_named_and_nothing_of_its_batch_is_publ
 async def test_peek_shows_messages_without_a_group(queue_driver: Driver, opened: Opener) -> None:
     async with opened() as queue:
         await queue.publish(messages(*"abcde"))
+        if not queue_driver.log:
+            with pytest.raises(RefusedError, match="cannot"):
+                await queue.peek(0, 2)
+            return
         first = await queue.peek(0, 2)
         assert bodies(first) == ["a", "b"]
         if queue_driver.seekable:

@@ -7,12 +7,12 @@ import pytest
 
 from harvester.errors import ConfigError, RefusedError
 from harvester.protocols import Message
-from tests.contracts.queues import Driver, Opener, bodies, drain, left, messages
+from tests.contracts.queues import Driver, Opener, apart, bodies, drain, left, messages
 
 
 async def test_committing_again_moves_and_counts_nothing(opened: Opener) -> None:
     async with opened() as queue:
-        await queue.publish(messages("a", "b", "c"))
+        await apart(queue, "a", "b", "c")
         async with queue.subscribe("g") as subscription:
             first = await drain(subscription, 1)
             second = await drain(subscription, 1)
@@ -20,42 +20,45 @@ async def test_committing_again_moves_and_counts_nothing(opened: Opener) -> None
             await subscription.commit(second, {"consumed": 1})
             await subscription.commit(first, {"consumed": 1})
         assert await left(queue, "g") == 1
-        (group,) = await queue.groups()
+        (group,) = [g for g in await queue.groups() if g.name == "g"]
         assert group.counts == {"consumed": 2}
 
 
-async def test_a_new_group_begins_at_the_oldest_message_and_is_kept(opened: Opener) -> None:
+async def test_a_new_group_begins_at_the_oldest_message_and_is_kept(queue_driver: Driver, opened: Opener) -> None:
     async with opened() as queue:
         await queue.publish(messages("a"))
         async with queue.subscribe("early") as subscription:
             await subscription.commit(await drain(subscription, 1))
         async with queue.subscribe("late") as subscription:
             assert bodies(await drain(subscription, 1)) == ["a"]
-        assert sorted(group.name for group in await queue.groups()) == ["early", "late"]
+        names = sorted(group.name for group in await queue.groups())
+        assert names == ["early", "late"] if queue_driver.log else {"early", "late"} <= set(names)
 
 
-async def test_counts_given_to_commit_add_up_by_group(opened: Opener) -> None:
+async def test_counts_given_to_commit_add_up_by_group(queue_driver: Driver, opened: Opener) -> None:
     async with opened() as queue:
         await queue.publish(messages("a", "b", "c"))
         async with queue.subscribe("g") as subscription:
             await subscription.commit(await drain(subscription, 2), {"consumed": 2, "delivered": 2})
             await subscription.commit(await drain(subscription, 1), {"consumed": 1, "filtered": 1})
             await subscription.commit([], {"repaired": 4})
-    async with opened() as queue:
-        (group,) = await queue.groups()
+        (group,) = [g for g in await queue.groups() if g.name == "g"]
+    if queue_driver.counted:
+        async with opened() as queue:
+            (group,) = await queue.groups()
     assert group.counts == {"consumed": 3, "delivered": 2, "filtered": 1, "repaired": 4}
 
 
 async def test_lag_is_what_a_group_has_not_committed(opened: Opener) -> None:
     async with opened() as queue:
-        await queue.publish(messages("a", "b", "c"))
+        await apart(queue, "a", "b", "c")
         assert await left(queue, "g") == 3
         async with queue.subscribe("g") as subscription:
             deliveries = await drain(subscription, 3)
             assert await left(queue, "g") == 3
             await subscription.commit(deliveries[:2])
             assert await left(queue, "g") == 1
-        (group,) = await queue.groups()
+        (group,) = [g for g in await queue.groups() if g.name == "g"]
         assert group.lag == 1
 
 
@@ -138,6 +141,10 @@ async def test_a_member_that_is_cancelled_while_the_queue_is_busy_gives_its_grou
 
 async def test_seek_reads_again_and_begins_the_counts_anew(queue_driver: Driver, opened: Opener) -> None:
     async with opened() as queue:
+        if not queue_driver.log:
+            with pytest.raises(RefusedError, match="cannot"):
+                await queue.seek("g", 0)
+            return
         await queue.publish(messages("a", "b", "c"))
         async with queue.subscribe("g") as subscription:
             deliveries = await drain(subscription, 3)
@@ -162,8 +169,12 @@ async def test_seek_reads_again_and_begins_the_counts_anew(queue_driver: Driver,
                 await queue.seek("g", 0)
 
 
-async def test_seek_to_the_end_passes_over_what_was_not_read_and_says_so(opened: Opener) -> None:
+async def test_seek_to_the_end_passes_over_what_was_not_read_and_says_so(queue_driver: Driver, opened: Opener) -> None:
     async with opened() as queue:
+        if not queue_driver.log:
+            with pytest.raises(RefusedError, match="cannot"):
+                await queue.seek("g", 1)
+            return
         await queue.publish(messages("a", "b", "c"))
         async with queue.subscribe("g") as subscription:
             await subscription.commit((await drain(subscription, 3))[:1], {"consumed": 1})
@@ -173,8 +184,12 @@ async def test_seek_to_the_end_passes_over_what_was_not_read_and_says_so(opened:
         assert (group.lag, group.counts["skipped"]) == (0, 2)
 
 
-async def test_seek_refuses_what_is_not_kept_and_groups_that_do_not_exist(opened: Opener) -> None:
+async def test_seek_refuses_what_is_not_kept_and_groups_that_do_not_exist(queue_driver: Driver, opened: Opener) -> None:
     async with opened() as queue:
+        if not queue_driver.log:
+            with pytest.raises(RefusedError, match="cannot"):
+                await queue.seek("g", 99)
+            return
         async with queue.subscribe("g"):
             pass
         with pytest.raises(RefusedError):
@@ -184,8 +199,12 @@ async def test_seek_refuses_what_is_not_kept_and_groups_that_do_not_exist(opened
         assert [group.name for group in await queue.groups()] == ["g"]
 
 
-async def test_forget_drops_a_group_that_is_not_read(opened: Opener) -> None:
+async def test_forget_drops_a_group_that_is_not_read(queue_driver: Driver, opened: Opener) -> None:
     async with opened() as queue:
+        if not queue_driver.log:
+            with pytest.raises(RefusedError, match="cannot"):
+                await queue.forget("g")
+            return
         await queue.publish(messages("a"))
         async with queue.subscribe("g") as subscription:
             await subscription.commit(await drain(subscription, 1))
