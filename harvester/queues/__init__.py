@@ -14,7 +14,7 @@ DRIVERS = {
 
 
 def open_queue(url: str, access: Access = NOBODY) -> AbstractAsyncContextManager[Queue]:
-    """The queue at `url`: `sqlite:///var/queue.db`, `kafka://host:9092/prefix` or `sqs://region/name`; `access`: who we are there.
+    """The queue at `url`: `sqlite:///var/queue.db`, `kafka://host:9092/prefix`, `sqs://region/name`; `access`: who we are.
 
     ConfigError: no such scheme or option, or the driver's library is not installed.
     """

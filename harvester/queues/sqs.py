@@ -110,12 +110,12 @@ async def _calls(place: Place, access: Access) -> AsyncIterator[SqsCalls]:
 
 async def _found(calls: SqsCalls, place: Place) -> tuple[Mapping[str, str], Sequence[str]]:
     """Group → address of its SQS queue, and what was made for it."""
-    urls, made = {}, []
-    for group, name in place.queues.items():
-        urls[group] = await calls.find(name)
-        if not urls[group]:
-            urls[group] = await calls.make(name)
-            made.append(f"SQS queue {name}: created, it keeps messages for 14 days")
+    names = place.queues.values()
+    found = await asyncio.gather(*map(calls.find, names))
+    missing = [name for name, url in zip(names, found, strict=True) if not url]
+    new = dict(zip(missing, await asyncio.gather(*map(calls.make, missing)), strict=True))
+    urls = {group: url or new[name] for (group, name), url in zip(place.queues.items(), found, strict=True)}
+    made = [f"SQS queue {name}: created, it keeps messages for 14 days" for name in missing]
     return urls, made
 
 

@@ -89,7 +89,11 @@ def test_check_of_an_empty_folder_is_no_fault_and_says_what_a_source_needs() -> 
 @pytest.mark.parametrize(
     ("name", "value", "part"),
     [
-        ("HARVESTER_QUEUE_URL", "sqlight:///queue.db", "no such queue 'sqlight'; there are sqlite (did you mean sqlite?)"),
+        (
+            "HARVESTER_QUEUE_URL",
+            "sqlight:///queue.db",
+            "no such queue 'sqlight'; there are kafka, sqlite, sqs (did you mean sqlite?)",
+        ),
         ("HARVESTER_COVERAGE_URL", "disk:///coverage", "no such store of coverage 'disk'; there are file"),
         ("HARVESTER_LETTERS_URL", "sqlight:///letters.db", "no such store of letters 'sqlight'"),
         ("HARVESTER_CACHE_URL", "mem://", "no such cache 'mem'; there are memory"),
@@ -112,7 +116,7 @@ def test_check_tells_faults_of_every_kind_in_one_go() -> None:
         "check",
         dotenv=WHOLE.replace("https:", "http:"),
         HARVESTER_TIMEZONE="Mars/x",
-        HARVESTER_QUEUE_URL="kafka://x",
+        HARVESTER_QUEUE_URL="nats://x",
         HARVESTER_LETTERS_URL="sqlite:///letters.db?size=3",
         HARVESTER_SINKS="nosuch,duckbd,duckdb",
     )
@@ -120,7 +124,7 @@ def test_check_tells_faults_of_every_kind_in_one_go() -> None:
     assert done.stdout.startswith("5 settings are wrong:")
     for part in (
         '"Mars/x" is no time zone',
-        "no such queue 'kafka'",
+        "no such queue 'nats'",
         "no such sink 'nosuch'; there are duckdb, elasticsearch, stdout; no such sink 'duckbd'",
         "(did you mean duckdb?)",
         "unknown option 'size'",
