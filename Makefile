@@ -33,10 +33,10 @@ docs: $(VENV)/.dev  ## write the generated pages anew
 	$(BIN)/python docs/generate.py
 
 requirements: $(VENV)/.dev  ## resolve requirements/*.in into pinned, hashed *.txt; what production needs decides, the others follow it
-	cd requirements && for set in production run dev; do \
+	cd requirements && for set in production run dev peers; do \
 	  UV_CUSTOM_COMPILE_COMMAND="make requirements" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-emit-find-links --no-emit-index-url --upgrade $$set.in --output-file $$set.txt \
-	    $$([ $$set = production ] || echo -c production.txt) || exit 1; done
+	    $$(case $$set in run|dev) echo -c production.txt;; esac) || exit 1; done
 
 clean:  ## remove what was installed and made, but not var/, where your data are, nor .cache/, the servers fetched for tests
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

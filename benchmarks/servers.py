@@ -114,7 +114,15 @@ def bulk(delay: float, conflicts: int) -> web.Application:
     async def count(_: web.Request) -> web.Response:
         return web.json_response(came)
 
+    async def about(_: web.Request) -> web.Response:
+        told = {"version": {"number": "8.19.0", "build_flavor": "default"}, "tagline": "You Know, for Search"}
+        return web.Response(body=msgspec.json.encode(told), headers=_HEADERS)
+
     app = web.Application(client_max_size=256 * 2**20)
+    app.router.add_get("/", about)
+    app.router.add_head("/{index}", about)
+    app.router.add_post("/{index}/_bulk", write)
+    app.router.add_put("/{index}/_bulk", write)
     app.router.add_post("/_bulk", write)
     app.router.add_put("/_bulk", write)
     app.router.add_get("/count", count)

@@ -160,7 +160,9 @@ def requirement_lines(name: str) -> Iterator[str]:
     yield from (line for line in text_of(name).replace("\\\n", " ").splitlines() if line.strip() and not line.startswith("#"))
 
 
-@pytest.mark.parametrize("name", ["requirements/run.txt", "requirements/production.txt", "requirements/dev.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements/run.txt", "requirements/production.txt", "requirements/dev.txt", "requirements/peers.txt"]
+)
 def test_s71_every_requirement_is_pinned_and_hashed_and_names_no_index(name: str) -> None:
     lines = list(requirement_lines(name))
     assert lines
