@@ -81,11 +81,13 @@ OWN: Mapping[str, OwnKind] = {
 SERVERS: Mapping[str, Kind] = {**ELASTICSEARCH, **OWN}
 """One row a server: what a new one adds here is all that the finding needs."""
 TOOLS: Mapping[str, str] = {
-    "promtool": "apt-get install prometheus, or bash .ci/setup, which places only the tool",
+    "promtool": "apt-get install prometheus, or bash .ci/setup, which places only the programs",
+    "prometheus": "the same as promtool",
+    "wget": "apt-get install wget",
     "faketime": "apt-get install faketime",
 }
 """Programs that tests run, and how one is had."""
-ALWAYS = frozenset({"elasticsearch8", "kafka", "redis", "s3", "sqs", "promtool", "faketime"})
+ALWAYS = frozenset({"elasticsearch8", "kafka", "redis", "s3", "sqs", "promtool", "prometheus", "faketime", "wget"})
 """What an unattended run requires on every machine: the system's packages are enough for it."""
 
 

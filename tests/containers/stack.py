@@ -5,7 +5,8 @@ What stands for what a container would have, and nothing else does:
 - the name of a service becomes a loopback address: one of its own for a process of our image, which listens at the port that the
   file says, and host:port of the server that `tests.services` starts for an image of somebody else;
 - 0.0.0.0 becomes that address, and 127.0.0.1 in a healthcheck too, for a container has both for itself;
-- /run/secrets and volumes become folders of a scratch folder; `harvest` and `python` are those that run this.
+- /run/secrets and volumes become folders of a scratch folder; `harvest` and `python` are those that run this;
+- Prometheus is this machine's; what it would ask the name server of the engine for, addresses, stands in its file instead.
 
 Kibana and Grafana are in no package registry, so they do not run here.
 """
@@ -25,8 +26,10 @@ from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import yaml
+
 from tests import services as servers
-from tests.containers.compose import ROOT, is_ours, one_shot, order
+from tests.containers.compose import COMPOSE, ROOT, is_ours, one_shot, order
 from tests.servers.protocols import MissingServerError
 
 ELSEWHERE = {"kibana", "grafana"}
@@ -86,7 +89,10 @@ class Stack:
         """Returns when it is healthy, or done. AssertionError with its log when it is not."""
         service = self.services[name]
         if is_ours(service):
-            self._run(name)
+            words = [sys.executable, "-m", "harvester", *(self._mapped(str(word), name) for word in service["command"])]
+            self._run(name, words)
+        elif name == "prometheus":
+            self._run(name, prometheus(service["command"], COMPOSE.parent, self._folder, self._places))
         elif name not in ELSEWHERE:
             self._serve(name)
         self.times[name] = time.monotonic() - self._began
@@ -117,6 +123,16 @@ class Stack:
             time.sleep(0.1)
         raise AssertionError("\n".join(running.said() for running in self.running.values()))
 
+    def scraped(self, seconds: float = 60) -> dict[str, str]:
+        """Address → health of everything that Prometheus scrapes, once it has tried each."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with urlopen(f"{self.url('prometheus:9090')}/api/v1/targets", timeout=30) as answer:
+                found = {one["scrapeUrl"]: one["health"] for one in json.load(answer)["data"]["activeTargets"]}
+            if (found and "unknown" not in found.values()) or time.monotonic() > deadline:
+                return found
+            time.sleep(0.1)
+
     def _asked(self, name: str, command: list[str]) -> subprocess.CompletedProcess[str]:
         environment, folder = self._environment(name), self._home(name)
         return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
@@ -146,9 +162,8 @@ class Stack:
         else:
             raise AssertionError(f"{name}: nothing stands for this service here")
 
-    def _run(self, name: str) -> None:
+    def _run(self, name: str, words: list[str]) -> None:
         service = self.services[name]
-        words = [sys.executable, "-m", "harvester", *(self._mapped(str(word), name) for word in service["command"])]
         running = Running(name, words, self._environment(name), self._home(name))
         self.running[name] = running
         self._stack.callback(running.kill)
@@ -164,7 +179,7 @@ class Stack:
         """What its healthcheck says when it fails."""
         kind, *words = self.services[name]["healthcheck"]["test"]
         assert kind == "CMD"
-        programs = {"harvest": [sys.executable, "-m", "harvester"], "python": [sys.executable]}
+        programs = {"harvest": [sys.executable, "-m", "harvester"], "python": [sys.executable], "wget": [servers.tool("wget")]}
         command = [*programs[words[0]], *(word.replace("127.0.0.1", self._places[name]) for word in words[1:])]
         environment = self._environment(name)
         done = subprocess.run(
@@ -191,6 +206,22 @@ class Stack:
         for service, here in self._places.items():
             text = re.sub(rf"(?<=//){service}(?=:\d)|^{service}(?=:\d)", here, text)
         return text.replace("/run/secrets/", f"{self._secrets}/").replace("0.0.0.0", self._places.get(name, "0.0.0.0"))
+
+
+def prometheus(command: list[str], source: Path, folder: Path, places: Mapping[str, str]) -> list[str]:
+    """Its command line, with its files below `folder`."""
+    copied = shutil.copytree(source / "prometheus", folder / "etc-prometheus")
+    settings = yaml.safe_load((copied / "prometheus.yml").read_text())
+    for job in settings["scrape_configs"]:
+        job["static_configs"] = [
+            {"targets": [f"{places[name]}:{found['port']}" for found in job.pop("dns_sd_configs") for name in found["names"]]}
+        ]
+        job["scrape_interval"] = "1s"
+    (copied / "prometheus.yml").write_text(yaml.safe_dump(settings))
+    here = {"/etc/prometheus/": f"{copied}/", "=/prometheus": f"={folder / 'tsdb'}"}
+    for place, path in here.items():
+        command = [word.replace(place, path) for word in command]
+    return [servers.tool("prometheus"), *command, f"--web.listen-address={places['prometheus']}:9090"]
 
 
 @contextmanager
