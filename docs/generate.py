@@ -12,6 +12,7 @@ from consumers.records.record import Record, index_pattern
 from consumers.records.template import template
 from consumers.sinks.duckdb_sql import RANK
 from harvester import measures
+from harvester.dashboard import dashboard
 from harvester.examples import about, example_env, title
 from harvester.options import Option, options_of
 from harvester.settings import families
@@ -100,6 +101,7 @@ def pages() -> Mapping[Path, str]:
         ROOT / "docs/configuration.md": configuration(),
         ROOT / "docs/metrics.md": metrics(),
         ROOT / "docs/records.md": records(),
+        ROOT / "docker/grafana/dashboards/harvester.json": dashboard(),
         ROOT / "example.env": example,
         ROOT / ".env.example": example,
         **{ROOT / f"index_templates/{record.__shape__.table}.json": index_template(record) for record in record_classes()},

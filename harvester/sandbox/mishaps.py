@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
+from math import ceil
 
 from aiohttp import web
 
@@ -92,7 +93,9 @@ class Mishaps:
         whole = at if not at.microsecond else at.replace(microsecond=0) + timedelta(seconds=1)
         match kind:
             case "429-seconds":
-                return {"Retry-After": f"{wait:g}"}
+                # With what gateways tell of their limit beside it.
+                reset = {"X-RateLimit-Reset": f"{ceil(wait)}"}
+                return {"Retry-After": f"{wait:g}", "X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "0", **reset}
             case "429-date":
                 return {"Retry-After": format_datetime(whole, usegmt=True)}
             case "429-iso":
