@@ -6,6 +6,8 @@ What stands for what a container would have, and nothing else does:
   file says, and host:port of the server that `tests.services` starts for an image of somebody else;
 - 0.0.0.0 becomes that address, and 127.0.0.1 in a healthcheck too, for a container has both for itself;
 - /run/secrets and volumes become folders of a scratch folder; `harvest` and `python` are those that run this;
+- the read-only root file system is this machine's, in a name space of mounts where a process of our image may write to its folder
+  alone, and to the one that TMPDIR names in the place of /tmp;
 - Prometheus is this machine's; what it would ask the name server of the engine for, addresses, stands in its file instead.
 
 Kibana and Grafana are in no package registry, so they do not run here.
@@ -38,6 +40,14 @@ _NOT_HERE = ("discovery.type", "ingest.")
 """Settings of Elasticsearch that its test distribution sets itself, or has no module for."""
 _OF_THE_HOST = re.compile(r"KAFKA_(.*LISTENER.*|CONTROLLER_QUORUM_VOTERS|LOG_DIRS|HEAP_OPTS|PROCESS_ROLES|NODE_ID)")
 """Variables of Kafka that say where it is on its host."""
+
+
+_ENCLOSED = """
+home=$1 scratch=$2 tree=$3; shift 3
+mount --bind "$scratch" "$scratch"; mount --bind "$home" "$home"; mount --bind "$tree" "$tree"
+for place in "$scratch" "$tree" /; do mount -o remount,bind,ro "$place"; done
+cd "$home"; exec "$@"
+"""
 
 
 class Running:
@@ -109,7 +119,7 @@ class Stack:
 
     def harvest(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
         """One command more in the environment and folder of a service."""
-        return self._asked(name, [sys.executable, "-m", "harvester", *words])
+        return self.asked(name, [sys.executable, "-m", "harvester", *words])
 
     def documents(self, seconds: float = 120) -> list[dict[str, Any]]:
         """Some of what is in the index, as soon as anything is."""
@@ -133,9 +143,17 @@ class Stack:
                 return found
             time.sleep(0.1)
 
-    def _asked(self, name: str, command: list[str]) -> subprocess.CompletedProcess[str]:
-        environment, folder = self._environment(name), self._home(name)
-        return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    def asked(self, name: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """A program in the environment and in the place of a service."""
+        words, environment, folder = self._enclosed(name, command), self._environment(name), self._home(name)
+        return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+    def _enclosed(self, name: str, words: list[str]) -> list[str]:
+        """The command line where the service's root file system is read-only."""
+        if not self.services[name].get("read_only") or not is_ours(self.services[name]):
+            return words
+        apart = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", _ENCLOSED, "sh"]
+        return [*apart, str(self._home(name)), str(self._folder), str(ROOT), *words]
 
     def _serve(self, name: str) -> None:
         service = self.services[name]
@@ -164,7 +182,7 @@ class Stack:
 
     def _run(self, name: str, words: list[str]) -> None:
         service = self.services[name]
-        running = Running(name, words, self._environment(name), self._home(name))
+        running = Running(name, self._enclosed(name, words), self._environment(name), self._home(name))
         self.running[name] = running
         self._stack.callback(running.kill)
         if one_shot(service):
@@ -190,8 +208,11 @@ class Stack:
     def _environment(self, name: str) -> dict[str, str]:
         """That of the image and of the service; of ours only what Python needs."""
         given = {key: self._mapped(str(value), name) for key, value in self.services[name].get("environment", {}).items()}
-        kept = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "TMPDIR")}
-        return {**kept, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(self._home(name)), **given}
+        kept = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG")}
+        home = self._home(name)
+        (home / "tmp").mkdir(exist_ok=True)
+        image = {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(home), "TMPDIR": str(home / "tmp")}
+        return {**kept, "PYTHONPATH": str(ROOT), **image, **given}
 
     def _home(self, name: str) -> Path:
         """The folder that is /var/lib/harvester there: a volume, or the container's own."""

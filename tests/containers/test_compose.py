@@ -107,3 +107,13 @@ def test_services_begin_in_an_order() -> None:
 def test_e61_what_is_kept_is_kept_in_named_volumes_and_no_service_has_a_name_of_its_own() -> None:
     assert re.search(r"^name: event-harvester$", COMPOSE.read_text(), re.MULTILINE)
     assert not any("container_name" in service for service in SERVICES.values()), "a consumer could not be scaled"
+
+
+def test_what_is_mounted_from_here_is_there_and_read_only() -> None:
+    mounted = [str(volume).split(":") for it in SERVICES.values() for volume in it.get("volumes", []) if str(volume)[0] in "./"]
+    assert mounted
+    assert [parts for parts in mounted if not any((COMPOSE.parent / parts[0]).iterdir()) or parts[2:] != ["ro"]] == []
+    files = {name: COMPOSE.parent / it["file"] for name, it in STACK["secrets"].items()}
+    assert all(path.read_text().strip() for path in files.values())
+    named = {secret for it in SERVICES.values() for secret in it.get("secrets", [])}
+    assert named == files.keys()

@@ -1,12 +1,13 @@
 """What the containers would run does run: from nothing to the first document, and to an orderly end."""
 
 import json
+import sys
 from collections.abc import Iterator
 from urllib.request import urlopen
 
 import pytest
 
-from tests.containers.compose import COMPOSE, is_ours, read
+from tests.containers.compose import COMPOSE, ROOT, is_ours, read
 from tests.containers.stack import Stack, started
 
 FILE = read(COMPOSE.read_text())
@@ -34,6 +35,14 @@ def test_setup_may_be_repeated_and_says_that_nothing_was_missing(stack: Stack) -
     assert {template["action"] for template in told["templates"]} == {"loaded again"}
     said = stack.running["setup"].said()
     assert all(made in said for made in ("bucket harvester: created", "topic harvester.events made")), said
+
+
+def test_s70_each_of_ours_could_write_nowhere_but_to_its_own_folder(stack: Stack) -> None:
+    for name in ("sandbox", "harvester", "consumer"):
+        for place, code in {"own": 0, str(ROOT / "made"): 1, "../made": 1, "/usr/made": 1}.items():
+            done = stack.asked(name, [sys.executable, "-c", f"open({place!r}, 'w')"])
+            assert done.returncode == code, (name, place, done.stderr)
+            assert not code or "Read-only file system" in done.stderr
 
 
 def test_every_event_is_accounted_for(stack: Stack) -> None:
