@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from harvester import loading
@@ -126,6 +126,15 @@ class CoreSettings(Access):
     queue_url: Annotated[
         Url, _known("harvester.queues:known"), _setting("QUEUE_URL", "queue between sources and sinks, sqlite:///PATH")
     ] = "sqlite:///var/queue.db"
+    sqs_queue_name: Annotated[
+        str,
+        _setting(
+            "SQS_QUEUE_NAME",
+            "SQS queue of the region of AWS, where HARVESTER_QUEUE_URL is not set; `-`: useractions prints",
+            "SQS_QUEUE_NAME",
+            pattern=r"^[A-Za-z0-9_-]{0,80}$",
+        ),
+    ] = ""
     coverage_url: Annotated[
         Url, _known("harvester.coverages:known"), _setting("COVERAGE_URL", "store of what was read already, file://FOLDER")
     ] = "file://var/coverage"
@@ -200,3 +209,12 @@ class CoreSettings(Access):
     log_level: Annotated[
         Literal["debug", "info", "warn"], BeforeValidator(_lower), _setting("LOG_LEVEL", "least level that is logged")
     ] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_queue(cls, given: Any) -> Any:
+        """A name alone, as predecessors gave it, is the queue where no URL is."""
+        if not isinstance(given, dict) or {"HARVESTER_QUEUE_URL", "queue_url"} & given.keys():
+            return given
+        name = next((value for key in ("HARVESTER_SQS_QUEUE_NAME", "SQS_QUEUE_NAME") if (value := given.get(key))), "-")
+        return given if name == "-" else {**given, "HARVESTER_QUEUE_URL": f"sqs:///{name}"}

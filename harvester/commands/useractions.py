@@ -1,7 +1,6 @@
 """`harvest useractions`: Opencast's user actions once, as the predecessor's command did it."""
 
 from datetime import datetime
-from pathlib import Path
 
 import click
 
@@ -12,13 +11,10 @@ from harvester.commands.options import although_paused_option, json_option, sett
 from harvester.commands.progress import bar
 from harvester.commands.times import begun, ordered, parse_time
 from harvester.coverage import Interval, live_window
-from harvester.layers import dotenv
 from harvester.loading import Loaded
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 from harvester.sources.opencast import OpencastSettings
-
-_QUEUE_NAME = "SQS_QUEUE_NAME"
 
 
 @click.command("useractions")
@@ -31,13 +27,7 @@ _QUEUE_NAME = "SQS_QUEUE_NAME"
 @click.option(
     "-o", "--output", default="queue", show_default=True, help="`queue`, or `-` for one JSON document a line on stdout."
 )
-@click.option(
-    "-q",
-    "--queue-name",
-    envvar=_QUEUE_NAME,
-    default=lambda: next((str(e.value) for e in [dotenv(Path(".env"), []).get(_QUEUE_NAME)] if e), None),
-    help="`-` prints, too; other names are for an SQS queue.  [env: SQS_QUEUE_NAME; default: none]",
-)
+@setting(CoreSettings, "sqs_queue_name", "-q", "--queue-name")
 @setting(OpencastSettings, "batch_size", "-b", "--batch-size")
 @setting(CoreSettings, "default_interval", "-i", "--interval")
 @click.option("--disable-start-end-span-check", "whole", is_flag=True, help="Fetch the whole span at once, however long.")
@@ -54,7 +44,6 @@ def command(
     start: str | None,
     end: str | None,
     output: str,
-    queue_name: str | None,
     whole: bool,
     update: bool | None,
     as_json: bool,
@@ -68,19 +57,19 @@ def command(
     """
     if output not in ("-", "queue"):
         raise click.BadParameter("write `-` for stdout, or leave it out for the queue", param_hint="--output")
-    printing = "-" in (output, queue_name)
-    if as_json and printing:
-        raise click.UsageError("--json and printing both want stdout")
     loaded = parts.settings(OpencastSettings, EpisodeSettings)
     core = loaded.get(CoreSettings)
+    printing = "-" in (output, core.sqs_queue_name)
+    if as_json and printing:
+        raise click.UsageError("--json and printing both want stdout")
     start_set("opencast", loaded)
     record = not printing if update is None else update
     first = parse_time(start, core.timezone, "--start") if start else None
     last = parse_time(end, core.timezone, "--end") if end else None
     if first and last:
         ordered(first, last, "--start/--end")
-    if queue_name and not printing:
-        click.echo(f"queue name {queue_name}: not used, the queue is {core.queue_url} (HARVESTER_QUEUE_URL)", err=True)
+    if core.sqs_queue_name and not printing and loaded.given("HARVESTER_QUEUE_URL"):
+        click.echo(f"queue name {core.sqs_queue_name}: not used, the queue is {core.queue_url} (HARVESTER_QUEUE_URL)", err=True)
     return run_once(_harvest(loaded, first, last, printing=printing, record=record, whole=whole, as_json=as_json))
 
 

@@ -142,6 +142,8 @@ async def open_sqs(place: Place, access: Access) -> AsyncIterator["SqsQueue"]:
 class SqsQueue:
     """Made by `open_queue`."""
 
+    uncounted = "SQS keeps no counts: once it is empty, sinks and letters hold all there is; /metrics has those of each process"
+
     def __init__(
         self, place: Place, calls: SqsCalls, urls: Mapping[str, str], lives: Sequence[str], payloads: Payloads, most: int
     ) -> None:

@@ -136,8 +136,9 @@ def test_e3_it_waits_between_requests_as_long_as_told(tmp_path: Path, vendor: Wo
     assert time.monotonic() - began >= 0.3 * (vendor.calls() - 1)
 
 
-def test_e8_a_queue_name_is_taken_and_told_to_be_of_no_use_here(tmp_path: Path, vendor: World) -> None:
-    done = Site(tmp_path, vendor.url).harvest("useractions", *RANGE, "--queue_name", "harvest-prod")
+def test_e8_a_queue_name_beside_a_url_is_taken_and_told_to_be_of_no_use(tmp_path: Path, vendor: World) -> None:
+    site = Site(tmp_path, vendor.url, HARVESTER_QUEUE_URL="sqlite:///var/queue.db")
+    done = site.harvest("useractions", *RANGE, "--queue_name", "harvest-prod")
     assert harvested(done, vendor)
     assert "queue name harvest-prod: not used, the queue is sqlite:///var/queue.db" in done.err
 

@@ -1,0 +1,56 @@
+"""The commands on SQS: from a vendor to a sink by the name of a queue alone, and what is said where SQS cannot."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.services import Server
+from tests.site import HOUR, NOON, Site, World, stamp
+
+
+@pytest.fixture
+def site(tmp_path: Path, vendor: World, sqs: Server) -> Site:
+    login = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "secret-canary", "AWS_REGION": "eu-west-1"}
+    settings = {f"HARVESTER_{name}": value for name, value in {**login, "AWS_ENDPOINT_URL": sqs.url}.items()}
+    return Site(tmp_path, vendor.url, SQS_QUEUE_NAME=f"actions-{uuid4().hex}", **settings)
+
+
+def test_e55_e15_a_name_alone_makes_the_queue_and_everything_arrives_once(site: Site, vendor: World) -> None:
+    truth = vendor.truth(NOON - HOUR, NOON)
+    done = site.harvest("useractions", "-s", stamp(NOON - HOUR), "-e", stamp(NOON))
+    assert (done.code, f"published {len(truth):,} +" in done.err) == (0, True), done
+    assert "SQS_QUEUE_NAME is now called HARVESTER_SQS_QUEUE_NAME" in done.err
+    assert site.consume().code == 0
+    assert site.held() == {number: action.outpoint for number, action in truth.items()}
+    assert site.harvest("queue", "lag", "--json").json == {"duckdb": 0}
+    again = site.harvest("useractions", "-s", stamp(NOON - HOUR), "-e", stamp(NOON))
+    assert (again.code, site.consume().code, len(site.held())) == (0, 0, len(truth))
+
+
+def test_what_sqs_cannot_is_refused_or_told_by_every_command_with_the_way_on(site: Site) -> None:
+    assert site.harvest("useractions", "-s", stamp(NOON - HOUR), "-e", stamp(NOON)).code == 0
+    assert site.consume().code == 0
+    for args, way in (
+        (("queue", "peek"), "harvest trace"),
+        (("queue", "seek", "duckdb", "--to", "beginning"), "harvest backfill"),
+        (("queue", "forget", "duckdb", "--yes"), "delete"),
+    ):
+        done = site.harvest(*args)
+        assert (done.code, way in done.err, "Traceback" in done.err) == (4, True, False), done
+    audit = site.harvest("audit")
+    assert audit.code == 0
+    assert "unproven" in audit.out
+    assert "SQS keeps no counts" in audit.out
+    assert "equal" not in audit.out
+    assert site.harvest("audit", "--json").json["equations"] == []
+    assert "the queue is whole" in site.harvest("queue", "check").err
+    assert "duckdb" in site.harvest("queue", "groups").out
+    assert "secret-canary" not in audit.out + audit.err
+
+
+def test_two_sinks_on_one_queue_are_refused_before_one_takes_from_the_other(site: Site) -> None:
+    assert site.consume().code == 0
+    done = site.harvest("consume", "-", "--until-empty")
+    assert done.code == 4
+    assert "?groups=duckdb,stdout" in done.err
