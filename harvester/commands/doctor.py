@@ -17,6 +17,7 @@ from harvester.commands.checks import Check, Finding, Tell, run
 from harvester.commands.checks.collector import collector_check
 from harvester.commands.checks.episodes import with_episodes
 from harvester.commands.checks.listener import listener_check
+from harvester.commands.checks.servers import SETTINGS, server_checks
 from harvester.commands.checks.sinks import sink_check
 from harvester.commands.checks.sources import source_check
 from harvester.commands.checks.stores import store_checks
@@ -32,7 +33,6 @@ from harvester.sources.opencast_settings import OpencastSettings
 _FORMAT = 1
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red"), "skip": ("-", "bright_black")}
 _TROUBLE = ("warn", "fail")
-_STORES = {"queue": "HARVESTER_QUEUE_URL", "coverage": "HARVESTER_COVERAGE_URL", "letters": "HARVESTER_LETTERS_URL"}
 
 
 @click.command("doctor")
@@ -44,7 +44,8 @@ def command(timeout: float, as_json: bool) -> int:
     """Look at everything that can be wrong, all at the same time, and name the fix of each finding. Works beside the daemon.
 
     Looks at settings, the way to each server (name, port, certificate), login, clock, what the source offers, episodes,
-    queue, coverage, letters, disks, sinks and the daemon's address. Nothing is changed.
+    queue, coverage, leases, letters, disks, the servers that they are kept on, sinks and the daemon's address. Nothing is
+    changed, but for an object of its own that it writes and removes where coverage is kept on S3, to see that conditions hold.
 
     Exit code 0: all is well; 5: there are findings; 3: among them wrong settings.
     """
@@ -93,7 +94,9 @@ def _checks(loaded: Loaded, seconds: float) -> Iterator[Check]:
         check = source_check(name, loaded, core, seconds) if holds else _unlooked(name)
         yield with_episodes(check, loaded, seconds) if holds and OpencastSettings in loaded.models else check
     for check in store_checks(core, seconds):
-        yield _unlooked(check.name) if _STORES.get(check.name) in loaded.at_fault else check
+        yield _unlooked(check.name) if SETTINGS.get(check.name) in loaded.at_fault else check
+    if not loaded.at_fault & {*SETTINGS.values()}:
+        yield from server_checks(core, seconds)
     for name in dict.fromkeys(core.sinks):
         holds = {CoreSettings, *parts.sink_settings([name])} <= loaded.models.keys()
         yield sink_check(name, loaded, seconds) if holds else _unlooked(f"sink {name}")

@@ -107,12 +107,12 @@ class S3Coverages:
                 self._proven = True
 
 
-async def prove(objects: Objects, where: str) -> None:
-    """Write an object of ours and try to overwrite it on conditions that do not hold. RefusedError: the store lets that pass."""
-    await objects.put(PROBE, b"Tells whether this store enforces conditions on writes.\n")
+async def prove(objects: Objects, where: str, name: str = PROBE) -> None:
+    """Write an object of ours, and try to overwrite it on conditions that do not hold. RefusedError: the store lets that pass."""
+    await objects.put(name, b"Tells whether this store enforces conditions on writes.\n")
     for condition in ("", '"0123456789abcdef0123456789abcdef"'):
         try:
-            await objects.put(PROBE, b"This store ignores conditions on writes.\n", replaces=condition)
+            await objects.put(name, b"This store ignores conditions on writes.\n", replaces=condition)
         except ConflictError:
             continue
         raise RefusedError(

@@ -111,6 +111,8 @@ async def _coverage(core: CoreSettings, tell: Tell) -> None:
             except HarvesterError as error:
                 tell(Finding("coverage", "fail", *split(str(error))))
                 continue
+            for stream, owner in (await store.owners(source)).items():
+                tell(Finding("leases", "ok", f"{source}/{stream} is harvested by {owner}"))
             gaps = {name: len(coverage.gaps()) for name, coverage in book.streams.items()}
             if total := sum(gaps.values()):
                 text = f"{source}: {amount_of(total, 'gap')} in {', '.join(n for n, amount in gaps.items() if amount)}"
