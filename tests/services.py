@@ -84,6 +84,7 @@ TOOLS: Mapping[str, str] = {
     "promtool": "apt-get install prometheus, or bash .ci/setup, which places only the programs",
     "prometheus": "the same as promtool",
     "wget": "apt-get install wget",
+    "systemd-analyze": "apt-get install systemd",
     "faketime": "apt-get install faketime",
 }
 """Programs that tests run, and how one is had."""

@@ -10,17 +10,18 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker/compose.yaml"
-_VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}|\$\$|\$\{?\w+")
+PRODUCTION = ROOT / "docker/compose.production.yaml"
+_VARIABLE = re.compile(r"\$\{(\w+):([-?])([^}]*)\}|\$\$|\$\{?\w+")
 
 
 def read(text: str) -> dict[str, Any]:
-    """The file's mapping. AssertionError for a variable without a default: the stack starts with no setting at all."""
+    """The file's mapping. AssertionError for a variable with neither a default nor a word for whoever forgot it."""
 
     def put(found: re.Match[str]) -> str:
         if found[0] == "$$":
             return "$"
         assert found[1], f"{found[0]} has no default"
-        return found[2]
+        return found[3] if found[2] == "-" else "given"
 
     loaded = yaml.safe_load(_VARIABLE.sub(put, "\n".join(line.partition(" #")[0] for line in text.splitlines())))
     assert isinstance(loaded, dict)

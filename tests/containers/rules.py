@@ -95,9 +95,15 @@ def secrets_in_files(services: Services) -> Iterator[str]:
                 yield f"{name}: {variable}"
 
 
+def known_settings() -> frozenset[str]:
+    """Every variable that there is, and the one that names its file."""
+    names = [option.name for model in families() for option in options_of(model)]
+    return frozenset({*names, *(f"{name}_FILE" for name in names)})
+
+
 def settings_that_exist(services: Services) -> Iterator[str]:
     """Every variable of ours is one."""
-    known = {name for model in families() for option in options_of(model) for name in (option.name, f"{option.name}_FILE")}
+    known = known_settings()
     for name, service in services.items():
         if is_ours(service):
             yield from (f"{name}: {variable}" for variable in service.get("environment", {}) if variable not in known)

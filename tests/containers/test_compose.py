@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests import services as servers
-from tests.containers.compose import COMPOSE, ROOT, is_ours, order, read
+from tests.containers.compose import COMPOSE, PRODUCTION, ROOT, is_ours, order, read
 from tests.containers.rules import RULES, faults
 from tests.unit.test_documents import check_call
 
@@ -117,3 +117,18 @@ def test_what_is_mounted_from_here_is_there_and_read_only() -> None:
     assert all(path.read_text().strip() for path in files.values())
     named = {secret for it in SERVICES.values() for secret in it.get("secrets", [])}
     assert named == files.keys()
+
+
+def test_the_development_stack_needs_no_setting() -> None:
+    assert ":?" not in COMPOSE.read_text()
+
+
+def test_e67_the_file_for_servers_is_valid_keeps_every_rule_and_brings_no_server() -> None:
+    validate(read(PRODUCTION.read_text()))
+    services = read(PRODUCTION.read_text())["services"]
+    assert faults(services) == []
+    assert all(is_ours(service) and "build" not in service for service in services.values())
+    for name, service in services.items():
+        check_call(service["command"])
+        assert service["command"] == SERVICES[name]["command"], "what is proven to run is what runs"
+        assert service["env_file"] == ["/etc/harvester/harvester.env"]

@@ -1,0 +1,5 @@
+"""What the tests of this folder share."""
+
+from tests.integration.conftest import vendor
+
+__all__ = ["vendor"]
