@@ -145,9 +145,9 @@ class Processing:
         if again:
             await self._letters.add(again)
         open_ids = {letter.id for letter in again}
-        done = [letter.id for letter in letters if letter.id not in open_ids]
+        done = [letter for letter in letters if letter.id not in open_ids]
         if done:
-            await self._letters.remove(done)
+            await self._letters.finish(done)
         self.metrics.repaired(len(done))
         if self._told_pending and done and not pending:
             self._told_pending = False

@@ -115,7 +115,7 @@ class Harvest:
             except (InvalidEventError, PayloadTooLargeError) as error:
                 await self._letters.add([self._letter(Broken(letter.body, str(error), letter.reason))])
                 continue
-            await self._letters.remove([letter.id])
+            await self._letters.finish([letter])
             done += 1
         return done
 

@@ -108,8 +108,8 @@ class Stored(NamedTuple):
     tag: str
 
 
-class Objects(Protocol):
-    """Bytes by name, in a bucket or a folder. Names are relative paths of [A-Za-z0-9._=%-] and "/".
+class Keys(Protocol):
+    """Bytes by name, in a bucket, a folder or a server's memory. Names are relative paths of [A-Za-z0-9._=%-] and "/".
 
     No name is the folder of another.
     """
@@ -131,6 +131,14 @@ class Objects(Protocol):
 
     def names(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         """The names that begin with `prefix` and stand behind `after`, in the order of their bytes."""
+        ...
+
+
+class Objects(Keys, Protocol):
+    """Keys that are deleted on condition, too: a bucket, a folder."""
+
+    async def delete_as(self, name: str, tag: str) -> bool:
+        """Delete it if `tag` is the tag it has; whether it was so."""
         ...
 
 
@@ -306,7 +314,13 @@ class DeadLetters(Protocol):
         """Make letters due."""
         ...
 
-    async def remove(self, ids: Sequence[str]) -> None: ...
+    async def remove(self, ids: Sequence[str]) -> None:
+        """End letters, whatever came of them since they were read: a person wants so."""
+        ...
+
+    async def finish(self, letters: Sequence[Letter]) -> None:
+        """End letters that were done as they were read; one that was added again meanwhile stays."""
+        ...
 
     async def counts(self) -> Mapping[str, Mapping[str, int]]:
         """Group → reason → letters."""

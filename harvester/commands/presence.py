@@ -37,6 +37,9 @@ class NoLetters:
     async def remove(self, ids: Sequence[str]) -> None:
         """None of them is here."""
 
+    async def finish(self, letters: Sequence[Letter]) -> None:
+        """None of them is here."""
+
     async def counts(self) -> Mapping[str, Mapping[str, int]]:
         return {}
 

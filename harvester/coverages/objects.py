@@ -24,7 +24,7 @@ from harvester.bookfile import GENERATION_AGE, GENERATIONS, AllDamagedError
 from harvester.coverage import Book, Coverage
 from harvester.crash import point
 from harvester.errors import ConfigError, ConflictError, HarvesterError, RefusedError, TransientError
-from harvester.protocols import Objects
+from harvester.protocols import Keys
 
 _TRIES = 50
 _LONGEST = 80
@@ -49,7 +49,7 @@ class _Lease(msgspec.Struct, frozen=True):
 class ObjectCoverages:
     """Made by the driver of each such store. `term`: how long a lease lasts that is not renewed."""
 
-    def __init__(self, objects: Objects, *, now: Callable[[], datetime], term: timedelta) -> None:
+    def __init__(self, objects: Keys, *, now: Callable[[], datetime], term: timedelta) -> None:
         self._objects = objects
         self._now = now
         self._term = term

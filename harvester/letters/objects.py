@@ -4,8 +4,9 @@
     turns/<serial>.<id>.<group>.<reason>         in the order they came: scans and counts read these names alone
     dues/<group>/<due>.<serial>.<id>             those that are due some day, by that time
 
-The names stand before the letter and are removed after it: one without its letter is passed over and removed, so a crash anywhere
-leaves each letter whole or not there. Letters change on condition, so members of a group lose no attempt of each other.
+The names stand before the letter and are removed after it: one without its letter is passed over, and removed once no writer can
+be about to write the letter, so a crash anywhere leaves each letter whole or not there. Letters change on condition, so members
+of a group lose no attempt of each other.
 """
 
 import asyncio
@@ -33,6 +34,10 @@ FORMAT = 1
 _AT_ONCE = 16
 _PAGE = 64
 _TRIES = 20
+_REMEMBERED = 10_000
+_STALE = 300.0
+"""Seconds for which a name has to be seen without its letter before it is removed. A writer that takes half of it stands its
+names up again."""
 _MICROSECOND = timedelta(microseconds=1)
 _SHIFT = 2**62  # so that times before 1970 stand in order, too
 T = TypeVar("T")
@@ -79,6 +84,7 @@ class ObjectLetters:
         self._objects = objects
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._last = 0
+        self._stale: dict[str, float] = {}
 
     async def add(self, letters: Sequence[Letter]) -> None:
         point("letters.before_add")
@@ -98,7 +104,7 @@ class ObjectLetters:
             mine = [name for name in page if due is not None or group in ("", _group(name))]
             for name, known in zip(mine, await self._each(mine, self._of), strict=True):
                 if known is None or name not in _names(known.kept):
-                    await self._objects.delete([name])  # of a letter that is gone, or as it was before
+                    await self._sweep(name)
                 elif not (due is not None and without and known.kept.letter.stage == without):
                     yield known.kept.letter
 
@@ -113,6 +119,9 @@ class ObjectLetters:
         await self._objects.delete([f"ids/{kept.letter.id}" for kept in found])
         await self._objects.delete([name for kept in found for name in _names(kept)])
 
+    async def finish(self, letters: Sequence[Letter]) -> None:
+        await self._each(letters, self._finish)
+
     async def counts(self) -> Mapping[str, Mapping[str, int]]:
         """Group → reason → letters."""
         found: dict[str, Counter[str]] = {}
@@ -122,9 +131,8 @@ class ObjectLetters:
 
     async def _add(self, letters: Sequence[Letter], serial: str) -> None:
         fresh = _Kept(serial=serial, letter=reduce(_again, letters))
-        await self._put_names(_names(fresh))
         try:
-            await self._objects.put(f"ids/{fresh.letter.id}", msgspec.json.encode(fresh), replaces="")
+            await self._write(fresh, "")
         except ConflictError:
             await self._change(fresh.letter.id, lambda known: reduce(_again, letters, known), fresh)
 
@@ -140,9 +148,8 @@ class ObjectLetters:
                 new = _Kept(serial=known.kept.serial, letter=change(known.kept.letter))
                 before = _names(known.kept)
             assert new is not None
-            await self._put_names([name for name in _names(new) if name not in before])
             try:
-                await self._objects.put(f"ids/{id_}", msgspec.json.encode(new), replaces=known.tag if known else "")
+                await self._write(new, known.tag if known else "")
             except ConflictError:
                 continue
             stale = {*before, *(_names(fresh) if fresh else ())} - {*_names(new)}
@@ -150,9 +157,37 @@ class ObjectLetters:
             return
         raise TransientError(f"dead letter {id_} is being written by others all the time")
 
-    async def _put_names(self, names: Iterable[str]) -> None:
-        for name in names:
+    async def _write(self, kept: _Kept, replaces: str) -> None:
+        """All its names every time: so a letter that is added again is found again, whatever befell them."""
+        began = time.monotonic()
+        await self._put_names(kept)
+        await self._objects.put(f"ids/{kept.letter.id}", msgspec.json.encode(kept), replaces=replaces)
+        if time.monotonic() - began > _STALE / 2:
+            await self._put_names(kept)  # they may have been swept while this process stood still
+
+    async def _put_names(self, kept: _Kept) -> None:
+        for name in _names(kept):
             await self._objects.put(name, b"")
+
+    async def _finish(self, letter: Letter) -> None:
+        known = await self._get(letter.id)
+        if known is None or (known.kept.letter.attempts, known.kept.letter.last) != (letter.attempts, letter.last):
+            return
+        # Changed in this very moment it stays, and is done once more.
+        if await self._objects.delete_as(f"ids/{letter.id}", known.tag):
+            await self._objects.delete(_names(known.kept))
+
+    async def _sweep(self, name: str) -> None:
+        """Remove a name whose letter is gone, or as it was before, unless a writer may be about to write the letter."""
+        now = time.monotonic()
+        if now - self._stale.setdefault(name, now) > _STALE:
+            # Asked once more: what its writer finished meanwhile is there now.
+            known = await self._of(name)
+            if known is None or name not in _names(known.kept):
+                await self._objects.delete([name])
+            del self._stale[name]
+        elif len(self._stale) > _REMEMBERED:
+            self._stale.clear()
 
     async def _get(self, id_: str) -> _Known | None:
         stored = await self._objects.get(f"ids/{id_}")

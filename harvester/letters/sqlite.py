@@ -147,6 +147,10 @@ class SqliteLetters:
     async def remove(self, ids: Sequence[str]) -> None:
         await self._database.run(_each, "DELETE FROM letters WHERE id = ?", [(id_,) for id_ in ids])
 
+    async def finish(self, letters: Sequence[Letter]) -> None:
+        rows = [(letter.id, letter.attempts, _micros(letter.last)) for letter in letters]
+        await self._database.run(_each, "DELETE FROM letters WHERE id = ? AND attempts = ? AND last = ?", rows)
+
     async def counts(self) -> Mapping[str, Mapping[str, int]]:
         """Group → reason → letters."""
         return await self._database.run(_counts)

@@ -58,6 +58,9 @@ class FileObjects:
     async def delete(self, names: Sequence[str]) -> None:
         await self._run(lambda: self._delete(names))
 
+    async def delete_as(self, name: str, tag: str) -> bool:
+        return await self._run(lambda: self._delete_as(name, tag))
+
     async def names(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         for name in await self._run(lambda: self._walk(prefix, after)):
             yield name
@@ -76,6 +79,14 @@ class FileObjects:
     def _delete(self, names: Sequence[str]) -> None:
         for name in names:
             (self._path / name).unlink(missing_ok=True)
+
+    def _delete_as(self, name: str, tag: str) -> bool:
+        with self._alone():
+            found = _read(self._path / name)
+            if found is None or found.tag != tag:
+                return False
+            (self._path / name).unlink()
+        return True
 
     def _walk(self, prefix: str, after: str) -> list[str]:
         # What the prefix names as a folder is walked, not all there is.

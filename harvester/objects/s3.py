@@ -4,11 +4,11 @@ Conditional writes by If-Match and If-None-Match (https://docs.aws.amazon.com/Am
 412 and, after a deletion, 404 mean lost to another; 409 means that another is writing right now.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import aiohttp
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,7 +21,8 @@ from harvester.url import Url, parse
 _AT_ONCE = 1000
 """Objects that one DeleteObjects takes."""
 _LOST = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-_NO_KEY = ("NoSuchKey", "404", "NotFound")
+_NO_KEY = ("NoSuchKey",)
+"""Any other 404 is none of S3: of a bucket that is not there, or of a server that is something else."""
 
 
 class S3Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +92,8 @@ class S3Objects:
             if code_of(error) in _NO_KEY:
                 return None
             raise self._named(error, name) from error
-        except (BotoCoreError, OSError, asyncio.IncompleteReadError) as error:
-            raise self._named(error, name) from error
+        except (BotoCoreError, OSError, aiohttp.ClientError) as error:
+            raise self._named(error, name) from error  # an answer that breaks off is aiohttp's error
 
     async def put(self, name: str, body: bytes, *, replaces: str | None = None) -> str:
         condition = {} if replaces is None else {"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"}
@@ -116,6 +117,21 @@ class S3Objects:
                 raise self._named(error, "") from error
             if kept := answer.get("Errors"):
                 raise _undeleted(self.where, kept)
+
+    async def delete_as(self, name: str, tag: str) -> bool:
+        # AWS enforces the condition; for a store that does not, it holds but for the moment between these two requests.
+        found = await self.get(name)
+        if found is None or found.tag != tag:
+            return False
+        try:
+            await self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name, IfMatch=tag)
+        except ClientError as error:
+            if code_of(error) in (*_LOST, *_NO_KEY):
+                return False
+            raise self._named(error, name) from error
+        except (BotoCoreError, OSError) as error:
+            raise self._named(error, name) from error
+        return True
 
     async def names(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         more: dict[str, str] = {"StartAfter": self._prefix + after} if after else {}

@@ -223,6 +223,22 @@ async def test_requeue_makes_letters_due_and_remove_ends_them(url: str) -> None:
         assert await names(letters) == ["b", "c"]
 
 
+async def test_what_is_finished_ends_unless_it_was_added_again_since_it_was_read(url: str) -> None:
+    async with open_letters(url) as letters, open_letters(url) as others:
+        await letters.add([letter(name, due=THEN) for name in "abcd"])
+        read = [each async for each in letters.scan("g", THEN)]
+        await others.add([letter("b", due=THEN + SECOND)])
+        await others.remove([letter("c").id, letter("d").id])
+        await others.add([letter("c", first=THEN + SECOND)])
+        await letters.finish([*read, letter("unknown")])
+        assert [(each.event_id, each.attempts) async for each in letters.scan("g")] == [("b", 2), ("c", 1)]
+        assert await letters.counts() == {"g": {"schema": 2}}
+        await letters.finish([each async for each in letters.scan("g")])
+        await letters.finish([])
+        assert await names(letters) == []
+        assert await letters.counts() == {}
+
+
 async def test_a_scan_goes_on_while_its_letters_are_removed_and_others_added(url: str) -> None:
     async with open_letters(url) as letters:
         await letters.add([letter(f"{n:04}") for n in range(250)])

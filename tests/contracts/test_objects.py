@@ -84,6 +84,17 @@ async def test_a_write_on_a_condition_that_does_not_hold_is_lost_and_changes_not
         await objects.put("a", b"6", replaces="")
 
 
+async def test_what_another_wrote_since_is_not_deleted_as_what_was_read(url: str) -> None:
+    async with open_objects(url) as objects:
+        old = await objects.put("a", b"1")
+        new = await objects.put("a", b"2")
+        assert not await objects.delete_as("a", old)
+        assert await objects.get("a") == (b"2", new)
+        assert await objects.delete_as("a", new)
+        assert await objects.get("a") is None
+        assert not await objects.delete_as("a", new)
+
+
 async def test_of_writers_at_the_same_time_each_but_one_is_told_that_it_lost(url: str) -> None:
     async with open_objects(url) as one, open_objects(url) as two:
         done = await asyncio.gather(

@@ -1,5 +1,6 @@
 """S3 as a store of coverage: what is refused, what is read of the predecessor, and what is told (E54, F10, F12, Q8)."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -97,7 +98,11 @@ async def test_f12_while_another_writes_the_same_object_it_is_tried_again(s3: Se
 
 
 async def test_q8_no_access_and_no_bucket_are_never_nothing_stored(s3: Server) -> None:
-    answers: list[tuple[int, str, type[Exception]]] = [(403, "AccessDenied", PermanentError), (503, "SlowDown", TransientError)]
+    answers: list[tuple[int, str, type[Exception]]] = [
+        (403, "AccessDenied", PermanentError),
+        (404, "NotFound", PermanentError),  # a server that is none of S3
+        (503, "SlowDown", TransientError),
+    ]
     for status, code, error in answers:
         async with in_front(s3.url, status=status, code=code) as way, opened(f"s3://books/x?endpoint={way}&region=any") as store:
             with pytest.raises(error, match=f"{status} {code}"):
@@ -108,6 +113,20 @@ async def test_q8_no_access_and_no_bucket_are_never_nothing_stored(s3: Server) -
     async with opened("s3://books/x?endpoint=http://127.0.0.1:1&region=eu-west-1") as store:
         with pytest.raises(TransientError, match="no answer"):
             await store.load("opencast")
+
+
+async def test_q8_an_answer_that_breaks_off_is_no_answer() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 100\r\n\r\nhalf a bo')
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with opened(f"s3://books/x?endpoint=http://127.0.0.1:{port}&region=any") as store:
+            with pytest.raises(TransientError, match="no answer"):
+                await store.load("opencast")
 
 
 async def test_e54_the_last_time_of_the_predecessor_is_understood_and_stays(s3: Server) -> None:
