@@ -42,13 +42,15 @@ def _everything(*, as_json: bool) -> int:
     loaded = parts.settings(*parts.sink_settings(sinks))
     made: list[str] = []
     templates: list[Loading] = []
+    whole = False
     try:
         run_once(_prepared(loaded, sinks, made, templates))
+        whole = True
     finally:  # what was made before a fault stays, and is told
+        lines = [*made, *_told(templates)]
         if as_json:
             click.echo(json.dumps({"format": _FORMAT, "made": made, **_templates(templates)}, indent=2))
-        else:
-            lines = [*made, *_told(templates)]
+        elif lines or whole:
             click.echo("\n".join(lines or ["nothing was missing"]))
     return 0
 

@@ -13,6 +13,9 @@ import yaml
 from tests import services as servers
 from tests.containers.compose import COMPOSE, PRODUCTION, ROOT, is_ours, order, read
 from tests.containers.rules import RULES, faults
+from tests.servers.kafka import Kafka
+from tests.servers.redis import IMAGE as REDIS
+from tests.servers.s3 import IMAGE as S3
 from tests.unit.test_documents import check_call
 
 STACK = read(COMPOSE.read_text())
@@ -96,6 +99,14 @@ def test_e65_there_are_elasticsearch_and_kibana_of_one_version_and_named_volumes
 @pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if is_ours(service)])
 def test_every_command_of_our_image_exists(name: str) -> None:
     check_call(SERVICES[name]["command"])
+
+
+def test_the_servers_are_those_that_the_tests_run_against() -> None:
+    kafka = servers.OWN["kafka"]
+    assert isinstance(kafka, Kafka)
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{kafka.jars.version}"
+    assert SERVICES["moto"]["image"] == S3
+    assert SERVICES["valkey"]["image"].startswith(f"{REDIS}.")
 
 
 def test_services_begin_in_an_order() -> None:
