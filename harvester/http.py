@@ -46,7 +46,7 @@ __all__ = [
 MAX_REDIRECTS = 5
 MAX_URL = 8000  # Jetty and nginx take 8 KiB for the whole request head by default
 MAX_HEADER = 32 * 1024
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://|//")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 Check = Callable[[Answer, str], object]

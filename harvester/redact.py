@@ -14,7 +14,7 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _SHAPES = (
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+(?=@)", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s/@:]{0,255}:)[^\s/@]+(?=@)", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"(\bauthorization['\"]?\s*[:=,]\s*['\"]?)[^'\"\r\n]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"\b(Basic|Bearer)\s+(?=[^\s'\"]*[0-9=])[A-Za-z0-9+/=._~-]{8,}"), rf"\1 {HIDDEN}"),
     (

@@ -8,6 +8,7 @@ import msgspec
 
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
+from harvester.commands.acts import done
 from harvester.commands.backfill import fill
 from harvester.commands.harvesting import FILLING, PRINTED, open_shot, tell
 from harvester.commands.options import although_paused_option, confirmed, json_option, yes_option
@@ -93,6 +94,7 @@ def set_(name: str, start: str, read_until: str | None, yes: bool) -> int:
         confirmed(f"Set {source}/{stream} to begin at {shown(first)} and be read up to {shown(last)}?", yes=yes)
         read = Intervals([(first, last)])
         await store.reset(source, stream, Coverage(start=first, read=read, settled=read))
+        done("coverage set", target=f"{source}/{stream}", start=shown(first), read_until=shown(last))
         click.echo(f"{source}/{stream}: begins at {shown(first)}, read up to {shown(last)}", err=True)
         return 0
 
@@ -118,6 +120,7 @@ def reset(name: str, yes: bool) -> int:
         confirmed(f"Forget what is read of {source} ({', '.join(streams)})?", yes=yes)
         for one in streams:
             await store.reset(source, one, Coverage())
+        done("coverage reset", target=source, streams=streams)
         click.echo(f"{source}: {', '.join(streams)} reset", err=True)
         return 0
 

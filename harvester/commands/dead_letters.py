@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from harvester.commands import parts, presence
+from harvester.commands.acts import done
 from harvester.commands.options import confirmed, json_option, yes_option
 from harvester.commands.times import parse_time, shown
 from harvester.commands.words import amount_of, plain
@@ -101,6 +102,7 @@ def requeue(ids: tuple[str, ...], group: str, reason: str, since: str | None, ev
         if not dry_run:
             for i in range(0, len(chosen), _BLOCK):
                 await letters.requeue(chosen[i : i + _BLOCK], datetime.now(UTC) - timedelta(seconds=1))
+            done("dead-letters requeue", letters=len(chosen), group=group, reason=reason, since=since)
         click.echo(f"{_would(len(chosen), dry_run=dry_run)} due", err=True)
         return 0
 
@@ -123,6 +125,7 @@ def purge(ids: tuple[str, ...], group: str, reason: str, since: str | None, ever
             confirmed(f"Remove {amount_of(len(chosen), 'letter')} for good?", yes=yes)
             for i in range(0, len(chosen), _BLOCK):
                 await letters.remove(chosen[i : i + _BLOCK])
+            done("dead-letters purge", letters=len(chosen), group=group, reason=reason, since=since)
         click.echo(f"{_would(len(chosen), dry_run=dry_run)} removed", err=True)
         return 0
 

@@ -1,12 +1,10 @@
 """`harvest pause`: let a source, a stream or a sink rest, while everything else goes on."""
 
-import getpass
-import socket
-
 import click
 
 from harvester import pauses
 from harvester.commands import parts
+from harvester.commands.acts import actor, done
 from harvester.commands.coverage import split_name
 from harvester.commands.options import sink_type
 from harvester.coverages import open_coverages
@@ -46,6 +44,7 @@ async def _pause(name: str) -> int:
         if known:
             click.echo(f"{name} is {known} already; go on with: harvest resume {name}", err=True)
             return 0
-        await pauses.pause(store, name, f"{getpass.getuser()}@{socket.gethostname()}")
+        await pauses.pause(store, name, actor())
+    done("pause", target=name)
     click.echo(f"{name} is paused: a daemon stops it within seconds; go on with: harvest resume {name}", err=True)
     return 0

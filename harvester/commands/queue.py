@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from harvester.commands import parts, presence
+from harvester.commands.acts import done
 from harvester.commands.options import confirmed, json_option, yes_option
 from harvester.commands.progress import bar
 from harvester.commands.words import amount_of
@@ -153,6 +154,7 @@ def seek(group: str, target: str, yes: bool) -> int:
         if position and skipped > 0:
             confirmed(f"{group} would never read {amount_of(skipped, 'message')}. Go on?", yes=yes)
         await queue.seek(group, position)
+        done("queue seek", target=group, before=stands.position, after=position)
         click.echo(f"{group}: {amount_of(sum((await queue.lag(group)).values()), 'message')} to read", err=True)
         return 0
 
@@ -169,6 +171,7 @@ def forget(group: str, yes: bool) -> int:
         _known(group, {g.name: g for g in await queue.groups()})
         confirmed(f"Drop group {group}? What it has not read may then be trimmed.", yes=yes)
         await queue.forget(group)
+        done("queue forget", target=group)
         click.echo(f"{group} is forgotten", err=True)
         return 0
 

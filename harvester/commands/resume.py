@@ -4,6 +4,7 @@ import click
 
 from harvester import pauses
 from harvester.commands import parts
+from harvester.commands.acts import done
 from harvester.commands.pause import named
 from harvester.coverages import open_coverages
 from harvester.service import run_once
@@ -27,6 +28,7 @@ async def _resume(name: str) -> int:
         known = await pauses.paused(store)
         if name in known:
             await pauses.resume(store, name)
+            done("resume", target=name)
             click.echo(f"{name} goes on; a daemon starts it within seconds", err=True)
         else:
             click.echo(f"{name} is not paused", err=True)

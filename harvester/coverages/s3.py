@@ -21,7 +21,7 @@ from harvester.protocols import CoverageStore, Objects
 from harvester.url import parse
 
 PROBE = "probe"
-_STAMP = re.compile(rb"\s*(\d{14})\s*")
+_STAMP = re.compile(rb"\s{0,9}(\d{14})\s{0,9}")
 
 
 class S3CoverageOptions(s3.S3Options, frozen=True, kw_only=True):

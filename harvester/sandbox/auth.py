@@ -13,7 +13,7 @@ from harvester.sandbox.clock import SandboxClock, milliseconds
 from harvester.sandbox.settings import SandboxSettings
 
 REALM = "Opencast Realm"
-_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+_PARAMETER = re.compile(r'\b(\w{1,64})\s{0,9}=\s{0,9}(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
 
 class Guard:

@@ -60,7 +60,7 @@ def test_seek_to_the_beginning_refills_a_deleted_duckdb_file_beside_its_stale_lo
     assert site.consume().code == 0
     assert not path.exists()
     done = site.harvest("queue", "seek", "duckdb", "--to", "beginning")
-    assert (done.code, done.err) == (0, f"duckdb: {len(before)} messages to read\n")
+    assert (done.code, done.err.splitlines()[-1]) == (0, f"duckdb: {len(before)} messages to read")
     assert site.consume().code == 0
     assert sorted(site.rows("action_id, action_outpoint, episode_title, huid")) == before
     site.audit()
