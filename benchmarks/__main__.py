@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import FULL, QUICK, Verdict
 
-NAMES = ("producer", "consumer", "judging", "append", "slow", "memory", "start", "kafka")
+NAMES = ("producer", "consumer", "judging", "append", "slow", "memory", "start", "kafka", "sqs")
 PROOFS = ("away", "outage", "refusals")
 """Longer, of whole paths with trouble in them; run when they are named."""
 

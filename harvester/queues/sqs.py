@@ -9,14 +9,12 @@ Further options: `endpoint=http://127.0.0.1:9324`, `pack=1` for readers that wan
 """
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from hashlib import blake2b
-from typing import Annotated, NamedTuple, NoReturn
+from typing import NoReturn
 
-import msgspec
 import structlog
 
 from harvester.access import NOBODY, Access
@@ -28,41 +26,15 @@ from harvester.protocols import NO_COUNTS, Delivery, Group, Message, Queue, Size
 from harvester.queues.sqs_calls import SqsCalls
 from harvester.queues.sqs_member import SqsMember
 from harvester.queues.sqs_pack import FRAME, LARGEST, Parcel, batches, parcels, taken
-from harvester.url import Url, parse
+from harvester.queues.sqs_place import GROUP, Place, place_of
 
 TAG = "harvester-group"
 """Tag of an SQS queue without `groups`: the group that it belongs to."""
 _AT_ONCE = 8
 """Batches that are sent at the same time."""
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_SHORT = 4 * 86400
+"""Seconds; shorter retention is told. 4 days is what AWS gives a queue of which nothing is said."""
 _log = structlog.get_logger(__name__)
-
-
-class SqsOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the URL can say; sizes in bytes or with their unit."""
-
-    endpoint: str = ""
-    """Where the service is; empty: as set for AWS."""
-    groups: str = ""
-    """A comma list: every group there is."""
-    pack: Annotated[int, msgspec.Meta(ge=1)] = 1000
-    """Most events in one SQS message; 1: each is a message by itself, its body the envelope."""
-    pack_bytes: Annotated[int, msgspec.Meta(ge=1 << 10, le=LARGEST)] = 240 << 10
-    """Most bytes of a pack, unless one event takes more."""
-    max_message: Annotated[int, msgspec.Meta(ge=1)] = LARGEST
-    """Larger bodies are compressed, then claimed, then refused."""
-    visibility: Annotated[int, msgspec.Meta(ge=1, le=43200)] = 60
-    """Seconds until others see a pack whose member died."""
-
-
-class Place(NamedTuple):
-    """What a URL names. `queues`: group → name of its SQS queue; the group "" is whichever comes first."""
-
-    url: Url
-    options: SqsOptions
-    region: str
-    queues: Mapping[str, str]
 
 
 def open_queue(url: str, access: Access = NOBODY) -> AbstractAsyncContextManager[Queue]:
@@ -70,35 +42,19 @@ def open_queue(url: str, access: Access = NOBODY) -> AbstractAsyncContextManager
     return open_sqs(place_of(url), access)
 
 
-def place_of(url: str) -> Place:
-    """ConfigError: no name in it, a login in it, a FIFO queue, or an unknown option."""
-    parsed = parse(url)
-    options = parsed.options(SqsOptions)
-    name = parsed.path.strip("/")
-    if "@" in parsed.host:
-        raise ConfigError(f"{parsed.text}: no login may stand here: set HARVESTER_AWS_ACCESS_KEY_ID and …_SECRET_ACCESS_KEY")
-    if name.endswith(".fifo"):
-        raise ConfigError(
-            f"{parsed.text}: a FIFO queue orders messages of one key, but a pack has many keys, and no sink needs their order: "
-            f"name a standard queue"
-        )
-    groups = [group.strip() for group in options.groups.split(",") if group.strip()]
-    queues = {group: f"{name}-{group}" for group in groups} or {"": name}
-    faults = [
-        f"{parsed.text}: {group!r} is no group: letters, digits, - and _" for group in groups if not _GROUP.fullmatch(group)
-    ]
-    faults += [f"{parsed.text}: {one!r} is no name of an SQS queue: letters, digits, - and _, 80 at most"
-               for one in queues.values() if not _NAME.fullmatch(one)]  # fmt: skip
-    if faults:
-        raise ConfigError(*faults, "write sqs://eu-west-1/events?groups=duckdb,elasticsearch")
-    return Place(parsed, options, parsed.host, queues)
-
-
 async def prepare(url: str, access: Access = NOBODY) -> Sequence[str]:
     """Make the SQS queues that are not there; what was made, a line each."""
     place = place_of(url)
     async with _calls(place, access) as calls:
         return (await _found(calls, place))[1]
+
+
+async def examined(url: str, access: Access = NOBODY) -> Mapping[str, Sequence[str] | None]:
+    """SQS queue → what of its settings could lose messages; None: it is not there. Nothing is made."""
+    place = place_of(url)
+    async with _calls(place, access) as calls:
+        urls = {name: await calls.find(name) for name in place.queues.values()}
+        return {name: _risks(name, await calls.attributes(url)) if url else None for name, url in urls.items()}
 
 
 @asynccontextmanager
@@ -235,19 +191,12 @@ class SqsQueue:
 
     async def check(self) -> Sequence[str]:
         """What of the SQS queues, as they are set, could lose messages."""
-        faults = []
-        for group, url in self._urls.items():
-            found, name = await self._calls.attributes(url), self._name_of(group)
-            if found.get("RedrivePolicy"):
-                faults.append(_redriven(name))
-            if int(found.get("MessageRetentionPeriod", 345600)) < 345600:
-                days = int(found["MessageRetentionPeriod"]) / 86400
-                faults.append(f"SQS queue {name} keeps messages for {days:.1f} days only: set MessageRetentionPeriod to 1209600")
-        return faults
+        found = [_risks(self._name_of(group), await self._calls.attributes(url)) for group, url in self._urls.items()]
+        return [fault for faults in found for fault in faults]
 
     def _url_of(self, group: str) -> str:
         """Where the group reads. ConfigError: it is not one of the configured groups."""
-        if "" in self._urls and _GROUP.fullmatch(group):
+        if "" in self._urls and GROUP.fullmatch(group):
             return self._urls[""]
         if not group or group not in self._urls:
             known = ", ".join(filter(None, self._urls)) or "one"
@@ -282,6 +231,17 @@ class SqsQueue:
 
     def _refuse(self, why: str, way: str) -> NoReturn:
         raise RefusedError(f"{self._place.url.text}: this queue cannot do that: {why}; {way}")
+
+
+def _risks(name: str, attributes: Mapping[str, str]) -> list[str]:
+    faults = [_redriven(name)] if attributes.get("RedrivePolicy") else []
+    kept = int(attributes.get("MessageRetentionPeriod", _SHORT))
+    if kept < _SHORT:
+        faults.append(
+            f"SQS queue {name} keeps messages for {kept / 86400:.1f} days only, a longer outage of a sink loses them; set "
+            f"MessageRetentionPeriod to 1209600"
+        )
+    return faults
 
 
 def _redriven(name: str) -> str:

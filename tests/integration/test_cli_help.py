@@ -146,7 +146,7 @@ def test_missing_and_wrong_settings_are_told_all_at_once_and_end_with_3(tmp_path
 
 @pytest.mark.parametrize("command", ["run", "useractions", "queue lag", "audit"])
 def test_faults_of_every_kind_are_told_in_one_go_by_every_command(tmp_path: Path, command: str) -> None:
-    wrong = {"HARVESTER_TIMEZONE": "Mars/x", "HARVESTER_SINKS": "nosuch", "HARVESTER_QUEUE_URL": "kafka://x"}
+    wrong = {"HARVESTER_TIMEZONE": "Mars/x", "HARVESTER_SINKS": "nosuch", "HARVESTER_QUEUE_URL": "nats://x"}
     wrong |= {"HARVESTER_SOURCES": "opencats", "HARVESTER_CACHE_URL": "mem://", "HARVESTER_COVERAGE_URL": "disk://x"}
     done = Site(tmp_path, "http://127.0.0.1:9", **wrong).harvest(*command.split())
     assert (done.code, done.out) == (3, "")

@@ -1,5 +1,6 @@
 """The commands on SQS: from a vendor to a sink by the name of a queue alone, and what is said where SQS cannot."""
 
+import asyncio
 from pathlib import Path
 from uuid import uuid4
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.services import Server
 from tests.site import HOUR, NOON, Site, World, stamp
+from tests.unit.sqsqueues import redriven
 
 
 @pytest.fixture
@@ -54,3 +56,23 @@ def test_two_sinks_on_one_queue_are_refused_before_one_takes_from_the_other(site
     done = site.harvest("consume", "-", "--until-empty")
     assert done.code == 4
     assert "?groups=duckdb,stdout" in done.err
+
+
+def findings(site: Site) -> dict[str, str]:
+    """What doctor says of SQS: state and text."""
+    found = site.harvest("doctor", "--json").json["findings"]
+    return {f["name"]: f"{f['state']} {f['text']} {f['fix']}" for f in found if f["name"].startswith("queue: ")}
+
+
+def test_doctor_makes_no_queue_and_tells_what_could_lose_events(site: Site, sqs: Server) -> None:
+    name = site.settings["SQS_QUEUE_NAME"]
+    for _ in range(2):
+        assert "ok there is none yet: harvest setup" in findings(site)[f"queue: {name}"]
+    assert site.harvest("useractions", "-s", stamp(NOON - HOUR), "-e", stamp(NOON)).code == 0
+    assert findings(site)[f"queue: {name}"].startswith("ok no redrive policy")
+    asyncio.run(redriven(sqs.url, name))
+    told = findings(site)[f"queue: {name}"]
+    assert told.startswith("fail ")
+    assert "redrive policy" in told
+    assert "remove it" in told
+    assert site.consume().code == 4

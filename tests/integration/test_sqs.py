@@ -7,29 +7,23 @@ from typing import Any
 
 import pytest
 
-from harvester.aws import open_client
 from harvester.errors import ConfigError, PayloadTooLargeError, PermanentError, RefusedError, TransientError
 from harvester.payload import FOLDER
 from harvester.protocols import Message
 from harvester.queues import open_queue
-from harvester.queues.sqs import place_of, prepare
+from harvester.queues.sqs import prepare
 from harvester.queues.sqs_calls import ATTEMPTS
 from harvester.queues.sqs_pack import LARGEST
+from harvester.queues.sqs_place import place_of
 from tests.contracts.queues import bodies, drain, left, messages
 from tests.services import Server
-from tests.unit.sqsqueues import KEYS, Way, named, opened, way_to
+from tests.unit.sqsqueues import KEYS, Way, client_of, named, opened, redriven, way_to
 
 NOISE = random.Random(22).randbytes(2 * LARGEST)
 
 
 def many(amount: int) -> list[Message]:
     return [Message(f"k{n}", f"{n:04}".encode()) for n in range(amount)]
-
-
-async def client_of(server: str, operation: str, **parameters: object) -> Any:
-    """What an operator does with the tools of AWS."""
-    async with open_client("sqs", KEYS, "sqs", endpoint=server, region="eu-west-1") as client:
-        return await getattr(client, operation)(**parameters)
 
 
 async def address(server: str, url: str, group: str = "") -> str:
@@ -219,15 +213,9 @@ async def test_without_groups_the_first_that_reads_has_the_queue_and_a_second_ta
 
 async def test_f25_a_queue_that_the_service_would_take_packs_from_is_not_read(sqs: Server) -> None:
     url = named(sqs.url)
-    async with opened(url) as queue, opened(dead := named(sqs.url)):
-        arn = (
-            await client_of(sqs.url, "get_queue_attributes", QueueUrl=await address(sqs.url, dead), AttributeNames=["QueueArn"])
-        )["Attributes"]["QueueArn"]
+    async with opened(url) as queue:
         assert list(await queue.check()) == []
-        policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
-        await client_of(
-            sqs.url, "set_queue_attributes", QueueUrl=await address(sqs.url, url), Attributes={"RedrivePolicy": policy}
-        )
+        await redriven(sqs.url, place_of(url).queues[""])
         (fault,) = await queue.check()
         assert "redrive policy" in fault
         with pytest.raises(RefusedError, match="redrive policy"):

@@ -12,6 +12,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from harvester.access import Access
+from harvester.aws import open_client
 from harvester.queues import open_queue
 from harvester.queues.sqs import SqsQueue
 
@@ -86,3 +87,18 @@ async def way_to(server: str) -> AsyncIterator[Way]:
 async def refused(_: dict[str, Any]) -> dict[str, Any]:
     """A script: the service is unavailable."""
     return {"status": 503, "__type": "ServiceUnavailable", "message": "told"}
+
+
+async def client_of(server: str, operation: str, **parameters: object) -> Any:
+    """What an operator does with the tools of AWS."""
+    async with open_client("sqs", KEYS, "sqs", endpoint=server, region="eu-west-1") as client:
+        return await getattr(client, operation)(**parameters)
+
+
+async def redriven(server: str, name: str) -> None:
+    """Give the SQS queue of this name a redrive policy, as an operator may."""
+    dead = await client_of(server, "create_queue", QueueName=f"dead-{uuid4().hex}")
+    told = await client_of(server, "get_queue_attributes", QueueUrl=dead["QueueUrl"], AttributeNames=["QueueArn"])
+    policy = json.dumps({"deadLetterTargetArn": told["Attributes"]["QueueArn"], "maxReceiveCount": 3})
+    url = (await client_of(server, "get_queue_url", QueueName=name))["QueueUrl"]
+    await client_of(server, "set_queue_attributes", QueueUrl=url, Attributes={"RedrivePolicy": policy})

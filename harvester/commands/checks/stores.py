@@ -65,6 +65,11 @@ async def _queue(core: CoreSettings, tell: Tell, seconds: float) -> None:
         else:
             tell(Finding("queue", "ok", f"none yet at {path}: the first harvest makes it"))
         return
+    if parse(core.queue_url).scheme == "sqs":
+        from harvester.queues.sqs import examined
+
+        if None in (await examined(core.queue_url, core)).values():
+            return  # the check of SQS tells it; to open the queue would make it
     async with open_queue(core.queue_url, core) as queue:
         groups = await queue.groups()
         reads = ", ".join(f"{g.name} has {g.lag:,} to read" for g in groups) or "no group reads it yet"
