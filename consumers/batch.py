@@ -10,7 +10,7 @@ from typing import NamedTuple
 from consumers.breaker import Breaker
 from consumers.letters import NOT_ENRICHED, again_at, letter_of
 from consumers.protocols import Counting, Enricher, Rejection, Sink
-from harvester import crash
+from harvester import crash, traces
 from harvester.errors import HarvesterError, InvalidEventError, PermanentError, TransientError
 from harvester.event import Event, decode_event
 from harvester.logs import get_logger
@@ -239,7 +239,8 @@ class Processing:
         todo, pause = events, self._first_pause
         while todo:
             try:
-                rejections = await write_halving(self._sink, todo)
+                with traces.span("index", "client", {"harvester.sink": self._sink.name, "db.operation.batch.size": len(todo)}):
+                    rejections = await write_halving(self._sink, todo)
             except TransientError as error:
                 self._log.warning("write is tried again", error=str(error), events=len(todo), wait=pause)
                 pause = await self._back_off(pause, error)

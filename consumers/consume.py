@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from consumers.batch import BreakerError, Processing, StoppedError
 from consumers.repairs import Repairs, failure
-from harvester import crash
+from harvester import crash, traces
 from harvester.errors import RefusedError
 from harvester.limits import Bound
 from harvester.logs import get_logger
@@ -158,7 +158,8 @@ class _Run:
     async def _process(self, deliveries: Sequence[Delivery], size: int) -> dict[str, int]:
         # The task waits for room and not the loop, which makes it: only what is committed is let out.
         await self._bound.acquire(len(deliveries), size)
-        return await self._processing.process(deliveries)
+        with traces.receiving("consume", deliveries, {"harvester.sink": self._group}):
+            return await self._processing.process(deliveries)
 
     async def _commit_finished(self) -> None:
         """Commit the unbroken run of finished batches at the head, in one act."""

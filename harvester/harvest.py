@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from harvester import __version__, crash
+from harvester import __version__, crash, traces
 from harvester.coverage import Coverage, Interval, Intervals, SpanPolicy, covered, due_to_settle, live_window, plan
 from harvester.errors import CoverageResetError, InvalidEventError, PayloadTooLargeError, TransientError
 from harvester.event import Event, encode_event
@@ -59,9 +59,7 @@ class Harvest:
     ) -> None:
         self._source = source
         self._stream = stream
-        self._queue = queue
-        self._book = book
-        self._letters = letters
+        self._queue, self._book, self._letters = queue, book, letters
         self._limits = limits
         self._retry = retry
         self.metrics = metrics or StreamMetrics(source.name, stream.name)
@@ -100,7 +98,8 @@ class Harvest:
         for span in spans:
             windows = [span] if whole else plan(span, self._stream.timing.window, self._limits.max_span, self._limits.span_policy)
             for window in windows:
-                await self._window(window, notes, record=record)
+                with traces.span("poll", "client", {"harvester.stream": self._owner}):
+                    await self._window(window, notes, record=record)
         await self._flush()
 
     async def reread(self) -> int:
@@ -233,7 +232,8 @@ class Harvest:
 
     async def _publish(self, messages: Sequence[Message], counts: Mapping[str, int]) -> None:
         began = time.monotonic()
-        await self._patiently(lambda: self._queue.publish(messages, counts, self._owner))
+        with traces.span("publish", "producer", {"harvester.stream": self._owner, traces.MESSAGES: len(messages)}):
+            await self._patiently(lambda: self._queue.publish(traces.marked(messages), counts, self._owner))
         self.metrics.published(counts["published"], time.monotonic() - began)
         self.metrics.read(counts["read"])
         for name, amount in counts.items():

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from harvester import __version__
+from harvester import __version__, traces
 from harvester.redact import HIDDEN, Redactor, is_secret_name
 
 COLLECTED = "harvester.command"
@@ -98,8 +98,8 @@ def _formatter(*processors: structlog.typing.Processor) -> logging.Formatter:
 
 
 def _moment(_: object, __: str, line: Line) -> Line:
-    """When it was logged: the same wherever it is written."""
-    return {**line, "@timestamp": line["_record"].created}
+    """When it was logged, and in which trace: the same wherever it is written."""
+    return {**line, "@timestamp": line["_record"].created, **traces.current()}
 
 
 def _error(_: object, __: str, line: Line) -> Line:

@@ -192,6 +192,14 @@ class CoreSettings(Access):
     ] = ByteSize(64 * 2**20)
     drain_timeout: Annotated[float, _setting("DRAIN_TIMEOUT", "seconds that a stop waits for what is on its way", ge=0)] = 25.0
 
+    traces_url: Annotated[
+        str,
+        _setting(
+            "TRACES_URL",
+            "collector of traces by OTLP over HTTP, like http://127.0.0.1:4318; unset: OTEL_EXPORTER_OTLP_ENDPOINT, or off",
+            pattern=r"^https?://[^@/]+(/.*)?$|^$",
+        ),
+    ] = ""
     listen: Annotated[
         str,
         _setting(

@@ -25,6 +25,7 @@ from harvester.report import Told
 from harvester.service import sleep_until, supervise, until_signal
 from harvester.settings import CoreSettings
 from harvester.states import States
+from harvester.traces import exporting
 from harvester.turns import Owners
 from harvester.url import parse
 from harvester.watchdog import watching
@@ -82,6 +83,7 @@ async def begun(
     _tell_of_all(loaded, states, names, groups)
     async with AsyncExitStack() as stack:
         dog = await stack.enter_async_context(watching())
+        await stack.enter_async_context(exporting(core.traces_url))
         health = Health(states, dog, stop)
         address = await stack.enter_async_context(serve(core.listen, health.routes(), core.listen_names))
         stores = await stack.enter_async_context(_open_patiently(core, stop, health))
