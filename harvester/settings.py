@@ -124,7 +124,9 @@ class CoreSettings(Access):
     """
 
     queue_url: Annotated[
-        Url, _known("harvester.queues:known"), _setting("QUEUE_URL", "queue between sources and sinks, sqlite:///PATH")
+        Url,
+        _known("harvester.queues:known"),
+        _setting("QUEUE_URL", "queue between sources and sinks: sqlite:///PATH, kafka://HOST/PREFIX or sqs://REGION/NAME"),
     ] = "sqlite:///var/queue.db"
     sqs_queue_name: Annotated[
         str,
@@ -136,13 +138,17 @@ class CoreSettings(Access):
         ),
     ] = ""
     coverage_url: Annotated[
-        Url, _known("harvester.coverages:known"), _setting("COVERAGE_URL", "store of what was read already, file://FOLDER")
+        Url,
+        _known("harvester.coverages:known"),
+        _setting("COVERAGE_URL", "store of what was read already: file://FOLDER, redis://HOST/0 or s3://BUCKET/PREFIX"),
     ] = "file://var/coverage"
     letters_url: Annotated[
-        Url, _known("harvester.letters:known"), _setting("LETTERS_URL", "store of dead letters, sqlite:///PATH")
+        Url,
+        _known("harvester.letters:known"),
+        _setting("LETTERS_URL", "store of dead letters: sqlite:///PATH, file://FOLDER or s3://BUCKET/PREFIX"),
     ] = "sqlite:///var/letters.db"
     cache_url: Annotated[
-        Url, _known("consumers.caches:known"), _setting("CACHE_URL", "cache of looked-up metadata, memory://")
+        Url, _known("consumers.caches:known"), _setting("CACHE_URL", "cache of looked-up metadata: memory:// or redis://HOST/1")
     ] = "memory://"
     sources: Annotated[
         Words, _known("harvester.settings:known_source"), _setting("SOURCES", "sources that `harvest run` harvests, a comma list")
