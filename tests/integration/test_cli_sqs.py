@@ -1,6 +1,8 @@
 """The commands on SQS: from a vendor to a sink by the name of a queue alone, and what is said where SQS cannot."""
 
 import asyncio
+import signal
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -76,3 +78,29 @@ def test_doctor_makes_no_queue_and_tells_what_could_lose_events(site: Site, sqs:
     assert "redrive policy" in told
     assert "remove it" in told
     assert site.consume().code == 4
+
+
+def drained(site: Site) -> None:
+    """Consume until SQS has nothing, neither waiting nor hidden by somebody who died."""
+    until = time.monotonic() + 60
+    while True:
+        assert site.consume().code == 0
+        if not any(site.harvest("queue", "lag", "--json").json.values()):
+            return
+        assert time.monotonic() < until
+
+
+@pytest.mark.parametrize(("publish", "commit"), [("in_publish", "in_commit"), ("after_publish", "before_commit")])
+def test_f01_f51_a_kill_in_the_middle_of_publish_and_of_commit_loses_and_doubles_nothing(
+    site: Site, vendor: World, publish: str, commit: str
+) -> None:
+    name = site.settings.pop("SQS_QUEUE_NAME")
+    site.settings["HARVESTER_QUEUE_URL"] = f"sqs:///{name}?groups=duckdb&visibility=1&pack=20"
+    span = ("-s", stamp(NOON - HOUR), "-e", stamp(NOON))
+    with site.process("useractions", *span, HARVESTER_CRASH_AT=f"queue.{publish}") as harvester:
+        assert harvester.ended() == -signal.SIGKILL
+    with site.process("consume", "duckdb", "--until-empty", HARVESTER_CRASH_AT=f"queue.{commit}") as consumer:
+        assert consumer.ended() == -signal.SIGKILL
+    assert site.harvest("useractions", *span).code == 0
+    drained(site)
+    assert site.held() == {number: action.outpoint for number, action in vendor.truth(NOON - HOUR, NOON).items()}
