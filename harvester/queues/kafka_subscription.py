@@ -231,17 +231,20 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
 
     def _check_kept(self, wanted: Mapping[TopicPartition, int], bounds: Mapping[TopicPartition, tuple[int, int]]) -> None:
         """RefusedError naming every range that is gone: neither its end nor what follows is taken instead (F28)."""
-        lost = []
+        lost, amount = [], 0
         for p, offset in wanted.items():
             first, end = bounds[p]
             if offset < first:
                 lost.append(f"partition {p.partition}: {offset} to {first - 1}")
+                amount += first - offset
             elif offset > end:
                 lost.append(f"partition {p.partition}: {end} to {offset - 1}")
+                amount += offset - end
         if lost:
             raise RefusedError(
                 f"messages are gone before group {self._group} read them: {'; '.join(sorted(lost))}. "
-                f"`harvest queue seek {self._group} --to beginning` goes on without them"
+                f"`harvest queue seek {self._group} --to beginning` goes on without them",
+                lost=amount,
             )
 
 
