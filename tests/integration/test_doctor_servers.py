@@ -105,3 +105,16 @@ async def test_f12_a_store_that_ignores_conditions_is_found_and_nothing_of_that_
 
 async def test_files_need_no_way() -> None:
     assert list(server_checks(CoreSettings(), 1)) == []
+
+
+def test_topics_that_are_missing_are_found_and_made_by_the_command_that_is_named(tmp_path: Path, kafka: Server) -> None:
+    url = f"kafka://{kafka.url.rpartition('://')[2]}/{secrets.token_hex(6)}"
+    with world(now=datetime.now(UTC), speed=1) as vendor:
+        site = Site(tmp_path, vendor.url, HARVESTER_QUEUE_URL=url, HARVESTER_LETTERS_URL=f"file://{tmp_path}/letters")
+        before = findings(doctor(site))
+        assert before["queue server: port"]["state"] == "ok"
+        assert before["queue"]["state"] == "fail"
+        assert "harvest setup" in before["queue"]["text"] + before["queue"]["fix"]
+        made = site.harvest("setup")
+        assert made.code == 0, made.err
+        assert findings(doctor(site))["queue"]["state"] == "ok"
