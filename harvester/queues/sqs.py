@@ -199,9 +199,9 @@ class SqsQueue:
         if "" in self._urls and GROUP.fullmatch(group):
             return self._urls[""]
         if not group or group not in self._urls:
-            known = ", ".join(filter(None, self._urls)) or "one"
+            known = ", ".join(filter(None, self._urls)) or "one other"
             raise ConfigError(
-                f"{self._place.url.text}: group {group!r} has no queue there, only {known} has; name every sink in groups=, in "
+                f"{self._place.url.text}: group {group!r} has no queue there, but {known}; name every sink in groups=, in "
                 f"the HARVESTER_QUEUE_URL of every process; what was published before is not in its queue: `harvest backfill` "
                 f"reads it"
             )

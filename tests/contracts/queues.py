@@ -59,7 +59,7 @@ def _keys(server: str) -> Access:
 
 def _sqs(options: str) -> Callable[[Path, str, str], str]:
     def url(directory: Path, name: str, _: str) -> str:
-        groups = "g,one,two,early,late,another"
+        groups = "g,one,two"
         return f"sqs://eu-west-1/{unique(directory, name)}?groups={groups}&max_message=1KiB&visibility=30{options}"
 
     return url

@@ -27,12 +27,12 @@ async def test_committing_again_moves_and_counts_nothing(opened: Opener) -> None
 async def test_a_new_group_begins_at_the_oldest_message_and_is_kept(queue_driver: Driver, opened: Opener) -> None:
     async with opened() as queue:
         await queue.publish(messages("a"))
-        async with queue.subscribe("early") as subscription:
+        async with queue.subscribe("one") as subscription:
             await subscription.commit(await drain(subscription, 1))
-        async with queue.subscribe("late") as subscription:
+        async with queue.subscribe("two") as subscription:
             assert bodies(await drain(subscription, 1)) == ["a"]
         names = sorted(group.name for group in await queue.groups())
-        assert names == ["early", "late"] if queue_driver.log else {"early", "late"} <= set(names)
+        assert names == ["one", "two"] if queue_driver.log else {"one", "two"} <= set(names)
 
 
 async def test_counts_given_to_commit_add_up_by_group(queue_driver: Driver, opened: Opener) -> None:
@@ -109,7 +109,7 @@ async def test_e21_a_second_member_is_refused_with_the_name_of_the_first(queue_d
             for each in (queue, other):
                 with pytest.raises(RefusedError, match=group.owner):
                     await each.subscribe("g").__aenter__()
-            async with other.subscribe("another"):
+            async with other.subscribe("two"):
                 pass
         async with other.subscribe("g"):
             pass

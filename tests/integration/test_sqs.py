@@ -194,7 +194,7 @@ async def test_publishing_returns_when_every_group_has_it(sqs: Server) -> None:
 
 async def test_a_group_that_is_not_configured_is_told_the_ways_on(sqs: Server) -> None:
     async with opened(named(sqs.url, groups="one,two")) as queue:
-        with pytest.raises(ConfigError, match=r"only one, two has.*groups=.*harvest backfill"):
+        with pytest.raises(ConfigError, match=r"but one, two;.*groups=.*harvest backfill"):
             async with queue.subscribe("three"):
                 pass
         assert [group.name for group in await queue.groups()] == ["one", "two"]
