@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.paths import drained, opened_letters, opened_sink, warm_episodes
 from benchmarks.peers.work import Meter, given
-from harvester.collector import relax
+from harvester.collector import relaxed
 from harvester.queues import open_queue
 
 
@@ -23,7 +23,6 @@ async def main() -> None:
             opened_sink(asked.url) as sink,
         ):
             enricher = await warm_episodes()
-            relax()
             meter = Meter()
 
             def count(counts: Mapping[str, int]) -> None:
@@ -31,7 +30,8 @@ async def main() -> None:
                 if meter.events >= asked.amount:
                     stop.set()
 
-            await drained(queue, letters, sink, enricher=enricher, group=asked.group, stop=stop, on_commit=count)
+            with relaxed():
+                await drained(queue, letters, sink, enricher=enricher, group=asked.group, stop=stop, on_commit=count)
             meter.tell()
 
 

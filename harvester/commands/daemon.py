@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from harvester import metrics
-from harvester.collector import relax
+from harvester.collector import relaxed
 from harvester.commands import parts
 from harvester.commands.room import room
 from harvester.coverage import Coverage
@@ -58,9 +58,9 @@ class Daemon(NamedTuple):
 
 def run_daemon(work: Callable[[asyncio.Event], Awaitable[None]], core: CoreSettings) -> int:
     """Run until a signal; the errors that stop a process come out of their groups."""
-    relax()
     try:
-        asyncio.run(until_signal(work, drain=core.drain_timeout))
+        with relaxed():
+            asyncio.run(until_signal(work, drain=core.drain_timeout))
     except BaseExceptionGroup as group:
         raise _first(group) from group
     return 0
