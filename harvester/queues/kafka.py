@@ -17,13 +17,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from harvester.access import NOBODY, Access
 from harvester.coverage import EPOCH, Mark
 from harvester.crash import point
-from harvester.errors import ConfigError, PayloadTooLargeError, RefusedError
+from harvester.errors import ConfigError, RefusedError
+from harvester.payload import Payloads, open_payloads
 from harvester.protocols import NO_COUNTS, Delivery, Group, Message, Queue, Size
-from harvester.queues.kafka_access import Place, connection, place, told
-from harvester.queues.kafka_cluster import Cluster, existing, new_topics, open_cluster
+from harvester.queues.kafka_access import connection, place, told
+from harvester.queues.kafka_cluster import Cluster, existing, new_topics, open_cluster, seen
 from harvester.queues.kafka_publish import COUNTS_FORMAT, Counted, Publisher, open_publisher
 from harvester.queues.kafka_stand import Stand, skipped, total
-from harvester.queues.kafka_subscription import KafkaSubscription, finished
+from harvester.queues.kafka_subscription import KafkaSubscription, finished, message_of
 from harvester.queues.names import checked_group
 
 _HEARTBEATS = 10
@@ -37,7 +38,9 @@ async def prepare(url: str, access: Access = NOBODY) -> Sequence[str]:
     """Make the topics that are missing, with the partitions, copies and retention that `url` says; what was made, a line each."""
     where = place(url)
     async with open_cluster(where, connection(where, access)) as cluster:
-        return [f"topic {name} made" for name in await cluster.make(new_topics(where, await cluster.brokers()))]
+        made = await cluster.make(new_topics(where, await cluster.brokers()))
+        await seen(cluster)
+        return [f"topic {name} made" for name in made]
 
 
 @asynccontextmanager
@@ -48,19 +51,24 @@ async def open_queue(url: str, access: Access = NOBODY) -> AsyncIterator[Queue]:
     async with open_cluster(where, settings) as cluster:
         partitions = await existing(cluster)
         id_ = await cluster.topic_id(where.events)
-        async with open_publisher(where, settings, len(partitions)) as publisher:
-            yield KafkaQueue(where, cluster, publisher, partitions, id_)
+        limit = where.options.max_message
+        async with (
+            open_publisher(where, settings, len(partitions)) as publisher,
+            open_payloads(access, limit, lambda message: len(message.body)) as payloads,
+        ):
+            yield KafkaQueue(cluster, publisher, payloads, partitions, id_)
 
 
 class KafkaQueue:
     """Made by `open_queue`."""
 
     def __init__(
-        self, where: Place, cluster: Cluster, publisher: Publisher, partitions: Sequence[TopicPartition], id_: str
+        self, cluster: Cluster, publisher: Publisher, payloads: Payloads, partitions: Sequence[TopicPartition], id_: str
     ) -> None:
-        self._where = where
+        self._where = cluster.where
         self._cluster = cluster
         self._publisher = publisher
+        self._payloads = payloads
         self._partitions = partitions
         self._id = id_
 
@@ -71,9 +79,7 @@ class KafkaQueue:
 
     async def publish(self, messages: Sequence[Message], counts: Mapping[str, int] = NO_COUNTS, owner: str = "") -> None:
         point("queue.before_publish")
-        limit = self._where.options.max_message
-        if large := [index for index, message in enumerate(messages) if len(message.body) > limit]:
-            raise PayloadTooLargeError(f"{len(large)} messages are larger than {limit} bytes", indexes=large)
+        messages = await self._payloads.fitted(messages)
         await self._publisher.publish(messages, counts, owner)
         point("queue.after_publish")
 
@@ -90,7 +96,7 @@ class KafkaQueue:
             max_poll_interval_ms=_POLL,
             max_partition_fetch_bytes=max(_FETCH, options.max_message + 65_536),
         )
-        subscription = KafkaSubscription(self._cluster, group, consumer)
+        subscription = KafkaSubscription(self._cluster, self._payloads, group, consumer)
         try:
             with told(f"group {group}"):
                 consumer.subscribe([self._where.events], listener=subscription)
@@ -157,7 +163,9 @@ class KafkaQueue:
         ranges = {p: _span(first, end, position, limit) for p, (first, end) in bounds.items()}
         records = [r async for some in self._cluster.messages(ranges if limit > 0 else {}) for r in some]
         records.sort(key=lambda r: (r.timestamp, r.partition, r.offset))
-        return [_shown(r) for r in (records[position:] if position else records)[:limit]]
+        records = (records[position:] if position else records)[:limit]
+        messages = await self._payloads.restored([message_of(r) for r in records])
+        return [Delivery(m, f"{r.partition}:{r.offset}") for m, r in zip(messages, records, strict=True)]
 
     async def seek(self, group: str, position: int) -> None:
         """To the beginning (0), or to the end (the sum of all offsets there)."""
@@ -219,11 +227,6 @@ def _offset(stand: Stand | None, first: int) -> int:
 
 def _span(first: int, end: int, position: int, limit: int) -> tuple[int, int]:
     return (first, min(end, first + limit)) if position == 0 else (max(first, end + position), end)
-
-
-def _shown(record: Any) -> Delivery:
-    headers = {name: value.decode() for name, value in record.headers}
-    return Delivery(Message((record.key or b"").decode(), record.value or b"", headers), f"{record.partition}:{record.offset}")
 
 
 def _partition_faults(name: str, topic: Mapping[str, Any]) -> list[str]:

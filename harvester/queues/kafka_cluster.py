@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,6 +19,12 @@ from harvester.queues.kafka_stand import Stand, read_stand
 
 _NON_EMPTY_GROUP = 68
 """An error code that aiokafka has no name for."""
+
+_NOT_COORDINATED = (
+    errors.GroupCoordinatorNotAvailableError,
+    errors.GroupLoadInProgressError,
+    errors.NotCoordinatorForGroupError,
+)
 
 
 class Members(NamedTuple):
@@ -83,8 +89,7 @@ class Cluster:
 
     async def stands(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Stand]:
         """Where the group stands in those partitions that it has committed."""
-        with told(f"group {group}"):
-            found = await self._admin.list_consumer_group_offsets(self.group_id(group))
+        found = await self._of_group(group, lambda: self._admin.list_consumer_group_offsets(self.group_id(group)))
         wanted = set(partitions)
         return {p: read_stand(at.offset, at.metadata) for p, at in found.items() if p in wanted and at.offset >= 0}
 
@@ -96,8 +101,7 @@ class Cluster:
 
     async def members(self, group: str) -> Members:
         """Who reads now. One group a request: aiokafka misreads an answer with several."""
-        with told(f"group {group}"):
-            (answer,) = await self._admin.describe_consumer_groups([self.group_id(group)])
+        (answer,) = await self._of_group(group, lambda: self._admin.describe_consumer_groups([self.group_id(group)]))
         (found,) = answer.groups
         code, _, state, _, _, members = found
         if code:
@@ -121,14 +125,26 @@ class Cluster:
 
     async def drop(self, group: str) -> None:
         """RefusedError: it is read."""
+        coordinator = await self._of_group(group, lambda: self._admin.find_coordinator(self.group_id(group)))
         with told(f"group {group}"):
-            coordinator = await self._admin.find_coordinator(self.group_id(group))
             answer = await self._raw.send(coordinator, DeleteGroupsRequest([self.group_id(group)]))
         ((_, code, *_),) = answer.results
         if code == _NON_EMPTY_GROUP:
             raise await self.is_read(group)
         if code:
             raise named(f"group {group} cannot be dropped", errors.for_code(code)())
+
+    async def _of_group(self, group: str, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """The answer of the group's coordinator, which a cluster that is new, or has just lost a broker, has to find first."""
+        until = time.monotonic() + self.where.options.timeout
+        with told(f"group {group}"):
+            while True:
+                try:
+                    return await ask()
+                except _NOT_COORDINATED:
+                    if time.monotonic() > until:
+                        raise
+                await asyncio.sleep(0.05)
 
     async def is_read(self, group: str) -> RefusedError:
         owners = ", ".join((await self.members(group)).owners) or "a member that has just gone"
@@ -214,6 +230,19 @@ async def existing(cluster: Cluster) -> list[TopicPartition]:
     if missing:
         raise ConfigError(f"{where.text}: there is no topic {' and none '.join(missing)}: make them with: harvest setup")
     return partitions_of(found[where.events])
+
+
+async def seen(cluster: Cluster) -> None:
+    """Returns when the topics can be used: a broker that makes one learns of it a moment later. TransientError: not in time."""
+    names = [cluster.where.events, cluster.where.counts]
+    until = time.monotonic() + cluster.where.options.timeout
+    while True:
+        found = await cluster.topics(names)
+        if len(found) == len(names) and all(p["leader"] >= 0 for topic in found.values() for p in topic["partitions"]):
+            return
+        if time.monotonic() > until:
+            raise TransientError(f"kafka: the topics of {cluster.where.text} do not come up")
+        await asyncio.sleep(0.05)
 
 
 def new_topics(where: Place, brokers: int) -> list[NewTopic]:

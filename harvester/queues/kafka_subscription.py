@@ -17,6 +17,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition, errors
 
 from harvester.crash import point
 from harvester.errors import RefusedError, TransientError
+from harvester.payload import Payloads
 from harvester.protocols import NO_COUNTS, NO_HEADERS, Delivery, Message
 from harvester.queues.kafka_access import named, told
 from harvester.queues.kafka_cluster import Cluster
@@ -31,8 +32,9 @@ _NOWHERE = TopicPartition("", -1)
 class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka asks for its own class
     """Made by `KafkaQueue.subscribe`."""
 
-    def __init__(self, cluster: Cluster, group: str, consumer: Any) -> None:
+    def __init__(self, cluster: Cluster, payloads: Payloads, group: str, consumer: Any) -> None:
         self._cluster = cluster
+        self._payloads = payloads
         self._group = group
         self._consumer = consumer
         self._session = cluster.where.options.session_timeout
@@ -77,24 +79,21 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
         if not (await _set(self._owning, patience) and await _set(self._none_lost, until)):
             self._check()
             return []
-        records = self._held[:limit] or await self._fetched(limit, until)
-        if not records and wait <= 0 and await self._behind():
-            records = await self._fetched(limit, time.monotonic() + self._timeout)
-        del self._held[:limit]
+        if not self._held:
+            await self._fetch(limit, until)
+        if not self._held and wait <= 0 and await self._behind():
+            await self._fetch(limit, time.monotonic() + self._timeout)
         self._check()
-        return self._handed_out(records)
+        return await self._handed_out(limit)
 
-    async def _fetched(self, limit: int, until: float) -> list[Any]:
+    async def _fetch(self, limit: int, until: float) -> None:
+        """Hold up to `limit` records, as soon as there are any."""
         while True:
-            turn, left = self._turn, max(0.0, until - time.monotonic())
+            left = max(0.0, until - time.monotonic())
             got = await self._polled(timeout_ms=ceil(1000 * left), max_records=limit)
-            records = [record for some in got.values() for record in some]
-            if turn != self._turn and not self._none_lost.is_set():
-                # A rebalance passed while it waited: these are new ones, and old ones are still on their way to a commit.
-                self._held += records
-                return []
-            if records or time.monotonic() >= until or not self._owning.is_set():
-                return records
+            self._held += [record for some in got.values() for record in some]
+            if self._held or time.monotonic() >= until or not self._owning.is_set():
+                return
             await asyncio.sleep(0.01)
 
     async def _polled(self, *partitions: TopicPartition, **more: int) -> Mapping[TopicPartition, list[Any]]:
@@ -112,18 +111,20 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
         ends = await self._cluster.ends(self._next)
         return any(self._next.get(p, end) < end for p, end in ends.items())
 
-    def _handed_out(self, records: Sequence[Any]) -> list[Delivery]:
-        found = []
-        for r in records:
-            headers = {name: value.decode() for name, value in r.headers} if r.headers else NO_HEADERS
-            message = _message(((r.key or b"").decode(), r.value or b"", headers))
-            found.append(_delivery((message, f"{r.partition}:{r.offset}")))
+    async def _handed_out(self, limit: int) -> list[Delivery]:
+        """Of what is held. It stays held while its payloads are fetched: a receive that is cancelled loses nothing."""
+        turn, records = self._turn, self._held[:limit]
+        messages = await self._payloads.restored([message_of(record) for record in records])
+        # A rebalance may have passed: then these are another member's, or ours with older ones still on their way to a commit.
+        if turn != self._turn or not self._none_lost.is_set():
+            return []
+        del self._held[: len(records)]
         for r in records[-1:] if len({r.partition for r in records}) == 1 else records:
             self._next[TopicPartition(r.topic, r.partition)] = r.offset + 1
-        if found:
-            self._out += len(found)
+        if records:
+            self._out += len(records)
             self._all_in.clear()
-        return found
+        return [_delivery((m, f"{r.partition}:{r.offset}")) for m, r in zip(messages, records, strict=True)]
 
     async def commit(self, deliveries: Sequence[Delivery], counts: Mapping[str, int] = NO_COUNTS) -> None:
         point("queue.before_commit")
@@ -182,6 +183,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
             if isinstance(error.__cause__, (errors.CommitFailedError, errors.IllegalStateError)):
                 return  # lost to another member, who reads and counts it again
             raise
+        point("queue.in_commit")
         self._uncounted = {}
         if turn == self._turn:
             self._stands |= stands
@@ -246,6 +248,13 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
                 f"`harvest queue seek {self._group} --to beginning` goes on without them",
                 lost=amount,
             )
+
+
+def message_of(record: Any) -> Message:
+    """A record of the topic of events as it was published."""
+    headers = {name: value.decode() for name, value in record.headers} if record.headers else NO_HEADERS
+    message: Message = _message(((record.key or b"").decode(), record.value or b"", headers))
+    return message
 
 
 async def _set(event: asyncio.Event, until: float) -> bool:
