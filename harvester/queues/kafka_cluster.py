@@ -9,6 +9,7 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.conn import create_conn
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
@@ -61,6 +62,22 @@ class Cluster:
         with told("brokers"):
             found = await self._admin.describe_cluster()
         return len(found["brokers"])
+
+    async def settings_of(self, topic: str) -> dict[str, str]:
+        """The configuration of a topic, defaults and all."""
+        return await self._configured(ConfigResourceType.TOPIC, topic)
+
+    async def settings_of_broker(self) -> dict[str, str]:
+        """That of any broker: they are meant to be alike."""
+        return await self._configured(ConfigResourceType.BROKER, str(self._raw.get_random_node()))
+
+    async def _configured(self, kind: ConfigResourceType, name: str) -> dict[str, str]:
+        with told(f"settings of {name}"):
+            (answer,) = await self._admin.describe_configs([ConfigResource(kind, name)])
+        ((code, text, _, _, entries),) = answer.resources
+        if code:
+            raise named(f"settings of {name}: {text}", errors.for_code(code)())
+        return {entry[0]: entry[1] for entry in entries}
 
     async def make(self, topics: Sequence[NewTopic]) -> list[str]:
         """The names of those that were not there."""
