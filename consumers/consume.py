@@ -14,10 +14,11 @@ from typing import NamedTuple
 from consumers.batch import BreakerError, Processing, StoppedError
 from consumers.repairs import Repairs, failure
 from harvester import crash, traces
-from harvester.errors import RefusedError
+from harvester.errors import HarvesterError, RefusedError
 from harvester.limits import Bound
 from harvester.logs import get_logger
 from harvester.protocols import DeadLetters, Delivery, Queue, Subscription
+from harvester.turns import Turn
 
 _COMMIT_FIRST = os.environ.get("HARVESTER_CRASH_ORDER") == "commit-first"
 """Only the crash proof sets this: with the order switched it must find losses, else it proves nothing."""
@@ -45,18 +46,21 @@ async def consume(
     stop: asyncio.Event,
     *,
     flow: Flow = Flow(),
+    turn: Turn | None = None,
     until_empty: bool = False,
     on_commit: Callable[[Mapping[str, int]], None] | None = None,
 ) -> None:
     """Until `stop` is set (what is in flight is finished first), or until the queue and the due letters are empty.
 
+    `turn`: the lease of whoever takes the group's due letters; None: there is no other member. `on_commit` hears of what was
+    given to the queue's commit: with several members that may be more than the queue counted, when partitions were lost.
     PermanentError: the sink cannot work. With `until_empty` an open breaker raises BreakerError instead of waiting.
     """
     log = get_logger("consume").bind(sink=group)
     while not stop.is_set():
         try:
             async with queue.subscribe(group) as subscription:
-                run = _Run(subscription, group, processing, letters, flow, on_commit, lambda: queue.lag(group))
+                run = _Run(subscription, group, processing, letters, flow, on_commit, lambda: queue.lag(group), turn)
                 await run.run(stop, until_empty=until_empty)
             return
         except RefusedError as error:
@@ -69,6 +73,43 @@ async def consume(
                 raise
             log.error("stopped by the breaker", reason=str(error), retry_after=flow.breaker_pause)
         await processing.pause(flow.breaker_pause)
+
+
+class _Turns:
+    """Whether it is our turn to take due letters. A member that cannot know goes on with what the queue gives."""
+
+    def __init__(self, turn: Turn | None, every: float) -> None:
+        self._turn = turn
+        self._every = every
+        self._log = get_logger("consume")
+        self._told = ""
+
+    @property
+    def ours(self) -> bool:
+        return self._turn is None or self._turn.ours
+
+    async def follow(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._every)
+            await self.take()
+
+    async def take(self) -> None:
+        """Take it when it is free, keep it while it is ours."""
+        try:
+            if self._turn is not None and not await self._turn.kept():
+                await self._turn.take()
+            self._told = ""
+        except RefusedError:
+            self._told = ""
+        except HarvesterError as error:
+            if str(error) != self._told:
+                self._log.warning("due letters wait: it is not known whose turn it is", error=str(error))
+            self._told = str(error)
+
+    async def give_back(self) -> None:
+        if self._turn is not None:
+            await self._turn.give_back()
 
 
 class _Batch(NamedTuple):
@@ -89,8 +130,10 @@ class _Run:
         flow: Flow,
         on_commit: Callable[[Mapping[str, int]], None] | None,
         lag: Callable[[], Awaitable[Mapping[str, int]]],
+        turn: Turn | None,
     ) -> None:
         self._lag = lag
+        self._turns = _Turns(turn, flow.due_every)
         self._metrics = processing.metrics
         self._subscription = subscription
         self._group = group
@@ -114,22 +157,30 @@ class _Run:
 
     async def run(self, stop: asyncio.Event, *, until_empty: bool) -> None:
         stopping = asyncio.create_task(stop.wait())
+        await self._turns.take()
+        turning = asyncio.create_task(self._turns.follow())
         try:
             while not stop.is_set():
                 await self._commit_finished()
                 await self._repair()
-                if until_empty and self._empty and not self._pending and self._repairs.idle:
+                if until_empty and self._empty and not self._pending and self._repaired:
                     return
-                await self._turn(stopping, until_empty=until_empty)
+                await self._step(stopping, until_empty=until_empty)
             await self._drain()
         finally:
-            tasks = [stopping, *(b.task for b in self._pending), *self._repairs.tasks]
+            tasks = [stopping, turning, *(b.task for b in self._pending), *self._repairs.tasks]
             tasks += [self._receiving] if self._receiving else []
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._turns.give_back()
 
-    async def _turn(self, stopping: "asyncio.Task[bool]", *, until_empty: bool) -> None:
+    @property
+    def _repaired(self) -> bool:
+        """Whether no letter is due; as far as we take them."""
+        return self._repairs.idle if self._turns.ours else not self._repairs.tasks
+
+    async def _step(self, stopping: "asyncio.Task[bool]", *, until_empty: bool) -> None:
         """Receive one batch, or see one finished. While too much is in flight nothing is received: that is the back-pressure."""
         room = len(self._pending) < self._flow.in_flight and not self._bound.full
         if until_empty and self._empty and self._pending:
@@ -137,7 +188,7 @@ class _Run:
         if self._receiving is None and room:
             wait = 0.0 if until_empty else self._flow.wait
             self._receiving = asyncio.create_task(self._subscription.receive(self._flow.batch_events, wait))
-        elif not room:
+        elif self._receiving is None:
             await self._subscription.receive(0, 0)
         heads = [b.task for b in list(self._pending)[:1]]
         tasks = [*heads, *self._repairs.tasks, *([self._receiving] if self._receiving else [])]
@@ -189,7 +240,7 @@ class _Run:
     async def _repair(self) -> None:
         """Due letters go the same way as deliveries, in the bulks that those leave free."""
         room = 0 if self._bound.full else self._flow.in_flight - len(self._pending)
-        done = self._repairs.turn(room)
+        done = self._repairs.turn(room, ours=self._turns.ours)
         if done:
             await self._subscription.commit([], {"repaired": done})
         if time.monotonic() >= self._measure_at:

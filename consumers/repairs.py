@@ -48,10 +48,13 @@ class Repairs:
         """Whether nothing is under way, and the last look found nothing that is due."""
         return not self.tasks and self._scan is None and self._look_at > 0 and not self._found
 
-    def turn(self, room: int) -> int:
-        """Begin what there is room for; how many letters are done with since the last turn."""
+    def turn(self, room: int, *, ours: bool = True) -> int:
+        """Begin what there is room for, while it is ours to do; how many letters are done with since the last turn."""
         done = self._finished()
         self._fetched()
+        if not ours:
+            self._scan = None  # what was not fetched yet is another member's
+            return done
         if self._away and not self._processing.away:
             self._look_at = 0.0  # it may be back: do not let it wait for the next look
         self._away = self._processing.away

@@ -18,6 +18,9 @@ from harvester.protocols import CoverageStore
 LOOK_EVERY = 10.0
 """Seconds between two looks at who holds the leases of one source, for all its streams together."""
 
+REPAIRS = "repairs"
+"""The name that leases for the due letters of a group are kept under, as if it were a source and the group its stream."""
+
 
 class Owners:
     """Who holds the leases of one source; five thousand streams that ask cost one look."""

@@ -40,9 +40,9 @@ async def publish(stores: Stores, amount: int, first: int = 0, *, padding: str =
 
 async def run(stores: Stores, sink: KeyedSink, stop: asyncio.Event | None = None, flow: Flow = FLOW, **options: Any) -> None:
     """One membership of the sink's group: until the stop, or until the queue is empty."""
-    stopping = stop or asyncio.Event()
+    stopping, turn = stop or asyncio.Event(), options.pop("turn", None)
     work = processing(sink, stores.letters, stop=stopping, **options)
-    await consume(stores.queue, sink.name, work, stores.letters, stopping, flow=flow, until_empty=stop is None)
+    await consume(stores.queue, sink.name, work, stores.letters, stopping, flow=flow, turn=turn, until_empty=stop is None)
 
 
 async def position(stores: Stores, group: str = SINK) -> int:

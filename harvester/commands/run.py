@@ -22,6 +22,7 @@ from harvester.pauses import switched
 from harvester.service import supervise, unless
 from harvester.settings import CoreSettings
 from harvester.states import Component
+from harvester.turns import REPAIRS, Owners, Turn
 
 
 @click.command("run")
@@ -110,8 +111,15 @@ async def feed(
                 if until_empty:
                     shown.update(counts["consumed"], count=counts["consumed"])
 
-            flow, letters = parts.flow(core), stores.letters
             await consume(
-                stores.queue, sink.name, processing, letters, stop, flow=flow, until_empty=until_empty, on_commit=committed
+                stores.queue,
+                sink.name,
+                processing,
+                stores.letters,
+                stop,
+                flow=parts.flow(core),
+                turn=Turn(Owners(stores.coverages, REPAIRS), sink.name),
+                until_empty=until_empty,
+                on_commit=committed,
             )
     return counts

@@ -10,6 +10,7 @@ import pytest
 from consumers.protocols import Rejection
 from harvester.event import Event
 from harvester.protocols import Letter
+from harvester.turns import REPAIRS, Owners, Turn
 from tests.consuming import FLOW, committed, position, publish, run
 from tests.fakes import SINK, Clock, KeyedSink, Titles
 from tests.taps import Stores, all_letters, conserve, open_stores, until
@@ -249,3 +250,24 @@ async def test_what_cannot_be_looked_up_is_tried_less_and_less_often(stores: Sto
         assert letter.due is not None
         assert letter.attempts == attempts
         assert (letter.due - letter.last).total_seconds() == pytest.approx(seconds, abs=1)
+
+
+async def test_due_letters_are_one_members_turn_and_the_next_takes_over_when_he_is_gone(stores: Stores, sink: KeyedSink) -> None:
+    titles = await pending(stores, sink, 20)
+    titles.away = False
+    turn, stop = Turn(Owners(stores.coverages, REPAIRS), SINK), asyncio.Event()
+    async with stores.coverages.lease(REPAIRS, SINK, "another member"):
+        await publish(stores, 5, first=20)
+        await run(stores, sink, enrichers=[titles], turn=turn)
+        assert sorted(x.attempts for x in await all_letters(stores.letters)) == [1] * 20
+        assert await position(stores) == 25  # what the queue gives is not held up
+        running = asyncio.create_task(run(stores, sink, stop, enrichers=[titles], turn=turn))
+        await until(lambda: sink.batches != [])
+        assert not turn.ours
+    await until(lambda: turn.ours)
+    async with asyncio.timeout(30):
+        while await all_letters(stores.letters):  # noqa: ASYNC110 - the file has no event
+            await asyncio.sleep(0.001)
+    stop.set()
+    await running
+    assert await stores.coverages.owners(REPAIRS) == {}
