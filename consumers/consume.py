@@ -89,8 +89,8 @@ class _Turns:
         return self._turn is None or self._turn.ours
 
     async def follow(self) -> None:
-        """Until it is cancelled."""
-        while True:
+        """Until it is cancelled, or at once where there is no other member."""
+        while self._turn is not None:
             await asyncio.sleep(self._every)
             await self.take()
 
