@@ -4,56 +4,15 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.crash import matrix
 from tests.crash.judge import Verdict, judge, largest_window
-from tests.crash.rig import CONSUMER_POINTS, HARVESTER, HARVESTER_POINTS, Sandbox, Site, Span, moments, sandbox
+from tests.crash.killing import PASSES, kill_at_points, kill_at_random, tell
+from tests.crash.places import COVERAGES, QUEUES, Cell
+from tests.crash.rig import CONSUMER_POINTS, HARVESTER, HARVESTER_POINTS, Sandbox, Site, Span, sandbox
 from tests.crash.targets import DUCKDB, Target, elasticsearch
 from tests.services import MissingServerError
-
-PASSES = (1, 2, 7)
-"""At which pass of a named point the process dies."""
-
-
-def kill_at_points(
-    site: Site, command: Sequence[str], points: Sequence[str], passes: Sequence[int], *, lenient: bool = False
-) -> None:
-    """At every named point of one process; a point that it never comes to fails the proof."""
-    before = sum(site.kills.values())
-    for point in points:
-        killed = sum(site.kill_at(command, point, number, patience=20) for number in passes)
-        if not killed and not lenient:
-            raise AssertionError(f"{command[0]} never came to {point}: nothing is proven of it")
-    tell(f"{command[0]}: {sum(site.kills.values()) - before} kills at {len(points)} named points")
-
-
-def kill_at_random(site: Site, kills: int, seed: str, server_kills: int = 0) -> int:
-    """Both processes at once, each at its own random moments, and the server; how often that while it was written to.
-
-    They are killed on until the server has died for the last time, so that it dies while they work.
-    """
-    shares = ((HARVESTER, kills - kills // 2), (site.consumer, kills // 2))
-    with ThreadPoolExecutor(3) as threads:
-        dying = threads.submit(site.target.die, moments(f"{seed}server", 0.5, 8.0), server_kills)
-        longest = 4.0 if server_kills else 2.4  # a server makes them slower
-        running = [threads.submit(_keep_killing, site, command, share, seed, longest, dying.done) for command, share in shares]
-    for one in running:
-        one.result()
-    return dying.result()
-
-
-def _keep_killing(site: Site, command: Sequence[str], kills: int, seed: str, longest: float, enough: Callable[[], bool]) -> None:
-    for number, seconds in enumerate(moments(f"{seed}{command[0]}", 0.5, longest)):
-        if number >= kills and enough():
-            return
-        site.kill_after(command, seconds)
-
-
-def tell(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def undisturbed(folder: Path, world: Sandbox, span: Span, target: Target) -> Verdict:
@@ -163,15 +122,7 @@ def prove_elasticsearch(folder: Path, given: argparse.Namespace) -> bool:
 PROOFS = {"duckdb": prove_duckdb, "elasticsearch": prove_elasticsearch}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="make crash", description=__doc__)
-    parser.add_argument("--sink", choices=[*PROOFS, "all"], default="all", help="what is written to")
-    parser.add_argument("--kills", type=int, default=300, help="at random moments, on top of the named points")
-    parser.add_argument("--server-kills", type=int, default=10, help="of Elasticsearch itself, while it is written to")
-    parser.add_argument("--hours", type=int, default=24 * 90, help="of history, one window each")
-    parser.add_argument("--actions-per-day", type=int, default=2500)
-    parser.add_argument("--seed", default="crash")
-    given = parser.parse_args()
+def prove_sinks(given: argparse.Namespace) -> bool:
     good = True
     for name in PROOFS if given.sink == "all" else [given.sink]:
         tell(f"== {name}")
@@ -181,6 +132,36 @@ def main() -> int:
             except MissingServerError as error:
                 tell(f"not proven: {error}")
                 good = good and given.sink == "all"
+    return good
+
+
+def prove_cells(given: argparse.Namespace) -> bool:
+    """Those that are asked for, or all of the matrix."""
+    cells = [Cell(queue, coverage) for queue in given.queue or QUEUES for coverage in given.coverage or COVERAGES]
+    with tempfile.TemporaryDirectory(prefix="harvest-crash-") as folder:
+        return matrix.prove(Path(folder), cells, random_kills=given.cell_kills, seed=given.seed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make crash", description=__doc__)
+    parser.add_argument("--sink", choices=[*PROOFS, "all"], help="only what is written to: everything else is embedded")
+    parser.add_argument("--queue", choices=QUEUES, action="append", help="only the cells of this queue; may be repeated")
+    parser.add_argument("--coverage", choices=COVERAGES, action="append", help="only the cells of this store of coverage")
+    parser.add_argument("--kills", type=int, help="at random moments, on top of the named points; default 300, in a cell 60")
+    parser.add_argument("--server-kills", type=int, default=10, help="of Elasticsearch itself, while it is written to")
+    parser.add_argument("--hours", type=int, default=24 * 90, help="of history, one window each")
+    parser.add_argument("--actions-per-day", type=int, default=2500)
+    parser.add_argument("--seed", default="crash")
+    given = parser.parse_args()
+    only_cells = bool(given.queue or given.coverage)
+    if only_cells and given.sink:
+        parser.error("--sink is without servers, --queue and --coverage with them: give one or the others")
+    given.kills, given.cell_kills = given.kills or 300, given.kills or 60
+    whole = not only_cells and given.sink is None
+    given.sink = given.sink or "all"
+    good = only_cells or prove_sinks(given)
+    if whole or only_cells:
+        good = prove_cells(given) and good
     return 0 if good else 1
 
 

@@ -24,7 +24,7 @@ from consumers.records import gives_records
 from consumers.sinks import open_sink
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester.sandbox.settings import SandboxSettings
-from tests.crash.__main__ import tell
+from tests.crash.killing import tell
 from tests.crash.targets import DUCKDB, Target, elasticsearch
 from tests.fakes import Clock
 from tests.lives import NOW, Life, Verdict, judge, life

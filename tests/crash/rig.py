@@ -1,21 +1,32 @@
 """The rig of the crash proof: the real processes, a sandbox that keeps serving, and SIGKILL."""
 
+import asyncio
 import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from harvester.coverage import Book
+from harvester.coverages import open_coverages
+from harvester.errors import TransientError
+from harvester.protocols import CoverageStore
+from tests.crash.places import Cell, access_of, place, prepare
 from tests.crash.targets import DUCKDB, Target
+from tests.services import RefusedError
+
+_SOURCE = "opencast"
+_BACK = 60.0
+"""Seconds that a server that was killed is waited for."""
+Found = TypeVar("Found")
 
 HARVEST = [sys.executable, "-m", "harvester"]
 ROOT = Path(__file__).parents[2]
@@ -102,7 +113,7 @@ def sandbox(span: Span, *, actions_per_day: int, seed: str, faults: Sequence[str
 
 
 class Site:
-    """One installation in one folder: its settings, its processes, its files."""
+    """One installation in one folder: its settings, its processes, its files. Without the settings of a place all is embedded."""
 
     def __init__(self, folder: Path, sandbox_url: str, span: Span, target: Target = DUCKDB, **settings: str) -> None:
         self.folder = folder
@@ -111,7 +122,7 @@ class Site:
         folder.mkdir(parents=True, exist_ok=True)
         self.kills = {"harvester": 0, "consumer": 0}
         self.moved = 0
-        """Kills at random moments between whose start and end the queue or a position moved: they cut work, not waiting."""
+        """Kills at random moments between whose start and end coverage or sink grew: they cut work, not waiting."""
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("HARVESTER_")},
             "PYTHONPATH": str(ROOT),
@@ -128,15 +139,24 @@ class Site:
             "HARVESTER_BATCH_EVENTS": "50",
             "HARVESTER_LOG_LEVEL": "warn",
             **target.settings,
+            **place(Cell(), folder, folder.name, str),
             **settings,
         }
+        prepare(self.environment)
 
     def start(self, command: Sequence[str], **more: str) -> "subprocess.Popen[bytes]":
         """One process; its log is added to a file of its own."""
+        if command == HARVESTER:
+            self.await_lease()
         with (self.folder / f"{command[0]}.log").open("ab") as log:
             return subprocess.Popen(
                 [*HARVEST, *command], cwd=self.folder, env={**self.environment, **more}, stdout=log, stderr=log
             )
+
+    def await_lease(self) -> None:
+        """Until nobody holds a stream: on a server the lease of who was killed ends with its term."""
+        while self._ask_store(lambda store: store.owners(_SOURCE)):
+            time.sleep(0.05)
 
     def call(self, *command: str) -> Any:
         """A command that prints JSON."""
@@ -162,7 +182,7 @@ class Site:
 
     def kill_after(self, command: Sequence[str], seconds: float, **more: str) -> None:
         """Start a process and kill it after a while, wherever it is."""
-        before = self._position(command)
+        before = self._progress(command)
         process = self.start(command, **more)
         time.sleep(seconds)  # the moment is the point: any moment must do
         if process.poll() is not None:
@@ -170,13 +190,30 @@ class Site:
         process.kill()
         process.wait()
         self._count(command)
-        self.moved += self._position(command) != before
+        self.moved += self._progress(command) != before
 
-    def _position(self, command: Sequence[str]) -> int:
-        """How far the queue has grown, or its reader has come."""
-        ask = "SELECT seq FROM sqlite_sequence" if command[0] == "run" else "SELECT position FROM groups"
-        with closing(sqlite3.connect(f"file:{self.folder}/var/queue.db?mode=ro", uri=True)) as queue:
-            return int((queue.execute(ask).fetchone() or (0,))[0])
+    def _progress(self, command: Sequence[str]) -> object:
+        """How much is covered, or held by the sink."""
+        return self.covered() if command[0] == "run" else patiently(lambda: self.target.grown(self.folder))
+
+    def work(self) -> object:
+        """What changes whenever something was covered or written."""
+        return self._progress(HARVESTER), self._progress(self.consumer)
+
+    def covered(self) -> timedelta:
+        """How much time was read, all streams together."""
+        return sum((coverage.read.total for coverage in self.book().streams.values()), timedelta())
+
+    def book(self) -> Book:
+        """What is stored, as a harvester would load it."""
+        return self._ask_store(lambda store: store.load(_SOURCE))
+
+    def _ask_store(self, ask: Callable[[CoverageStore], Awaitable[Found]]) -> Found:
+        async def asked() -> Found:
+            async with open_coverages(self.environment["HARVESTER_COVERAGE_URL"], access_of(self.environment)) as store:
+                return await ask(store)
+
+        return patiently(lambda: asyncio.run(asked()))
 
     def _count(self, command: Sequence[str]) -> None:
         self.kills["harvester" if command[0] == "run" else "consumer"] += 1
@@ -191,12 +228,13 @@ class Site:
 
     def reached(self, edge: str = "live_edge") -> datetime | None:
         """Up to where the coverage is read; or, with `watermark`, final."""
-        shown: dict[str, dict[str, str | None]] = self.call("coverage", "show", "useractions", "--json")
-        text = next((facts[edge] for facts in shown.values()), None)
-        return datetime.fromisoformat(text) if text else None
+        edges: list[datetime | None] = [getattr(coverage, edge) for coverage in self.book().streams.values()]
+        return edges[0] if edges else None
 
     def harvest(self, span: Span, *, edge: str = "live_edge", patience: float = 600) -> None:
         """Undisturbed until the live edge (or the watermark) has passed the span."""
+        if (reached := self.reached(edge)) is not None and reached >= span.end:
+            return
         process = self.start(HARVESTER)
         deadline = time.monotonic() + patience
         while (reached := self.reached(edge)) is None or reached < span.end:
@@ -208,6 +246,18 @@ class Site:
     def consume(self, *, patience: float = 600) -> None:
         """Undisturbed until nothing is left."""
         assert self.start((*self.consumer, "--until-empty")).wait(patience) in (0, 5), self.log(self.consumer)
+
+
+def patiently(ask: Callable[[], Found]) -> Found:
+    """What a server says, which may have been killed and be on its way back."""
+    deadline = time.monotonic() + _BACK
+    while True:
+        try:
+            return ask()
+        except (TransientError, RefusedError, OSError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def moments(seed: str, least: float, most: float) -> Iterator[float]:

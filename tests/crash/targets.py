@@ -26,6 +26,7 @@ class Target(Protocol):
     def settings(self) -> Mapping[str, str]: ...
     def empty(self) -> None: ...
     def read(self, folder: Path) -> list[Row]: ...  # all it holds, what is there twice twice
+    def grown(self, folder: Path) -> int: ...  # more whenever something was written; OSError while it is away
     def die(self, moments: Iterable[float], kills: int) -> int: ...  # SIGKILL after each; how often while it was written to
 
 
@@ -42,6 +43,9 @@ class DuckDB:
         with duckdb.connect(str(folder / "var" / "harvest.duckdb"), read_only=True) as database:
             rows = database.execute("SELECT action_id, action_outpoint FROM useractions").fetchall()
         return [(str(key), outpoint) for key, outpoint in rows]
+
+    def grown(self, folder: Path) -> int:
+        return len(self.read(folder)) if (folder / "var" / "harvest.duckdb").exists() else 0
 
     def die(self, moments: Iterable[float], kills: int) -> int:
         return 0
@@ -67,6 +71,11 @@ class Elasticsearch:
     def read(self, folder: Path) -> list[Row]:
         found = documents(self._server, ALL, "action_id", "action.outpoint")
         return [(str(one.source["action_id"]), one.source["action"]["outpoint"]) for _, one in found]
+
+    def grown(self, folder: Path) -> int:
+        stats = self._server.call("GET", f"/{ALL}/_stats?level=shards&filter_path=indices.*.shards.*.seq_no.max_seq_no")
+        shards = (shard for index in stats.get("indices", {}).values() for shard in index["shards"].values())
+        return sum(copy["seq_no"]["max_seq_no"] + 1 for copies in shards for copy in copies)
 
     def die(self, moments: Iterable[float], kills: int) -> int:
         if self._node is None:

@@ -1,0 +1,54 @@
+"""SIGKILL at every named point, at random moments, and of servers while they are worked with."""
+
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.crash.rig import HARVESTER, Site, moments
+
+PASSES = (1, 2, 7)
+"""At which pass of a named point the process dies."""
+
+
+def kill_at_points(
+    site: Site, command: Sequence[str], points: Sequence[str], passes: Sequence[int], *, lenient: bool = False
+) -> None:
+    """At every named point of one process; a point that it never comes to fails the proof."""
+    before = sum(site.kills.values())
+    for point in points:
+        killed = sum(site.kill_at(command, point, number, patience=20) for number in passes)
+        if not killed and not lenient:
+            raise AssertionError(f"{command[0]} never came to {point}: nothing is proven of it")
+    tell(f"{command[0]}: {sum(site.kills.values()) - before} kills at {len(points)} named points")
+
+
+def kill_at_random(site: Site, kills: int, seed: str, server_kills: int = 0) -> int:
+    """The same with the server that is written to; how often it died while it was."""
+    longest = 4.0 if server_kills else 2.4  # a server makes them slower
+    return kill_beside(site, kills, seed, lambda: site.target.die(moments(f"{seed}server", 0.5, 8.0), server_kills), longest)
+
+
+def kill_beside(site: Site, kills: int, seed: str, die: Callable[[], int], longest: float) -> int:
+    """Both processes at once, each at its own random moments, up to `longest` seconds after its start, beside what `die` kills.
+
+    They are killed on until `die` has ended, whose answer this is, so that servers die while they work.
+    """
+    shares = ((HARVESTER, kills - kills // 2), (site.consumer, kills // 2))
+    with ThreadPoolExecutor(3) as threads:
+        dying = threads.submit(die)
+        running = [threads.submit(_keep_killing, site, command, share, seed, longest, dying.done) for command, share in shares]
+    for one in running:
+        one.result()
+    return dying.result()
+
+
+def _keep_killing(site: Site, command: Sequence[str], kills: int, seed: str, longest: float, enough: Callable[[], bool]) -> None:
+    for number, seconds in enumerate(moments(f"{seed}{command[0]}", 0.5, longest)):
+        if number >= kills and enough():
+            return
+        site.kill_after(command, seconds)
+
+
+def tell(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
