@@ -58,7 +58,7 @@ def place(cell: Cell, folder: Path, name: str, url_of: Callable[[str], str]) -> 
 
 def _queue(kind: str, folder: Path, name: str, url_of: Callable[[str], str]) -> str:
     if kind == "kafka":
-        return f"kafka://{url_of('kafka')}/{name}?partitions=3&session={TERM}"
+        return f"kafka://{url_of('kafka')}/{name}?partitions=3&session_timeout={TERM}"
     if kind == "sqs":
         return f"sqs://eu-west-1/{name}?groups=elasticsearch&endpoint={url_of('sqs')}&visibility={TERM}"
     return f"sqlite:///{folder / 'var' / 'queue.db'}"
