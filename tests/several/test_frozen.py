@@ -12,9 +12,11 @@ from tests.servers.fixtures import Servers
 from tests.site import HOUR, NOON, Process, Site, stamp, world
 
 STORES = {
-    "redis": "{url}/0?prefix={name}&lease=1",
-    "s3": "s3://coverage/{name}?endpoint={url}&region=eu-west-1&lease=1",
+    "redis": "{url}/0?prefix={name}&lease=3",
+    "s3": "s3://coverage/{name}?endpoint={url}&region=eu-west-1&lease=3",
 }
+_PATIENCE = 120.0
+"""Seconds for each thing waited for: a busy machine is slow, not wrong."""
 
 
 def installed(folder: Path, vendor: str, server: str, servers: Servers, **more: str) -> Site:
@@ -59,16 +61,16 @@ def test_f12_a_harvester_frozen_past_its_lease_and_thawed_does_no_harm(tmp_path:
     with world(late=False, growing=False) as vendor:
         site = installed(tmp_path, vendor.url, server, servers)
         with site.process("run", "--no-consume") as one:
-            one.until(lambda: site.queue.exists() and edge(site) >= f"{NOON:%Y-%m-%dT%H}")
+            one.until(lambda: site.queue.exists() and edge(site) >= f"{NOON:%Y-%m-%dT%H}", _PATIENCE)
             with site.process("run", "--no-consume") as two:
-                two.logged("standing by")
+                two.logged("standing by", _PATIENCE)
                 freeze(one, site.queue)
                 vendor.advance(HOUR)
-                two.until(lambda: edge(site) >= f"{NOON + HOUR:%Y-%m-%dT%H}")
+                two.until(lambda: edge(site) >= f"{NOON + HOUR:%Y-%m-%dT%H}", _PATIENCE)
                 one.send(signal.SIGCONT)
                 vendor.advance(HOUR)
-                two.until(lambda: edge(site) >= f"{NOON + 2 * HOUR:%Y-%m-%dT%H}")
-                one.logged("standing by")  # it saw that the other has it
+                two.until(lambda: edge(site) >= f"{NOON + 2 * HOUR:%Y-%m-%dT%H}", _PATIENCE)
+                one.logged("standing by", _PATIENCE)  # it saw that the other has it
                 assert (one.stop(), two.stop()) == (0, 0)
         found = site.coverage()
         assert (found["start"], found["gaps"], len(found["read"])) == ("2024-11-05T09:00:00Z", [], 1)
