@@ -32,7 +32,7 @@ NOON = datetime(2024, 11, 5, 12, tzinfo=UTC)
 """A Tuesday that is past on every host, so that no book lies in the future."""
 HOUR = timedelta(hours=1)
 ROOT = Path(__file__).parents[1]
-OURS = ("HARVESTER_", "MATTERHORN_", "SQS_", "ES_", "DEFAULT_INTERVAL", "MAX_START_END_SPAN", "EPISODE_CACHE_EXPIRE")
+OURS = ("HARVESTER_", "MATTERHORN_", "SQS_", "S3_", "ES_", "DEFAULT_INTERVAL", "MAX_START_END_SPAN", "EPISODE_CACHE_EXPIRE")
 PASSWORD = "c4nary-Passw0rd"
 
 

@@ -15,10 +15,11 @@ from harvester.commands import parts, presence
 from harvester.commands.options import refuse_paused
 from harvester.commands.times import parse_time, shown
 from harvester.commands.words import amount_of
-from harvester.coverage import Intervals
+from harvester.coverage import Coverage, Intervals
 from harvester.coverages import open_coverages
 from harvester.errors import ConfigError
 from harvester.harvest import Harvest, Limits
+from harvester.inherited import last_time
 from harvester.layers import COMMAND_LINE
 from harvester.letters import open_letters
 from harvester.loading import Loaded
@@ -31,6 +32,7 @@ from harvester.queues import open_queue
 from harvester.retry import ONE_SHOT
 from harvester.service import CutError
 from harvester.settings import CoreSettings
+from harvester.sources.opencast_settings import OpencastSettings
 
 PRINTED = "stdout"
 HARVESTING = "{stream}"
@@ -124,15 +126,27 @@ def start_set(name: str, loaded: Loaded) -> datetime | None:
         raise ConfigError(f"HARVESTER_{name.upper()}_START: {error.message}") from error
 
 
-def first_start(source: Source, loaded: Loaded) -> datetime:
-    """Where a stream begins of which nothing is known: as set for the source, else the default interval before now.
+async def first_start(source: Source, loaded: Loaded, known: Coverage) -> datetime:
+    """Where a stream begins: as is known, as set for the source, where a predecessor stopped, or the default interval before now.
 
-    An interval on the command line goes before a start that is set elsewhere.
+    An interval on the command line goes before all but what is known. The predecessor is asked for only while nothing is known;
+    when it cannot be asked this raises, since a beginning elsewhere would be a gap that nobody sees.
     """
-    start = start_set(source.name, loaded)
-    if start and loaded.origin("HARVESTER_DEFAULT_INTERVAL") != COMMAND_LINE:
-        return start
+    if known.start:
+        return known.start
+    if loaded.origin("HARVESTER_DEFAULT_INTERVAL") != COMMAND_LINE:
+        start = start_set(source.name, loaded) or await _predecessors(source.name, loaded)
+        if start:
+            return start
     return source.now() - timedelta(minutes=loaded.get(CoreSettings).default_interval)
+
+
+async def _predecessors(name: str, loaded: Loaded) -> datetime | None:
+    core, settings = loaded.get(CoreSettings), loaded.get(parts.source_settings(name))
+    if not isinstance(settings, OpencastSettings) or not settings.last_ts_bucket:
+        return None
+    zone = settings.timezone or core.timezone
+    return await last_time(settings.last_ts_bucket, settings.last_ts_key, zone, core)
 
 
 def tell(shot: Shot, title: str, *, as_json: bool) -> int:

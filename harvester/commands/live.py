@@ -114,9 +114,10 @@ class _Following:
                 await sleep_until(halt, _LEASE_AGAIN)
                 continue
             self._look_at_clock()
-            self._allow()
+            begin = await self._first_start()
+            self._allow(begin)
             try:
-                await self._harvest.poll(first_start(self._source, self._daemon.loaded))
+                await self._harvest.poll(begin)
                 await self._harvest.reread()
             except CoverageResetError:
                 self._log.warning("the book was reset or deleted: beginning as it says")
@@ -148,8 +149,11 @@ class _Following:
         owner = await self._turn.owner()
         self._component.standing_by(f"{owner} harvests it" if owner else str(error))
 
-    def _allow(self) -> None:
-        first, now = first_start(self._source, self._daemon.loaded), self._source.now()
+    async def _first_start(self) -> datetime:
+        return await first_start(self._source, self._daemon.loaded, self._book.coverage(self._stream.name))
+
+    def _allow(self, first: datetime) -> None:
+        now = self._source.now()
         coverage = self._book.coverage(self._stream.name)
         span = live_window(coverage, now, self._stream.timing) if coverage.start else Interval(min(first, now), now)
         try:

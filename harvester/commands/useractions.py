@@ -82,7 +82,7 @@ async def _harvest(
         coverage = shot.book.coverage(shot.stream.name)
         ranged = bool(start or end)
         live = live_window(coverage, now, shot.stream.timing)
-        since = start or (live.start if coverage.start else first_start(shot.source, loaded))
+        since = start or (live.start if coverage.start else await first_start(shot.source, loaded, coverage))
         span = Interval(since, end or now) if ranged else Interval(min(since, now), now)
         if ranged:
             span = begun(span, now, "--start/--end")

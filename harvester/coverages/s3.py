@@ -4,10 +4,9 @@ The store has to enforce conditions on writes, as AWS does: that is tried with a
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -15,13 +14,12 @@ import msgspec
 from harvester.access import NOBODY, Access
 from harvester.coverage import Book, Coverage
 from harvester.coverages.objects import ObjectCoverages, utc_now
-from harvester.errors import ConfigError, ConflictError, RefusedError
+from harvester.errors import ConflictError, RefusedError
 from harvester.objects import s3
 from harvester.protocols import CoverageStore, Objects
 from harvester.url import parse
 
 PROBE = "probe"
-_STAMP = re.compile(rb"\s{0,9}(\d{14})\s{0,9}")
 
 
 class S3CoverageOptions(s3.S3Options, frozen=True, kw_only=True):
@@ -29,8 +27,6 @@ class S3CoverageOptions(s3.S3Options, frozen=True, kw_only=True):
 
     lease: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     """Seconds until a lease ends that its holder does not renew."""
-    last_ts: str = ""
-    """Object that holds the predecessor's last time, YYYYMMDDHHmmss: where harvesting begins when there is no book."""
 
 
 def open_coverages(
@@ -60,16 +56,15 @@ async def _opened(
     place: s3.Place, options: S3CoverageOptions, access: Access, now: Callable[[], datetime]
 ) -> AsyncIterator["S3Coverages"]:
     async with s3.opened(place, access) as objects:
-        yield S3Coverages(objects, ObjectCoverages(objects, now=now, term=timedelta(seconds=options.lease)), options.last_ts)
+        yield S3Coverages(objects, ObjectCoverages(objects, now=now, term=timedelta(seconds=options.lease)))
 
 
 class S3Coverages:
     """Made by `open_coverages`."""
 
-    def __init__(self, objects: s3.S3Objects, books: ObjectCoverages, last_ts: str) -> None:
+    def __init__(self, objects: s3.S3Objects, books: ObjectCoverages) -> None:
         self._objects = objects
         self._books = books
-        self._last_ts = last_ts
         self._proven = False
         self._proving = asyncio.Lock()
 
@@ -89,16 +84,6 @@ class S3Coverages:
 
     async def owners(self, source: str) -> Mapping[str, str]:
         return await self._books.owners(source)
-
-    async def inherited(self) -> datetime | None:
-        """The last time that the predecessor stored (UTC); None when no object is named for it, or it is not there."""
-        stored = await self._objects.get(self._last_ts) if self._last_ts else None
-        if stored is None:
-            return None
-        found = _STAMP.fullmatch(stored.body)
-        if found is None:
-            raise ConfigError(f"{self._objects.where}{self._last_ts} holds no YYYYMMDDHHmmss, but {stored.body[:40]!r}")
-        return datetime.strptime(found[1].decode(), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
     async def _prove(self) -> None:
         async with self._proving:

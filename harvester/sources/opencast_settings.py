@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from harvester.coverage import Timing
 from harvester.http import Basic, Digest, HttpSettings, base_url
@@ -61,6 +61,17 @@ class OpencastSettings(BaseModel):
         ),
     ] = 21600
     start: Annotated[str, _setting("START", description="first action time when nothing is recorded, YYYYMMDDHHmmss or ISO")] = ""
+    last_ts_bucket: Annotated[
+        str,
+        _setting(
+            "LAST_TS_BUCKET",
+            "S3_HARVEST_TS_BUCKET",
+            description="S3 bucket with a predecessor's last time: the first harvest goes on from there, and never writes it",
+        ),
+    ] = ""
+    last_ts_key: Annotated[
+        str, _setting("LAST_TS_KEY", "S3_LAST_ACTION_TS_KEY", description="object in that bucket that holds it, YYYYMMDDHHmmss")
+    ] = ""
     timeout: Annotated[float, _setting("TIMEOUT", gt=0, description="seconds one request may take")] = 30.0
     max_body: Annotated[int, _setting("MAX_BODY", ge=1024, description="bytes one answer may have, after decompression")] = (
         64 * 2**20
@@ -77,6 +88,12 @@ class OpencastSettings(BaseModel):
         if name and name not in available_timezones():
             raise ValueError("no time zone of that name")
         return name
+
+    @model_validator(mode="after")
+    def _bucket_and_key(self) -> "OpencastSettings":
+        if bool(self.last_ts_bucket) != bool(self.last_ts_key):
+            raise ValueError("HARVESTER_OPENCAST_LAST_TS_BUCKET and HARVESTER_OPENCAST_LAST_TS_KEY: set both or neither")
+        return self
 
     def timing(self, mode: Mode) -> Timing:
         """How its stream wants to be read."""

@@ -4,7 +4,8 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,11 +18,13 @@ from harvester.coverage import Book, Coverage, Intervals
 from harvester.coverages import s3 as coverages_s3
 from harvester.coverages.s3 import S3Coverages
 from harvester.errors import ConfigError, PermanentError, RefusedError, TransientError
+from harvester.inherited import last_time
 from harvester.objects import open_objects
+from harvester.protocols import Stored
 from tests.services import Server
+from tests.site import HOUR, NOON, Site, stamp, world
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 KEYS = Access(aws_access_key_id="any", aws_secret_access_key=SecretStr("secret-canary"))
 
 
@@ -129,19 +132,57 @@ async def test_q8_an_answer_that_breaks_off_is_no_answer() -> None:
                 await store.load("opencast")
 
 
-async def test_e54_the_last_time_of_the_predecessor_is_understood_and_stays(s3: Server) -> None:
-    url = await place(s3.url, last_ts="last-ts")
-    async with open_objects(url.partition("&last_ts")[0], KEYS) as objects, opened(url) as store:
-        assert await store.inherited() is None
-        await objects.put("last-ts", b"20260228113000\n")
-        assert await store.inherited() == datetime(2026, 2, 28, 11, 30, tzinfo=UTC)
-        await store.add("opencast", facts("", 0, 1))
-        found = await objects.get("last-ts")
-        assert found is not None
-        assert found.body == b"20260228113000\n"
-        await objects.put("last-ts", b"yesterday")
-        with pytest.raises(ConfigError, match="last-ts holds no YYYYMMDDHHmmss"):
-            await store.inherited()
+@pytest.mark.parametrize(("zone", "hour"), [("UTC", 11), ("Europe/Zurich", 10), ("America/New_York", 11)])
+async def test_e54_of_what_the_last_time_of_the_predecessor_may_mean_the_earlier_counts(s3: Server, zone: str, hour: int) -> None:
+    access = KEYS.model_copy(update={"aws_endpoint_url": s3.url, "aws_region": "eu-west-1"})
+    await place(s3.url)
+    key = secrets.token_hex(8)
+    assert await last_time("books", key, zone, access) is None
+    async with open_objects("s3://books", access) as objects:
+        await objects.put(key, b"20260228113000\n")
+        assert await last_time("books", key, zone, access) == datetime(2026, 2, 28, hour, 30, tzinfo=UTC)
+        for odd in (b"yesterday", b"20261399000000", b""):
+            await objects.put(key, odd)
+            with pytest.raises(ConfigError, match=f"{key} holds no YYYYMMDDHHmmss.*HARVESTER_OPENCAST_START"):
+                await last_time("books", key, zone, access)
+    with pytest.raises(ConfigError, match="no bucket nowhere"):
+        await last_time("nowhere", key, zone, access)
+
+
+def test_e53_e54_the_first_harvest_goes_on_where_the_predecessor_stopped_and_leaves_its_object_alone(
+    s3: Server, tmp_path: Path
+) -> None:
+    access = KEYS.model_copy(update={"aws_endpoint_url": s3.url, "aws_region": "eu-west-1"})
+    key, last = f"old/{secrets.token_hex(8)}", stamp(NOON - 3 * HOUR)
+    old = {"S3_HARVEST_TS_BUCKET": "books", "S3_LAST_ACTION_TS_KEY": key, "HARVESTER_AWS_ENDPOINT_URL": s3.url}
+    old |= {"HARVESTER_AWS_REGION": "eu-west-1", "HARVESTER_AWS_ACCESS_KEY_ID": "any", "HARVESTER_AWS_SECRET_ACCESS_KEY": "any"}
+    away = {"HARVESTER_AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+
+    async def put() -> None:
+        await place(s3.url)
+        async with open_objects("s3://books", access) as objects:
+            await objects.put(key, last.encode())
+
+    async def kept() -> Stored | None:
+        async with open_objects("s3://books", access) as objects:
+            return await objects.get(key)
+
+    asyncio.run(put())
+    with world() as vendor:
+        site = Site(tmp_path, vendor.url, **old)
+        assert (site.harvest("useractions", **away).code, site.coverage()) == (1, None)
+        done = site.harvest("useractions")
+        assert done.code == 0, done
+        assert "S3_HARVEST_TS_BUCKET is now called HARVESTER_OPENCAST_LAST_TS_BUCKET" in done.err
+        assert site.coverage()["start"].startswith("2024-11-05T09:00:00")
+        site.consume()
+        assert site.held().keys() == vendor.truth(NOON - 3 * HOUR, NOON).keys()
+        assert site.harvest("useractions", **away).code == 0, "what is recorded counts now, and nobody is asked"
+        half = site.harvest("useractions", S3_LAST_ACTION_TS_KEY="")
+    assert (half.code, "set both or neither" in half.err) == (3, True)
+    found = asyncio.run(kept())
+    assert found is not None
+    assert found.body == last.encode()
 
 
 async def test_f10_a_damaged_book_is_read_from_its_generation_kept_aside_and_healed_by_the_next_add(s3: Server) -> None:
