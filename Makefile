@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench crash docs requirements clean
+.PHONY: help demo test check bench crash several docs requirements clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -25,6 +25,9 @@ check: $(VENV)/.dev  ## linter, formatter, types, import direction
 
 crash: $(VENV)/.dev  ## kill the real processes at every crash point and at random, and count what is missing
 	$(BIN)/python -m tests.crash $(ARGS)
+
+several: $(VENV)/.dev  ## three consumers on real Kafka join, leave and are killed while 500,000 events flow; then the sink is away
+	$(BIN)/python -m tests.several $(ARGS)
 
 bench: $(VENV)/.dev  ## the product beside a naive script, as ratios in one run
 	$(BIN)/python -m benchmarks $(ARGS)
