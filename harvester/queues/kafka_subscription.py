@@ -119,8 +119,8 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
         if turn != self._turn or not self._none_lost.is_set():
             return []
         del self._held[: len(records)]
-        for r in records[-1:] if len({r.partition for r in records}) == 1 else records:
-            self._next[TopicPartition(r.topic, r.partition)] = r.offset + 1
+        for last in {record.partition: record for record in records}.values():
+            self._next[TopicPartition(last.topic, last.partition)] = last.offset + 1
         if records:
             self._out += len(records)
             self._all_in.clear()
@@ -147,15 +147,16 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
 
     def _moved(self, deliveries: Sequence[Delivery]) -> dict[TopicPartition, int] | None:
         """Each partition's new offset; None when all of it is committed already."""
-        ranges: dict[int, tuple[int, int]] = {}
+        firsts: dict[str, str] = {}
+        lasts: dict[str, str] = {}
         for _, position in deliveries:
             number, _, offset = str(position).partition(":")
-            first, _ = ranges.get(int(number), (int(offset), 0))
-            ranges[int(number)] = (first, int(offset) + 1)
-        moved = {TopicPartition(self._cluster.where.events, number): end for number, (_, end) in ranges.items()}
+            firsts.setdefault(number, offset)
+            lasts[number] = offset
+        moved = {TopicPartition(self._cluster.where.events, int(number)): int(last) + 1 for number, last in lasts.items()}
         if moved and all(p in self._stands and end <= self._stands[p].offset for p, end in moved.items()):
             return None
-        for (first, _), p in zip(ranges.values(), moved, strict=True):
+        for first, p in zip(map(int, firsts.values()), moved, strict=True):
             if p in self._stands and first > self._stands[p].offset:
                 raise RefusedError(
                     f"group {self._group} stands at {self._stands[p].offset} of partition {p.partition}: "
