@@ -13,9 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
-    BusyLoadingError,
     NoPermissionError,
-    ReadOnlyError,
     ResponseError,
 )
 
@@ -79,10 +77,10 @@ def place_of(url: Url, access: Access) -> tuple[str, int, int]:
 def named(error: Exception, where: str) -> HarvesterError:
     """What the client raised, as an error that names the next action."""
     text = f"{where}: {error or type(error).__name__}"
-    word = str(error).partition(" ")[0]
-    login = isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError)
-    if login or word in ("NOAUTH", "WRONGPASS", "NOPERM"):
+    # The client takes the words that it knows off the text.
+    word = getattr(error, "status_code", None) or str(error).partition(" ")[0]
+    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
         return PermanentError(f"{text}: check HARVESTER_REDIS_USER and HARVESTER_REDIS_PASSWORD, and what they may do")
-    if isinstance(error, ResponseError) and word not in _PASSING and not isinstance(error, BusyLoadingError | ReadOnlyError):
+    if isinstance(error, ResponseError) and word not in _PASSING:
         return PermanentError(text)
     return TransientError(text)

@@ -123,9 +123,13 @@ class RedisObjects:
                 pipe.eval(_COMPARE_AND_SET, 1, self._prefix + name, condition, body)
                 if self._syncs:
                     pipe.execute_command("WAITAOF", 1, 0, _SYNC)
-                done, *synced = await pipe.execute()
+                # Raised one by one, an error is the server's own word; by the pipeline it is a text about the command.
+                for answer in (answers := await pipe.execute(raise_on_error=False)):
+                    if isinstance(answer, Exception):
+                        raise answer
         except (RedisError, OSError) as error:
             raise named(error, self._where) from error
+        done, *synced = answers
         if not done:
             raise ConflictError(f"{self._where} {name}: another wrote it first")
         if synced and not synced[0][0]:
