@@ -216,7 +216,7 @@ async def test_a_source_is_let_go_of_although_a_stream_of_it_waits_for_a_person(
         daemon.board.apply({"opencast": pauses.Pause(NOON, "ann")})
         await until(lambda: "opencast" not in daemon.live, 30)
         async with daemon.stores.coverages.lease("opencast", "one", "a person"):
-            assert state(daemon, "opencast/one") == "paused"
+            await until(lambda: state(daemon, "opencast/one") == "paused", 30)
         daemon.board.apply({})
 
 
