@@ -77,6 +77,8 @@ class RedisObjects:
         self._prefix = f"{prefix}:"
         self._where = where
         self._syncs = False
+        self._doubtful: set[str] = set()
+        """What was written, for all that is known, and perhaps not synced."""
 
     async def check(self, *, trust: bool) -> None:
         """RefusedError: it may lose what it acknowledged."""
@@ -113,10 +115,21 @@ class RedisObjects:
             body: bytes | None = await self._client.get(self._prefix + name)  # type: ignore[assignment] # nothing is decoded
         except (RedisError, OSError) as error:
             raise named(error, self._where) from error
-        return None if body is None else Stored(body, sha1(body, usedforsecurity=False).hexdigest())
+        if body is None:
+            return None
+        stored = Stored(body, sha1(body, usedforsecurity=False).hexdigest())
+        if name not in self._doubtful:
+            return stored
+        try:
+            # Who finds there what he wanted to write goes on: so it is written once more, and synced this time.
+            await self.put(name, body, replaces=stored.tag)
+        except ConflictError:
+            return await self.get(name)
+        return stored
 
     async def put(self, name: str, body: bytes, *, replaces: str | None = None) -> str:
         condition = _ALL if replaces is None else replaces
+        self._doubtful.add(name)
         try:
             # On one connection: the sync is that of its own writes.
             async with self._client.pipeline(transaction=False) as pipe:
@@ -130,10 +143,11 @@ class RedisObjects:
         except (RedisError, OSError) as error:
             raise named(error, self._where) from error
         done, *synced = answers
+        if done and synced and not synced[0][0]:
+            raise TransientError(f"{self._where}: the server has not synced a write in {_SYNC} ms")
+        self._doubtful.discard(name)
         if not done:
             raise ConflictError(f"{self._where} {name}: another wrote it first")
-        if synced and not synced[0][0]:
-            raise TransientError(f"{self._where}: the server has not synced a write in {_SYNC} ms")
         return sha1(body, usedforsecurity=False).hexdigest()
 
     async def delete(self, names: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
 import pytest
 from pydantic import SecretStr
@@ -16,6 +17,7 @@ from consumers.caches.redis import RedisCache
 from harvester.access import Access
 from harvester.coverage import Book, Coverage, Intervals
 from harvester.coverages import open_coverages
+from harvester.coverages.objects import ObjectCoverages
 from harvester.errors import ConfigError, PermanentError, RefusedError, TransientError
 from harvester.redis import open_client
 from harvester.url import parse
@@ -171,3 +173,56 @@ def test_s12_a_password_goes_over_plain_text_only_to_loopback_or_where_allowed()
     for url, allowed in (("rediss://cache.example/0", access), ("redis://127.0.0.1/0", access)):
         open_coverages(url, allowed)
     open_coverages("redis://cache.example/0", access.model_copy(update={"allow_plain": True}))
+
+
+async def test_what_was_written_without_being_synced_is_synced_before_it_is_taken_for_durable(redis: Server) -> None:
+    url = fresh(redis.url)
+    async with open_coverages(url) as store:
+        assert isinstance(store, ObjectCoverages)
+        await store.add("s", facts("", 0, 1))
+        epoch = (await store.load("s")).epoch
+        keys: Any = store._objects
+        client, sent = keys._client, []
+
+        class Unsynced:
+            """The client's pipeline, but for the first answer of the disk."""
+
+            def __init__(self) -> None:
+                self._pipe = client.pipeline(transaction=False)
+
+            async def __aenter__(self) -> Self:
+                return self
+
+            async def __aexit__(self, *_: object) -> None:
+                await self._pipe.reset()
+
+            def eval(self, *given: object) -> None:
+                self._pipe.eval(*given)
+
+            def execute_command(self, *given: object) -> None:
+                self._pipe.execute_command(*given)
+
+            async def execute(self, **more: bool) -> list[Any]:
+                answers = await self._pipe.execute(**more)
+                sent.append(answers)
+                return [answers[0], [0, 0]] if len(sent) == 1 else list(answers)
+
+        keys._client = Wrapped(client, Unsynced)
+        with pytest.raises(TransientError, match="not synced"):
+            await store.add("s", facts(epoch, 1, 2))
+        await store.add("s", facts(epoch, 1, 2))
+        assert len(sent) == 2  # once more, though it stood there already
+
+
+class Wrapped:
+    """A client whose pipelines are others."""
+
+    def __init__(self, client: Any, pipeline: Any) -> None:
+        self._client = client
+        self._pipeline = pipeline
+
+    def pipeline(self, **_: bool) -> Any:
+        return self._pipeline()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
