@@ -102,7 +102,8 @@ def requeue(ids: tuple[str, ...], group: str, reason: str, since: str | None, ev
         if not dry_run:
             for i in range(0, len(chosen), _BLOCK):
                 await letters.requeue(chosen[i : i + _BLOCK], datetime.now(UTC) - timedelta(seconds=1))
-            done("dead-letters requeue", letters=len(chosen), group=group, reason=reason, since=since)
+            if chosen:
+                done("dead-letters requeue", letters=len(chosen), group=group, reason=reason, since=since)
         click.echo(f"{_would(len(chosen), dry_run=dry_run)} due", err=True)
         return 0
 

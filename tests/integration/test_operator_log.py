@@ -26,7 +26,6 @@ def test_s63_every_act_on_the_state_leaves_a_line_with_actor_and_range(site: Sit
         "queue forget": ("queue", "forget", "duckdb", "--yes"),
         "pause": ("pause", "opencast"),
         "resume": ("resume", "opencast"),
-        "dead-letters requeue": ("dead-letters", "requeue", "--all"),
     }
     for what, command in acts.items():
         done = site.harvest(*command)
