@@ -29,7 +29,8 @@ from harvester.queues.names import checked_group
 
 _HEARTBEATS = 10
 """In a session; a member learns from one that another joined or left, so they are half a second apart at most."""
-_FETCH = 4 << 20
+_FETCH = 1 << 20
+"""Bytes that are fetched ahead of a partition, compressed: what they become in memory can be ten times that."""
 _POLL = 300_000
 """Milliseconds without a receive, even one of nothing, after which a member is taken for hung."""
 

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from aiokafka import TopicPartition
+
 from benchmarks.actions import FIRST_HOUR, row
 from benchmarks.servers import serving
 from harvester.event import encode_event
 from harvester.protocols import Message, Queue
 from harvester.queues import open_queue
-from harvester.queues.kafka import prepare
+from harvester.queues.kafka import KafkaQueue, prepare
 from harvester.sources.opencast_rows import useraction_event
 from tests.crash.killing import tell
 from tests.crash.targets import Elasticsearch
@@ -60,7 +62,7 @@ class Report(NamedTuple):
     stale: int
     unaccounted: int
     memory: tuple[float, float]
-    """The largest consumer when the sink had just gone, and when it came back."""
+    """The largest consumer when half of the sink's absence was over, and when it came back."""
     resumed: float
 
     def faults(self) -> list[str]:
@@ -141,11 +143,14 @@ class Members:
 
 
 class Watch:
-    """When the group's position moved last, and how long it stood still while there was something to read."""
+    """When the group moved last in each partition, and how long any of them stood still with something to read in it."""
 
     def __init__(self, queue: Queue) -> None:
-        self._queue = queue
-        self._moved = time.monotonic()
+        assert isinstance(queue, KafkaQueue)
+        self._cluster = queue._cluster
+        self._partitions = queue._partitions
+        self._stood: dict[TopicPartition, tuple[int, float]] = {}
+        """Partition → where the group stands, and when it came there or had nothing left to read."""
         self._position = -1
         self.longest = 0.0
         self.lag = 0
@@ -153,13 +158,17 @@ class Watch:
     async def look(self) -> None:
         """For ever."""
         while True:
-            group = next((g for g in await self._queue.groups() if g.name == GROUP), None)
-            now = time.monotonic()
-            if group is not None:
-                self.lag = group.lag
-                if group.position != self._position or not group.lag:
-                    self._position, self._moved = group.position, now
-                self.longest = max(self.longest, now - self._moved)
+            stands = await self._cluster.stands(GROUP, self._partitions)
+            ends = await self._cluster.ends(self._partitions)
+            now, lag = time.monotonic(), 0
+            for place, stand in stands.items():
+                before, since = self._stood.get(place, (-1, now))
+                if stand.offset != before or stand.offset >= ends[place]:
+                    since = now
+                self._stood[place] = (stand.offset, since)
+                self.longest = max(self.longest, now - since)
+                lag += max(0, ends[place] - stand.offset)
+            self.lag, self._position = lag, sum(stand.offset for stand in stands.values())
             await asyncio.sleep(_LOOK)
 
     async def during(self, seconds: float) -> float:
@@ -259,11 +268,11 @@ async def _sink_away(
 ) -> tuple[tuple[float, float], float]:
     """Events flow on while Elasticsearch is dead; what the consumers hold meanwhile, and how soon they go on."""
     node.kill()
-    more = plan._replace(events=int(plan.rate * plan.away * 0.2))
+    more = plan._replace(events=int(plan.rate * plan.away * 0.5), rate=plan.rate // 2)
     again = asyncio.create_task(publish(queue, more, {}, _set()))
-    await asyncio.sleep(min(30.0, plan.away / 3))
+    await asyncio.sleep(plan.away / 2)  # what may be in flight is, by then
     before = members.memory()
-    await asyncio.sleep(max(0.0, plan.away - min(30.0, plan.away / 3)))
+    await asyncio.sleep(plan.away / 2)
     after = members.memory()
     await again
     await asyncio.to_thread(node.start)
