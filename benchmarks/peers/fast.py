@@ -25,7 +25,7 @@ async def main() -> None:
         batch=True,
         max_records=1000,
         auto_offset_reset="earliest",
-        ack_policy=AckPolicy.REJECT_ON_ERROR,
+        ack_policy=AckPolicy.ACK,
     )
     async def handle(envelopes: list[dict[str, Any]]) -> None:
         if meter.events >= asked.amount:
