@@ -143,10 +143,10 @@ def _uses(loaded: "Loaded", core: "CoreSettings") -> Iterator[tuple[str, Callabl
     from harvester.queues import open_queue
     from harvester.sources import SOURCES
 
-    yield "HARVESTER_QUEUE_URL", partial(open_queue, core.queue_url)
-    yield "HARVESTER_COVERAGE_URL", partial(open_coverages, core.coverage_url)
-    yield "HARVESTER_LETTERS_URL", partial(open_letters, core.letters_url)
-    yield "HARVESTER_CACHE_URL", partial(open_cache, core.cache_url)
+    yield "HARVESTER_QUEUE_URL", partial(open_queue, core.queue_url, core)
+    yield "HARVESTER_COVERAGE_URL", partial(open_coverages, core.coverage_url, core)
+    yield "HARVESTER_LETTERS_URL", partial(open_letters, core.letters_url, core)
+    yield "HARVESTER_CACHE_URL", partial(open_cache, core.cache_url, core)
     for sink in core.sinks:
         model = settings_of(sink)
         if model is None:
