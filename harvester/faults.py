@@ -86,6 +86,14 @@ def _zone(value: str, context: Context) -> Complaint:
     return Complaint(f"{value} is no time zone", f"did you mean {near}?" if near else "write a name like UTC or Europe/Zurich")
 
 
+def _letters_not_named(_: str, context: Context) -> Complaint:
+    return Complaint(
+        f"it is needed beside a queue on {context['queue']}: the default is a file of each host, where no other host can look",
+        "set it for every process to s3://BUCKET/PREFIX or file:///SHARED/FOLDER (on one host alone sqlite:///PATH does), "
+        "then `harvest config check`",
+    )
+
+
 def _bound(word: str, key: str, fix: str) -> Callable[[str, Context], Complaint]:
     def said(value: str, context: Context) -> Complaint:
         return Complaint(f"{value} is too {word}", f"{fix} {context[key]}")
@@ -106,6 +114,7 @@ _FORM = _no("not of the form it should have", "")
 _SAID: Mapping[str, Callable[[str, Context], Complaint]] = {
     "literal_error": _choice,
     "zone": _zone,
+    "letters_not_named": _letters_not_named,
     "int_parsing": _WHOLE,
     "int_type": _WHOLE,
     "int_from_float": _WHOLE,

@@ -207,6 +207,7 @@ class _Join:
     def sound(self, model: type[Model]) -> Model:
         """The family's settings without those that are at fault."""
         places = [{name: value for name, value in place.items() if name not in self.at_fault} for place in self._values]
+        places.append({o.name: o.info.get_default() for o in options_of(model) if o.name in self.at_fault})
         return model.model_construct(**dict(_joined(model, places)()))
 
     def validated(self, model: type[Model]) -> Model | None:
@@ -230,6 +231,8 @@ class _Join:
     def _refused(self, option: Option, error: ErrorDetails) -> Fault:
         given = self.chosen.get(option.name)
         about = option.info.description or option.field
+        if given is None and error["type"] == "letters_not_named":
+            return Fault(option.name, "not set", *complaint(error, None, secret=False))
         if given is None:
             instead = (
                 f"{option.name}{_FILE} = the path of a file with it" if option.secret else f"`{option.toml}` in {_CONFIG_FILE}"

@@ -7,7 +7,7 @@ A family of settings is a pydantic model beside the part that uses it, and SETTI
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, Field, model_validator
@@ -80,6 +80,18 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+class _NotNamed(NamedTuple):
+    """Stands where a store of letters is needed and was not named, so that this is told with all other faults."""
+
+    queue: str
+
+
+def _named(value: object) -> object:
+    if isinstance(value, _NotNamed):
+        raise PydanticCustomError("letters_not_named", "not named", {"queue": value.queue})
+    return value
+
+
 def _zone(value: str) -> str:
     try:
         return ZoneInfo(value).key
@@ -109,6 +121,9 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Zone = Annotated[str, AfterValidator(_zone)]
 """The name of a time zone that exists here."""
 Url = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://")]
+SHARED_QUEUES = {"kafka": "Kafka", "sqs": "SQS"}
+"""Schemes of queues that hosts share: beside them the store of letters has to be named."""
+Given = dict[str, Any]
 _ADDRESS = r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):)?\d{1,5}$|^$"
 
 
@@ -144,8 +159,12 @@ class CoreSettings(Access):
     ] = "file://var/coverage"
     letters_url: Annotated[
         Url,
+        BeforeValidator(_named),
         _known("harvester.letters:known"),
-        _setting("LETTERS_URL", "store of dead letters: sqlite:///PATH, file://FOLDER or s3://BUCKET/PREFIX"),
+        _setting(
+            "LETTERS_URL",
+            "store of dead letters: sqlite:///PATH, file://FOLDER or s3://BUCKET/PREFIX; has to be named beside Kafka and SQS",
+        ),
     ] = "sqlite:///var/letters.db"
     cache_url: Annotated[
         Url, _known("consumers.caches:known"), _setting("CACHE_URL", "cache of looked-up metadata: memory:// or redis://HOST/1")
@@ -226,9 +245,21 @@ class CoreSettings(Access):
 
     @model_validator(mode="before")
     @classmethod
-    def _named_queue(cls, given: Any) -> Any:
-        """A name alone, as predecessors gave it, is the queue where no URL is."""
-        if not isinstance(given, dict) or {"HARVESTER_QUEUE_URL", "queue_url"} & given.keys():
-            return given
-        name = next((value for key in ("HARVESTER_SQS_QUEUE_NAME", "SQS_QUEUE_NAME") if (value := given.get(key))), "-")
-        return given if name == "-" else {**given, "HARVESTER_QUEUE_URL": f"sqs:///{name}"}
+    def _completed(cls, given: Any) -> Any:
+        return _with_letters(_with_queue(given)) if isinstance(given, dict) else given
+
+
+def _with_queue(given: Given) -> Given:
+    """A name alone, as predecessors gave it, is the queue where no URL is."""
+    if {"HARVESTER_QUEUE_URL", "queue_url"} & given.keys():
+        return given
+    name = next((value for key in ("HARVESTER_SQS_QUEUE_NAME", "SQS_QUEUE_NAME") if (value := given.get(key))), "-")
+    return given if name == "-" else {**given, "HARVESTER_QUEUE_URL": f"sqs:///{name}"}
+
+
+def _with_letters(given: Given) -> Given:
+    """Beside a queue that hosts share the default store of letters does not hold: it would be a file of each host."""
+    queue = str(given.get("HARVESTER_QUEUE_URL", given.get("queue_url", ""))).partition("://")[0]
+    if queue not in SHARED_QUEUES or {"HARVESTER_LETTERS_URL", "letters_url"} & given.keys():
+        return given
+    return {**given, "HARVESTER_LETTERS_URL": _NotNamed(SHARED_QUEUES[queue])}

@@ -19,7 +19,7 @@ from harvester.errors import ConfigError, RefusedError
 from harvester.examples import example_env, example_toml, secrets_env
 from harvester.loading import Loaded
 from harvester.options import Option, options_of
-from harvester.settings import CoreSettings, families, inspect
+from harvester.settings import SHARED_QUEUES, CoreSettings, families, inspect
 from harvester.sources import SOURCES
 
 TOML, EXAMPLE, SECRETS = "harvester.toml", ".env.example", ".env"
@@ -45,6 +45,9 @@ class Answers(NamedTuple):
 @click.option("--user", help="Account there.  [default: asked for]")
 @click.option("--timezone", help="Zone of its server's clock.  [default: asked for; with --yes UTC]")
 @click.option("--queue", help="Queue between source and sink.  [default: asked for; with --yes sqlite:///var/queue.db]")
+@click.option(
+    "--letters", help="Store of dead letters.  [default: asked for beside Kafka and SQS, else sqlite:///var/letters.db]"
+)
 @click.option("--sink", type=sink_type, help="Where events are written.  [default: asked for; with --yes duckdb]")
 @click.option("--sink-url", help="Where that is, if it is a server.  [default: asked for]")
 @click.option("--folder", type=_FOLDER, default=".", show_default=True, help="Where to write.")
@@ -76,11 +79,14 @@ def command(folder: Path, *, yes: bool, force: bool, source: str, **given: str |
 def _answers(source: str, given: Mapping[str, str | None], *, asking: bool) -> Answers:
     """From the options, then from questions. Exit 2 naming every option that is missing when nothing may be asked."""
     core = {option.name: option for option in options_of(CoreSettings)}
-    queue, sinks = core["HARVESTER_QUEUE_URL"], core[_SINKS]
+    queue, letters, sinks = core["HARVESTER_QUEUE_URL"], core["HARVESTER_LETTERS_URL"], core[_SINKS]
     source_model = _imported(SOURCES[source][0])
     values: dict[str, str] = {"HARVESTER_SOURCES": source} if source != core["HARVESTER_SOURCES"].default else {}
     wanted = [(option, given.get(option.field)) for option in _asked(source_model)]
-    missing = _fill(values, [*wanted, (queue, given["queue"]), (sinks, given["sink"])], asking=asking)
+    missing = _fill(values, [*wanted, (queue, given["queue"])], asking=asking)
+    if given["letters"] or values.get(queue.name, "").partition("://")[0] in SHARED_QUEUES:
+        missing += _fill(values, [(letters, given["letters"])], asking=asking, needed=True)
+    missing += _fill(values, [(sinks, given["sink"])], asking=asking)
     sink_models = _families_of(values.get(sinks.name, sinks.default))
     for model in sink_models:
         missing += _fill(values, [(o, given["sink_url"]) for o in _asked(model)], asking=asking, prefix="sink-")
@@ -98,18 +104,25 @@ def _asked(model: type[BaseModel]) -> list[Option]:
     return [o for o in options if o.info.is_required() or o.name.endswith(_ALWAYS_ASKED) or o.field == "url"]
 
 
-def _fill(values: dict[str, str], wanted: Sequence[tuple[Option, str | None]], *, asking: bool, prefix: str = "") -> list[str]:
-    """Add what was given, or is answered; the options that are missing."""
+def _fill(
+    values: dict[str, str],
+    wanted: Sequence[tuple[Option, str | None]],
+    *,
+    asking: bool,
+    prefix: str = "",
+    needed: bool = False,
+) -> list[str]:
+    """Add what was given, or is answered; the options that are missing. `needed`: no default is offered."""
     missing = []
     for option, given in wanted:
         if given is not None:
             values[option.name] = given
         elif asking:
-            default = option.default or ("UTC" if option.name.endswith("TIMEZONE") else None)
+            default = None if needed else option.default or ("UTC" if option.name.endswith("TIMEZONE") else None)
             taken = partial(_checked, option)
             values[option.name] = click.prompt(str(option.info.description), default=default, err=True, value_proc=taken)
-        elif option.info.is_required():
-            missing.append(f"--{prefix}{option.field}")
+        elif needed or option.info.is_required():
+            missing.append(f"--{prefix}{option.field.removesuffix('_url')}")
     return missing
 
 

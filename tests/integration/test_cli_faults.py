@@ -132,6 +132,7 @@ COMMANDS = [
 
 
 def test_s03_no_secret_is_in_any_output_log_letter_or_file(tmp_path: Path) -> None:
+    letters = {"HARVESTER_LETTERS_URL": "file://var/letters"}
     proxied = "http://proxyuser:pr0xy-canary@127.0.0.1:9"
     with world(faults={"503": 0.1, "half-json": 0.02, "records": 0.05}) as vendor:
         site = Site(tmp_path, vendor.url, HARVESTER_LOG_LEVEL="debug", MATTERHORN_REST_PASS=PASSWORD)
@@ -139,7 +140,7 @@ def test_s03_no_secret_is_in_any_output_log_letter_or_file(tmp_path: Path) -> No
         told.append(site.harvest("useractions", HARVESTER_OPENCAST_PASSWORD="wr0ng-canary", MATTERHORN_REST_PASS=""))
         told.append(site.harvest("useractions", HARVESTER_OPENCAST_URL=f"http://bob:{PASSWORD}@127.0.0.1:9"))
         told.append(site.harvest("useractions", HARVESTER_OPENCAST_PROXY=proxied))
-        told.append(site.harvest("useractions", HARVESTER_QUEUE_URL=f"kafka://bob:{PASSWORD}@127.0.0.1:9"))
+        told.append(site.harvest("useractions", **letters, HARVESTER_QUEUE_URL=f"kafka://bob:{PASSWORD}@127.0.0.1:9"))
         told.append(site.harvest("useractions", MATTERHORN_REST_PASS="another-canary"))
     assert {0, 1, 2, 3} <= {done.code for done in told}
     places = [(f"output {n}", (done.out + done.err).encode()) for n, done in enumerate(told)]

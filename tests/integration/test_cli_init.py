@@ -98,6 +98,15 @@ def test_what_is_missing_off_a_terminal_is_told_all_at_once(tmp_path: Path) -> N
     assert "--url, --user" in done.err
 
 
+def test_beside_a_queue_that_hosts_share_the_letters_have_to_be_named_here_too(tmp_path: Path) -> None:
+    site, queue = Site(tmp_path), ("--queue", "kafka://broker/prefix")
+    done = site.harvest("init", *GIVEN, *queue)
+    assert (done.code, files(tmp_path)) == (2, set())
+    assert "--letters" in done.err
+    assert site.harvest("init", *GIVEN, *queue, "--letters", "s3://bucket/letters").code == 0
+    assert site.harvest("config", "check", HARVESTER_OPENCAST_PASSWORD="x").code == 0
+
+
 def test_every_wrong_answer_is_told_at_once_and_nothing_is_written(tmp_path: Path) -> None:
     wrong = ["--url", "http://engage.example.edu", "--timezone", "Mars/x", "--queue", "sqlight:///q.db"]
     done = Site(tmp_path).harvest("init", "--yes", "--user", "h", *wrong)

@@ -17,6 +17,7 @@ from tests.unit.sqsqueues import redriven
 def site(tmp_path: Path, vendor: World, sqs: Server) -> Site:
     login = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "secret-canary", "AWS_REGION": "eu-west-1"}
     settings = {f"HARVESTER_{name}": value for name, value in {**login, "AWS_ENDPOINT_URL": sqs.url}.items()}
+    settings["HARVESTER_LETTERS_URL"] = f"file://{tmp_path}/letters"
     return Site(tmp_path, vendor.url, SQS_QUEUE_NAME=f"actions-{uuid4().hex}", **settings)
 
 
@@ -30,6 +31,15 @@ def test_e55_e15_a_name_alone_makes_the_queue_and_everything_arrives_once(site: 
     assert site.harvest("queue", "lag", "--json").json == {"duckdb": 0}
     again = site.harvest("useractions", "-s", stamp(NOON - HOUR), "-e", stamp(NOON))
     assert (again.code, site.consume().code, len(site.held())) == (0, 0, len(truth))
+
+
+@pytest.mark.parametrize("command", [("useractions",), ("consume", "duckdb", "--until-empty")])
+def test_without_a_named_store_of_letters_every_process_refuses_and_makes_nothing(site: Site, command: tuple[str, ...]) -> None:
+    del site.settings["HARVESTER_LETTERS_URL"]
+    done = site.harvest(*command)
+    assert done.code == 3
+    assert "HARVESTER_LETTERS_URL (not set): it is needed beside a queue on SQS" in done.err
+    assert not (site.folder / "var").exists()
 
 
 def test_what_sqs_cannot_is_refused_or_told_by_every_command_with_the_way_on(site: Site) -> None:

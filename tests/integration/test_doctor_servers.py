@@ -70,14 +70,14 @@ async def test_a_server_that_is_away_is_a_finding_with_the_settings_to_look_at()
     assert (away.state, str(port) in away.text) == ("fail", True)
     assert away.fix
     assert found["redis"].state == "fail"
-    unknown = await looked(CoreSettings(queue_url="kafka://no-such-host.invalid:9092/x"))
+    unknown = await looked(CoreSettings(queue_url="kafka://no-such-host.invalid:9092/x", letters_url="file://letters"))
     assert unknown["queue server: name"].state == "fail"
     assert "HARVESTER_QUEUE_URL" in unknown["queue server: name"].fix
 
 
 async def test_every_broker_of_a_kafka_url_is_looked_for() -> None:
     ports = [free_port(), free_port()]
-    core = CoreSettings(queue_url=f"kafka://127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}/x")
+    core = CoreSettings(queue_url=f"kafka://127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}/x", letters_url="file://letters")
     told = [one.text for found in await run(list(server_checks(core, 5)), 15) for one in found if one.name.endswith("port")]
     assert len(told) == 2
     assert all(any(str(port) in text for text in told) for port in ports)

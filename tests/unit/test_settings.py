@@ -64,6 +64,35 @@ def test_core_settings_refuse_what_cannot_work(environ: Mapping[str, str], part:
     assert part in str(only(inspect(CoreSettings, environ=environ, cwd=tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("queue", "name"),
+    [
+        ({"HARVESTER_QUEUE_URL": "kafka://broker/p"}, "Kafka"),
+        ({"HARVESTER_QUEUE_URL": "sqs://eu-west-1/q"}, "SQS"),
+        ({"SQS_QUEUE_NAME": "q"}, "SQS"),
+    ],
+)
+def test_beside_a_queue_that_hosts_share_the_letters_have_to_be_named(
+    queue: Mapping[str, str], name: str, tmp_path: Path
+) -> None:
+    found = inspect(CoreSettings, environ=queue, cwd=tmp_path)
+    fault = only(found)
+    assert (fault.what, fault.where) == ("HARVESTER_LETTERS_URL", "not set")
+    assert f"needed beside a queue on {name}: the default is a file of each host" in fault.why
+    assert "`harvest config check`" in fault.fix
+    assert found.sound(CoreSettings).queue_url.partition("://")[0] == name.lower()
+    for letters in ("s3://bucket/letters", "file:///shared", "sqlite:///var/letters.db"):
+        environ = {**queue, "HARVESTER_LETTERS_URL": letters}
+        assert load(CoreSettings, environ=environ, cwd=tmp_path).get(CoreSettings).letters_url == letters
+    both = inspect(CoreSettings, environ={**queue, "HARVESTER_IN_FLIGHT": "0"}, cwd=tmp_path).faults
+    assert {one.what for one in both} == {"HARVESTER_LETTERS_URL", "HARVESTER_IN_FLIGHT"}
+
+
+def test_the_embedded_queue_needs_no_store_of_letters_to_be_named(tmp_path: Path) -> None:
+    environ = {"HARVESTER_QUEUE_URL": "sqlite:///x.db", "SQS_QUEUE_NAME": "q"}
+    assert load(CoreSettings, environ=environ, cwd=tmp_path).get(CoreSettings).letters_url == "sqlite:///var/letters.db"
+
+
 def test_core_settings_take_sizes_lists_and_addresses_as_people_write_them(tmp_path: Path) -> None:
     environ = {
         "HARVESTER_BATCH_BYTES": "2MiB",

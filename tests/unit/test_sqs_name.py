@@ -7,13 +7,15 @@ import pytest
 from harvester.queues import open_queue
 from harvester.settings import CoreSettings, load
 
+LETTERS = {"HARVESTER_LETTERS_URL": "s3://bucket/letters"}
+
 
 def queue_of(tmp_path: Path, **environ: str) -> str:
-    return load(CoreSettings, environ=environ, cwd=tmp_path).get(CoreSettings).queue_url
+    return load(CoreSettings, environ={**LETTERS, **environ}, cwd=tmp_path).get(CoreSettings).queue_url
 
 
 def test_e55_the_name_alone_is_the_queue_of_the_region_and_the_old_name_is_told(tmp_path: Path) -> None:
-    loaded = load(CoreSettings, environ={"SQS_QUEUE_NAME": "user-actions"}, cwd=tmp_path)
+    loaded = load(CoreSettings, environ={"SQS_QUEUE_NAME": "user-actions", **LETTERS}, cwd=tmp_path)
     core = loaded.get(CoreSettings)
     assert core.queue_url == "sqs:///user-actions"
     assert loaded.warnings == ("deprecated: SQS_QUEUE_NAME is now called HARVESTER_SQS_QUEUE_NAME; SQS_QUEUE_NAME still works",)
