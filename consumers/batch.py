@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -255,6 +256,7 @@ class Processing:
         return refused
 
     async def _back_off(self, pause: float, error: Exception) -> float:
+        _let_go(error)
         seconds = _told(error) or pause * random.uniform(0.5, 1)  # noqa: S311 - jitter
         self.on_wait(error, seconds)
         await self.pause(seconds)
@@ -292,6 +294,13 @@ async def write_halving(sink: Sink, events: Sequence[Event]) -> list[Rejection]:
         # Taken for written, it would be lost.
         raise PermanentError(f"{sink.name}: an event was rejected that it was not given")
     return rejections
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Of what the calls that ended in `error` were working on: whole requests, which would be held as long as it is."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _told(error: Exception) -> float:

@@ -190,7 +190,8 @@ class KafkaQueue:
             stands = [await self._cluster.stands(name, self._partitions) for name in groups]
             waiting = {p: max(first, min(_offset(found.get(p), first) for found in stands)) for p, first in waiting.items()}
         ranges = {p: (at, at + 1) for p, at in waiting.items() if at < bounds[p][1]}
-        ages = [r.timestamp async for some in self._cluster.messages(ranges) for r in some]
+        # Asked for every few seconds: one batch of each partition and no more.
+        ages = [r.timestamp async for some in self._cluster.messages(ranges, most=1) for r in some]
         oldest: datetime | None = EPOCH + timedelta(milliseconds=min(ages)) if ages else None
         return Size(sum(end - first for first, end in bounds.values()), None, oldest)
 

@@ -167,12 +167,17 @@ class Cluster:
         owners = ", ".join((await self.members(group)).owners) or "a member that has just gone"
         return RefusedError(f"group {group} is read by {owners}; stop it first")
 
-    async def messages(self, ranges: Mapping[TopicPartition, tuple[int, int]]) -> AsyncIterator[list[Any]]:
-        """The records of each partition from the first offset up to before the second, in pieces."""
+    async def messages(self, ranges: Mapping[TopicPartition, tuple[int, int]], most: int = 1 << 20) -> AsyncIterator[list[Any]]:
+        """The records of each partition from the first offset up to before the second, in pieces.
+
+        `most`: bytes one fetch may bring of a partition, compressed. Of one partition the brokers give a batch, however large.
+        """
         left = {partition: (first, end) for partition, (first, end) in ranges.items() if first < end}
         if not left:
             return
-        consumer = AIOKafkaConsumer(**self.settings, enable_auto_commit=False, auto_offset_reset="none")
+        consumer = AIOKafkaConsumer(
+            **self.settings, enable_auto_commit=False, auto_offset_reset="none", max_partition_fetch_bytes=most
+        )
         try:
             with told("reading"):
                 consumer.assign(list(left))

@@ -35,8 +35,6 @@ GROUP = "elasticsearch"
 SESSION = 1
 """Seconds of the session, and so until a member that was killed is missed."""
 _LOOK = 0.1
-_SETTLES = 15.0
-"""Seconds between two acts, so that what each of them costs is seen apart."""
 _UTC = ZoneInfo("UTC")
 
 
@@ -47,7 +45,9 @@ class Plan(NamedTuple):
     rate: int = 2_000
     away: float = 300.0
     rounds: int = 3
-    """How often each act is done at least."""
+    """How often each act is done at least, while events flow."""
+    settles: float = 15.0
+    """Seconds between two acts, so that what each of them costs is seen apart."""
 
 
 class Report(NamedTuple):
@@ -65,9 +65,13 @@ class Report(NamedTuple):
     """The largest consumer when half of the sink's absence was over, and when it came back."""
     resumed: float
 
-    def faults(self) -> list[str]:
+    def faults(self, plan: Plan) -> list[str]:
         """What breaks a promise."""
         found = [f"{name} {n}" for name, n in self._asdict().items() if name in _ZERO and n]
+        if min(len(self.leaves), len(self.kills)) < plan.rounds:
+            found.append(
+                f"only {len(self.leaves)} left and {len(self.kills)} were killed while events flowed: ask for more events"
+            )
         if max(self.leaves, default=0) > 2:
             found.append(f"a pause of {max(self.leaves):.1f} s after a clean leave: more than 2 s")
         if max(self.kills, default=0) > SESSION + 3:
@@ -212,23 +216,27 @@ async def publish(queue: Queue, plan: Plan, truth: dict[str, int], held: asyncio
     await queue.publish(batch, {"read": len(batch), "published": len(batch)}, "opencast/useractions")
 
 
-async def acts(members: Members, watch: Watch, publishing: "asyncio.Task[None]", rounds: int) -> dict[str, list[float]]:
+async def acts(members: Members, watch: Watch, flowing: "asyncio.Task[None]", settles: float) -> dict[str, list[float]]:
     """They join, leave and are killed in turn, as long as events flow; the standstill after each."""
     seen: dict[str, list[float]] = {"join": [], "leave": [], "kill": []}
     for name in "abc":
         await members.join(name)
-        await watch.during(_SETTLES)
+        await watch.during(settles)
     turn = 0
-    while not publishing.done() or turn < 2 * rounds:
+    while not flowing.done():
         name = "abc"[turn % 3]
         act = ("leave", "kill")[turn % 2]
         doing = asyncio.create_task(getattr(members, act)(name))
-        seen[act].append(await watch.during(_SETTLES))
+        stood = await watch.during(settles)
         await doing
         await members.join(name)
-        seen["join"].append(await watch.during(_SETTLES))
+        joined = await watch.during(settles)
+        if flowing.done():
+            return seen
+        seen[act].append(stood)
+        seen["join"].append(joined)
         turn += 1
-        tell(f"{act} of {name}: {seen[act][-1]:.2f} s, joins again: {seen['join'][-1]:.2f} s, lag {watch.lag:,}")
+        tell(f"{act} of {name}: {stood:.2f} s, joins again: {joined:.2f} s, lag {watch.lag:,}")
     return seen
 
 
@@ -252,7 +260,7 @@ async def _proven(plan: Plan, queue: Queue, members: Members, node: Node) -> Rep
     watch = Watch(queue)
     publishing = asyncio.create_task(publish(queue, plan, truth, flows))
     async with beside(asyncio.create_task(watch.look())):
-        seen = await acts(members, watch, publishing, plan.rounds)
+        seen = await acts(members, watch, publishing, plan.settles)
         await publishing
         memory, resumed = await _sink_away(plan, queue, members, watch, node, truth)
         while watch.lag:

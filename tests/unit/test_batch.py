@@ -1,7 +1,9 @@
 """One batch on its way through a sink: what is written, what becomes a letter, what is tried again."""
 
 import asyncio
+import gc
 import random
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -77,6 +79,34 @@ async def test_what_is_waited_out_is_told_with_its_reason_and_its_seconds(letter
     assert [reason for reason, _ in told] == ["busy", "away"]
     assert told[0][1] == 0.001
     assert all(0 < seconds <= 0.002 for _, seconds in told)
+
+
+class _Request(bytearray):
+    """A body, which tells whether anybody holds it."""
+
+
+async def test_while_an_outage_is_waited_out_no_request_that_failed_is_held(letters: DeadLetters, sink: KeyedSink) -> None:
+    held: list[weakref.ref[_Request]] = []
+    alive: list[bool] = []
+
+    async def refused(_: Sequence[Event]) -> Sequence[Rejection]:
+        body = _Request(b"all of it")
+        held.append(weakref.ref(body))
+        error = TransientError("away")
+        cycle = [error]  # as clients make them: only the collector of cycles, which rests in a daemon, would find it
+        cycle.append(cycle)  # type: ignore[arg-type]
+        raise error
+
+    sink.script = [refused, refused]
+    gc.disable()
+    try:
+        work = Processing(
+            sink, letters, asyncio.Event(), first_pause=0.001, on_wait=lambda *_: alive.append(any(ref() for ref in held))
+        )
+        await work.process(events(1))
+    finally:
+        gc.enable()
+    assert alive == [False, False]
 
 
 async def test_what_the_sink_does_not_want_is_filtered(letters: DeadLetters, sink: KeyedSink) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -11,7 +12,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from harvester.commands.audit import equations
 from harvester.errors import RefusedError
-from harvester.protocols import Delivery, Queue, Subscription
+from harvester.protocols import Delivery, Message, Queue, Subscription
 from harvester.queues import open_queue
 from harvester.queues.kafka_access import place
 from harvester.queues.kafka_subscription import KafkaSubscription
@@ -187,3 +188,16 @@ async def test_counts_of_a_group_survive_a_move_of_its_partitions(kafka: Server)
         (group,) = await one.groups()
         assert group.counts == {"consumed": 100, "delivered": 100, "repaired": 2}
         assert group.position - group.since == 100
+
+
+async def test_the_age_of_what_waits_is_known_without_reading_what_waits(kafka: Server) -> None:
+    async with open_queue(await made(kafka.url, "partitions=4&timeout=30&lz4=false")) as queue:
+        for turn in range(40):
+            await queue.publish([Message(f"k{turn}", b"x" * 200_000)])
+        await queue.size()
+        tracemalloc.start()
+        try:
+            assert (await queue.size()).messages == 40
+            assert tracemalloc.get_traced_memory()[1] < 3_000_000, "8 MB wait, a batch of each partition is 200 kB"
+        finally:
+            tracemalloc.stop()
