@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -299,7 +298,8 @@ async def write_halving(sink: Sink, events: Sequence[Event]) -> list[Rejection]:
 def _let_go(error: BaseException | None) -> None:
     """Of what the calls that ended in `error` were working on: whole requests, which would be held as long as it is."""
     while error is not None:
-        traceback.clear_frames(error.__traceback__)
+        # Not clear_frames: an error that several batches met has their frames, too, and those that wait would be closed.
+        error.__traceback__ = None
         error = error.__cause__ or error.__context__
 
 
