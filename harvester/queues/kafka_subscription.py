@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition, errors
 
@@ -21,12 +21,19 @@ from harvester.payload import Payloads
 from harvester.protocols import NO_COUNTS, NO_HEADERS, Delivery, Message
 from harvester.queues.kafka_access import named, told
 from harvester.queues.kafka_cluster import Cluster
-from harvester.queues.kafka_stand import Stand
+from harvester.queues.kafka_stand import Stand, check_kept, shares
 
 # A named tuple's own constructor is a call in Python.
 _message = partial(tuple.__new__, Message)
 _delivery = partial(tuple.__new__, Delivery)
 _NOWHERE = TopicPartition("", -1)
+
+
+class _Moved(NamedTuple):
+    """`end` is the offset that a partition stands at after a commit, `amount` how many messages of it were in it."""
+
+    end: int
+    amount: int
 
 
 class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka asks for its own class
@@ -103,7 +110,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
                 return found
         except TransientError as error:
             if isinstance(error.__cause__, errors.OffsetOutOfRangeError):
-                self._check_kept(self._next, await self._cluster.bounds(self._next))
+                check_kept(self._group, self._next, await self._cluster.bounds(self._next))
             raise
 
     async def _behind(self) -> bool:
@@ -137,24 +144,37 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
         moved = self._moved(deliveries)
         if moved is None:
             return
+        turn = self._turn
         try:
             await self._committed(moved, counts)
         finally:
-            self._out = max(0, self._out - len(deliveries))
-            if not self._out:
-                self._all_in.set()
+            self._came_back(len(deliveries), turn)
         point("queue.after_commit")
 
-    def _moved(self, deliveries: Sequence[Delivery]) -> dict[TopicPartition, int] | None:
-        """Each partition's new offset; None when all of it is committed already."""
+    def _came_back(self, amount: int, turn: int) -> None:
+        """In a commit; when the partitions were given up while it was under way, what was in it is among what was lost."""
+        if turn == self._turn:
+            self._out = max(0, self._out - amount)
+            if not self._out:
+                self._all_in.set()
+            return
+        self._lost = max(0, self._lost - amount)
+        if not self._lost:
+            self._none_lost.set()
+
+    def _moved(self, deliveries: Sequence[Delivery]) -> dict[TopicPartition, _Moved] | None:
+        """How each partition moves; None when all of it is committed already."""
         firsts: dict[str, str] = {}
         lasts: dict[str, str] = {}
+        amounts: dict[str, int] = {}
         for _, position in deliveries:
             number, _, offset = str(position).partition(":")
             firsts.setdefault(number, offset)
             lasts[number] = offset
-        moved = {TopicPartition(self._cluster.where.events, int(number)): int(last) + 1 for number, last in lasts.items()}
-        if moved and all(p in self._stands and end <= self._stands[p].offset for p, end in moved.items()):
+            amounts[number] = amounts.get(number, 0) + 1
+        events = self._cluster.where.events
+        moved = {TopicPartition(events, int(number)): _Moved(int(last) + 1, amounts[number]) for number, last in lasts.items()}
+        if moved and all(p in self._stands and move.end <= self._stands[p].offset for p, move in moved.items()):
             return None
         for first, p in zip(map(int, firsts.values()), moved, strict=True):
             if p in self._stands and first > self._stands[p].offset:
@@ -164,16 +184,15 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
                 )
         return moved
 
-    async def _committed(self, moved: Mapping[TopicPartition, int], counts: Mapping[str, int]) -> None:
+    async def _committed(self, moved: Mapping[TopicPartition, _Moved], counts: Mapping[str, int]) -> None:
         counts = {**counts, **{k: counts.get(k, 0) + v for k, v in self._uncounted.items()}}
-        carrier = next(iter(moved), next(iter(self._stands), None))
-        if carrier is None or not self._stands.keys() >= {carrier, *moved}:
+        if not self._stands or not self._stands.keys() >= moved.keys():
             # Nothing is ours now. Counts without deliveries wait for a partition that can carry them.
             self._uncounted = {} if moved else counts
             return
-        stands = {p: self._stands[p]._replace(offset=end) for p, end in moved.items()}
-        of = stands.get(carrier, self._stands[carrier])
-        stands[carrier] = of._replace(counts={**of.counts, **{k: of.counts.get(k, 0) + v for k, v in counts.items()}})
+        moves = moved or {p: _Moved(stand.offset, 0) for p, stand in [next(iter(self._stands.items()))]}
+        more = shares(counts, {p: move.amount for p, move in moves.items()})
+        stands = {p: self._stands[p].moved(move.end, more[p]) for p, move in moves.items()}
         turn = self._turn
         try:
             with told(f"group {self._group}"):
@@ -223,7 +242,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
         if not partitions:
             return
         stands, bounds = await asyncio.gather(self._cluster.stands(self._group, partitions), self._cluster.bounds(partitions))
-        self._check_kept({p: stand.offset for p, stand in stands.items()}, bounds)
+        check_kept(self._group, {p: stand.offset for p, stand in stands.items()}, bounds)
         new = {p: Stand(bounds[p][0], bounds[p][0], {}) for p in partitions if p not in stands}
         if new:
             await self._consumer.commit({p: (stand.offset, stand.text()) for p, stand in new.items()})
@@ -231,24 +250,6 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
         self._next = {p: stand.offset for p, stand in self._stands.items()}
         for p, offset in self._next.items():
             self._consumer.seek(p, offset)
-
-    def _check_kept(self, wanted: Mapping[TopicPartition, int], bounds: Mapping[TopicPartition, tuple[int, int]]) -> None:
-        """RefusedError naming every range that is gone: neither its end nor what follows is taken instead (F28)."""
-        lost, amount = [], 0
-        for p, offset in wanted.items():
-            first, end = bounds[p]
-            if offset < first:
-                lost.append(f"partition {p.partition}: {offset} to {first - 1}")
-                amount += first - offset
-            elif offset > end:
-                lost.append(f"partition {p.partition}: {end} to {offset - 1}")
-                amount += offset - end
-        if lost:
-            raise RefusedError(
-                f"messages are gone before group {self._group} read them: {'; '.join(sorted(lost))}. "
-                f"`harvest queue seek {self._group} --to beginning` goes on without them",
-                lost=amount,
-            )
 
 
 def message_of(record: Any) -> Message:

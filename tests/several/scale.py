@@ -307,6 +307,9 @@ async def _judged(
     (group,) = [g for g in await queue.groups() if g.name == GROUP]
     counts = group.counts
     ends = counts.get("delivered", 0) + counts.get("filtered", 0) + counts.get("dead_lettered", 0)
+    assert isinstance(queue, KafkaQueue)
+    stands = (await queue._cluster.stands(GROUP, queue._partitions)).values()
+    unbalanced = sum(abs(s.offset - s.since - s.counts.get("consumed", 0)) for s in stands)
     return Report(
         events=plan.events,
         leaves=seen["leave"],
@@ -315,7 +318,7 @@ async def _judged(
         missing=len(truth.keys() - held.keys()),
         doubled=len(rows) - len(held) + len(held.keys() - truth.keys()),
         stale=sum(held.get(key, outpoint) != outpoint for key, outpoint in truth.items()),
-        unaccounted=abs(group.position - group.since - counts["consumed"]) + abs(counts["consumed"] - ends) + group.lag,
+        unaccounted=unbalanced + abs(counts["consumed"] - ends) + group.lag,
         memory=memory,
         resumed=resumed,
     )

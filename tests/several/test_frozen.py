@@ -9,31 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.servers.fixtures import Servers
-from tests.site import HOUR, NOON, Process, Site, stamp, world
-
-STORES = {
-    "redis": "{url}/0?prefix={name}&lease=3",
-    "s3": "s3://coverage/{name}?endpoint={url}&region=eu-west-1&lease=3",
-}
-_PATIENCE = 120.0
-"""Seconds for each thing waited for: a busy machine is slow, not wrong."""
-
-
-def installed(folder: Path, vendor: str, server: str, servers: Servers, **more: str) -> Site:
-    """An installation whose books are on a server, and whose daemons poll often."""
-    url = STORES[server].format(url=servers.get(server).url, name=folder.name.replace("_", "-"))
-    settings = {
-        "HARVESTER_COVERAGE_URL": url,
-        "HARVESTER_OPENCAST_START": stamp(NOON - 3 * HOUR),
-        "HARVESTER_POLL_INTERVAL": "0.2",
-        "HARVESTER_AWS_ACCESS_KEY_ID": "any",
-        "HARVESTER_AWS_SECRET_ACCESS_KEY": "any",
-        **more,
-    }
-    site = Site(folder, vendor, **settings)
-    if server == "s3":
-        assert site.harvest("setup").code == 0
-    return site
+from tests.several.stores import PATIENCE, STORES, installed, known
+from tests.site import HOUR, NOON, Process, world
 
 
 def freeze(daemon: Process, queue: Path) -> None:
@@ -52,25 +29,21 @@ def freeze(daemon: Process, queue: Path) -> None:
     pytest.fail("it holds the queue's file each time that it is looked at")
 
 
-def edge(site: Site) -> str:
-    return str((site.coverage() or {}).get("live_edge"))
-
-
 @pytest.mark.parametrize("server", sorted(STORES))
 def test_f12_a_harvester_frozen_past_its_lease_and_thawed_does_no_harm(tmp_path: Path, server: str, servers: Servers) -> None:
     with world(late=False, growing=False) as vendor:
         site = installed(tmp_path, vendor.url, server, servers)
         with site.process("run", "--no-consume") as one:
-            one.until(lambda: site.queue.exists() and edge(site) >= f"{NOON:%Y-%m-%dT%H}", _PATIENCE)
+            one.until(lambda: site.queue.exists() and known(site, "live_edge") >= f"{NOON:%Y-%m-%dT%H}", PATIENCE)
             with site.process("run", "--no-consume") as two:
-                two.logged("standing by", _PATIENCE)
+                two.logged("standing by", PATIENCE)
                 freeze(one, site.queue)
                 vendor.advance(HOUR)
-                two.until(lambda: edge(site) >= f"{NOON + HOUR:%Y-%m-%dT%H}", _PATIENCE)
+                two.until(lambda: known(site, "live_edge") >= f"{NOON + HOUR:%Y-%m-%dT%H}", PATIENCE)
                 one.send(signal.SIGCONT)
                 vendor.advance(HOUR)
-                two.until(lambda: edge(site) >= f"{NOON + 2 * HOUR:%Y-%m-%dT%H}", _PATIENCE)
-                one.logged("standing by", _PATIENCE)  # it saw that the other has it
+                two.until(lambda: known(site, "live_edge") >= f"{NOON + 2 * HOUR:%Y-%m-%dT%H}", PATIENCE)
+                one.logged("standing by", PATIENCE)  # it saw that the other has it
                 assert (one.stop(), two.stop()) == (0, 0)
         found = site.coverage()
         assert (found["start"], found["gaps"], len(found["read"])) == ("2024-11-05T09:00:00Z", [], 1)

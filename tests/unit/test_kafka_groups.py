@@ -14,6 +14,7 @@ from harvester.commands.audit import equations
 from harvester.errors import RefusedError
 from harvester.protocols import Delivery, Message, Queue, Subscription
 from harvester.queues import open_queue
+from harvester.queues.kafka import KafkaQueue
 from harvester.queues.kafka_access import place
 from harvester.queues.kafka_subscription import KafkaSubscription
 from tests.servers.protocols import Server
@@ -23,6 +24,15 @@ from tests.unit.kafkaqueues import PATIENCE, batch, made, received, texts, two_q
 async def audited(queue: Queue) -> None:
     """Every equation of `harvest audit` holds."""
     assert [str(equation) for equation in await equations(queue) if not equation.equal] == []
+
+
+async def balanced(queue: Queue, group: str) -> None:
+    """Each partition by itself consumed what its group moved by: so no member can undo what another counted."""
+    assert isinstance(queue, KafkaQueue)
+    stands = await queue._cluster.stands(group, queue._partitions)
+    assert stands
+    for stand in stands.values():
+        assert stand.counts.get("consumed", 0) == stand.counts.get("delivered", 0) == stand.offset - stand.since, stands
 
 
 async def consumed(subscription: Subscription, into: list[str], stop: asyncio.Event) -> None:
@@ -57,6 +67,7 @@ async def test_f23_members_join_and_leave_mid_batch_and_every_message_is_counted
             await reading
         (group,) = await one.groups()
         assert (group.lag, group.counts) == (0, {"consumed": amount, "delivered": amount})
+        await balanced(one, "g")
         await audited(one)
 
 
@@ -201,3 +212,32 @@ async def test_the_age_of_what_waits_is_known_without_reading_what_waits(kafka: 
             assert tracemalloc.get_traced_memory()[1] < 3_000_000, "8 MB wait, a batch of each partition is 200 kB"
         finally:
             tracemalloc.stop()
+
+
+async def test_f23_a_member_whose_commit_outlasts_a_rebalance_goes_on_reading(
+    kafka: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_queue(await made(kafka.url, "session_timeout=1&partitions=2&timeout=30")) as queue:
+        await queue.publish(batch(0, 200))
+        async with queue.subscribe("g") as subscription:
+            assert isinstance(subscription, KafkaSubscription)
+            first = await received(subscription, 100)
+            sending, commit = asyncio.Event(), subscription._consumer.commit
+
+            async def slow(offsets: object) -> None:
+                await sending.wait()
+                await commit(offsets)
+
+            monkeypatch.setattr(subscription._consumer, "commit", slow)
+            committing = asyncio.create_task(subscription.commit(first, {"consumed": 100, "delivered": 100}))
+            await asyncio.sleep(0)
+            partitions = subscription._consumer.assignment()
+            await subscription.on_partitions_revoked(partitions)
+            await subscription.on_partitions_assigned(partitions)
+            sending.set()
+            await committing
+            monkeypatch.undo()
+            again = await received(subscription, 200)
+            await subscription.commit(again, {"consumed": 200, "delivered": 200})
+        await balanced(queue, "g")
+        assert (await queue.lag("g")) == {"0": 0, "1": 0}
