@@ -1,24 +1,23 @@
 """One batch on its way through a sink: decode → enrich → write → dead-letter. Everything but the position."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from consumers.breaker import Breaker
-from consumers.letters import NOT_ENRICHED, again_at, letter_of
-from consumers.protocols import Counting, Enricher, Rejection, Sink
-from harvester import crash, traces
-from harvester.errors import HarvesterError, InvalidEventError, PermanentError, TransientError
+from consumers.deaths import Deaths
+from consumers.letters import NOT_ENRICHED, again_at, killer_again, killer_letter, letter_of
+from consumers.protocols import Counting, Enricher, Sink
+from consumers.writing import Patience, write_patiently
+from harvester import crash
+from harvester.errors import HarvesterError, InvalidEventError, PermanentError
 from harvester.event import Event, decode_event
 from harvester.logs import get_logger
 from harvester.metrics import SinkMetrics
 from harvester.protocols import DeadLetters, Delivery, Letter
-from harvester.retry import TOLD_CAP
 
-_LONGEST_PAUSE = 60.0
 _TRIES = 3
 """How often a batch is tried before an exception that nobody named counts as the fault of one of its events."""
 
@@ -27,16 +26,24 @@ class BreakerError(HarvesterError):
     """Too many events were refused; nothing of the batch was committed."""
 
 
-class StoppedError(HarvesterError):
-    """Asked to stop while a batch could not be written."""
-
-
 class Repaired(NamedTuple):
     """What became of due letters."""
 
     done: int
     pending: int
     """Written without their enrichment once more."""
+
+
+class _Worked(NamedTuple):
+    """What became of deliveries, the position apart."""
+
+    events: int = 0
+    """That a sink wants, and that could be decoded."""
+    oldest: datetime | None = None
+    dead: Sequence[Letter] = ()
+    """Of what never came to the sink: undecodable, or known to kill."""
+    refused: Sequence[Letter] = ()
+    pending: Sequence[Letter] = ()
 
 
 class _Work(NamedTuple):
@@ -66,61 +73,68 @@ class Processing:
         enrichers: Sequence[Enricher] = (),
         wants: Callable[[Event], bool] | None = None,
         breaker: Breaker | None = None,
+        deaths: Deaths | None = None,
         metrics: SinkMetrics | None = None,
         first_pause: float = 1.0,
         on_wait: Callable[[Exception, float], None] = lambda *_: None,
     ) -> None:
         self._sink = sink
         self._letters = letters
-        self._stop = stop
         self._enrichers = enrichers
         self._wants = wants
         self._breaker = breaker or Breaker()
+        self.deaths = deaths or Deaths()
         self.metrics = metrics or SinkMetrics(sink.name)
-        self._first_pause = first_pause
+        self.metrics.deaths(self.deaths.times)
         self.on_wait = on_wait
         """Told of what is waited out, the breaker too, and for how many seconds."""
+        self.patience = Patience(stop, self.deaths, first_pause=first_pause, on_wait=on_wait)
         self._told_pending = False
         self._log = get_logger("consume").bind(sink=sink.name)
-
-    async def pause(self, seconds: float) -> None:
-        """Wait, but not a moment longer than until the stop."""
-        # Not wait_for: Python 3.11's forgets a cancellation that comes together with the stop.
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            return
 
     async def process(self, deliveries: Sequence[Delivery]) -> dict[str, int]:
         """One batch up to the commit; the counts that belong into it."""
         began = time.monotonic()
-        work, letters = self._decode(deliveries)
-        undecodable = len(letters)
-        crash.point("consume.after_receive")
-        refused, pending = await self._finish(work)
-        if self._breaker.opens(len(work.events) + undecodable, len(refused) + undecodable):
+        keys = [position for _, position in deliveries]
+        parts = await self.deaths.each(keys, lambda cut: self._worked(deliveries[cut]), lambda i: self._killer(deliveries[i]))
+        done = parts[0] if len(parts) == 1 else _joined(parts)
+        gone = len(done.dead) + len(done.refused)
+        if self._breaker.opens(done.events + len(done.dead), gone):
             raise BreakerError(
-                f"{self._sink.name}: {len(refused) + undecodable} of {len(deliveries)} events were refused, e.g. "
-                f"{(refused or letters)[0].error}; nothing was committed. Mend the cause, or go on with --accept-rejections."
+                f"{self._sink.name}: {gone} of {len(deliveries)} events were refused, e.g. "
+                f"{(done.refused or done.dead)[0].error}; nothing was committed. Mend the cause, or go on with "
+                f"--accept-rejections."
             )
-        letters += [*refused, *pending]
+        letters = [*done.dead, *done.refused, *done.pending]
         if letters:
             await self._letters.add(letters)
         crash.point("consume.after_write")
-        gone = undecodable + len(refused)
-        filtered = len(deliveries) - undecodable - len(work.events)
         counts = {
             "consumed": len(deliveries),
-            "delivered": len(work.events) - len(refused),
-            "filtered": filtered,
+            "delivered": done.events - len(done.refused),
+            "filtered": len(deliveries) - len(done.dead) - done.events,
             "dead_lettered": gone,
         }
-        if pending:
-            counts["pending"] = len(pending)
-            self._tell_pending(len(pending))
-        self._measure(deliveries, work, counts, time.monotonic() - began)
+        if done.pending:
+            counts["pending"] = len(done.pending)
+            self._tell_pending(len(done.pending))
+        self._measure(deliveries, done.oldest, counts, time.monotonic() - began)
         return counts
+
+    async def _worked(self, deliveries: Sequence[Delivery]) -> _Worked:
+        work, undecodable = self._decode(deliveries)
+        crash.point("consume.after_receive")
+        oldest = work.events[0].time if work.events else None
+        return _Worked(len(work.events), oldest, undecodable, *await self._finish(work))
+
+    async def _killer(self, delivery: Delivery) -> _Worked:
+        self._log.error(
+            "an event kills the process: it becomes a dead letter",
+            position=str(delivery.position),
+            key=delivery.message.key,
+            next=f"harvest dead-letters list --group {self._sink.name} --reason killed",
+        )
+        return _Worked(dead=[killer_letter(self._sink.name, delivery)])
 
     @property
     def away(self) -> bool:
@@ -129,6 +143,22 @@ class Processing:
 
     async def repair(self, letters: Sequence[Letter]) -> Repaired:
         """Try due letters again, on the same path as deliveries. The breaker does not hear of them: a person asked for it."""
+        ids = [letter.id for letter in letters]
+        parts = await self.deaths.each(ids, lambda cut: self._repaired(letters[cut]), lambda i: self._kept(letters[i]))
+        done, pending = (sum(amounts) for amounts in zip(*parts, strict=True))
+        self.metrics.repaired(done)
+        if self._told_pending and done and not pending:
+            self._told_pending = False
+            self._log.info("what is pending is being completed", letters=done)
+        return Repaired(done, pending)
+
+    async def _kept(self, letter: Letter) -> Repaired:
+        """It kills the process: it waits for a person again."""
+        await self._letters.add([killer_again(letter)])
+        self.deaths.acquit(letter.id)
+        return Repaired(0, 0)
+
+    async def _repaired(self, letters: Sequence[Letter]) -> Repaired:
         again: list[Letter] = []
         events, kept = [], []
         for letter in letters:
@@ -148,10 +178,6 @@ class Processing:
         done = [letter for letter in letters if letter.id not in open_ids]
         if done:
             await self._letters.finish(done)
-        self.metrics.repaired(len(done))
-        if self._told_pending and done and not pending:
-            self._told_pending = False
-            self._log.info("what is pending is being completed", letters=len(done))
         return Repaired(len(done), len(pending))
 
     def _tell_pending(self, events: int) -> None:
@@ -187,7 +213,7 @@ class Processing:
 
         An exception that nobody named is tried again, then the batch is halved until the event that causes it is alone (F34).
         """
-        pause = self._first_pause
+        pause = self.patience.first_pause
         for left in reversed(range(tries)):
             try:
                 return await self._through(work)
@@ -196,7 +222,7 @@ class Processing:
             except Exception as error:  # noqa: BLE001 - a poison event may raise anything
                 self._log.exception("a batch failed", error=str(error), events=len(work.events), tries_left=left)
                 if left:
-                    pause = await self._back_off(pause, error)
+                    pause = await self.patience.back_off(pause, error)
                 elif len(work.events) == 1:
                     guilty = InvalidEventError(f"{type(error).__name__}: {error}", reason="exception")
                     return [self._letter(work, 0, "write", guilty)], []
@@ -214,7 +240,7 @@ class Processing:
             if len(events) != len(work.events):
                 raise PermanentError(f"enricher {enricher.name} was given {len(work.events)} events and gave back {len(events)}")
         crash.point("consume.after_enrich")
-        rejections = await self._write(events)
+        rejections = await write_patiently(self._sink, events, self.patience, self._log)
         errors = {id(r.event): r.error for r in rejections}
         refused, pending = [], []
         for i in self._unfinished(events, errors):
@@ -233,41 +259,13 @@ class Processing:
             found.update(i for i, event in enumerate(events) if name not in event.context and concerns(event))
         return sorted(found)
 
-    async def _write(self, events: Sequence[Event]) -> list[Rejection]:
-        """Returns when each event is durable or refused for good; waits out what passes."""
-        refused: list[Rejection] = []
-        todo, pause = events, self._first_pause
-        while todo:
-            try:
-                with traces.span("index", "client", {"harvester.sink": self._sink.name, "db.operation.batch.size": len(todo)}):
-                    rejections = await write_halving(self._sink, todo)
-            except TransientError as error:
-                self._log.warning("write is tried again", error=str(error), events=len(todo), wait=pause)
-                pause = await self._back_off(pause, error)
-                continue
-            refused += [r for r in rejections if isinstance(r.error, InvalidEventError)]
-            busy = [r for r in rejections if isinstance(r.error, TransientError)]
-            todo = [r.event for r in busy]
-            if busy:
-                longest = max((r.error for r in busy), key=_told)
-                self._log.warning("write is tried again", error=str(longest), events=len(todo), wait=pause)
-                pause = await self._back_off(pause, longest)
-        return refused
-
-    async def _back_off(self, pause: float, error: Exception) -> float:
-        _let_go(error)
-        seconds = _told(error) or pause * random.uniform(0.5, 1)  # noqa: S311 - jitter
-        self.on_wait(error, seconds)
-        await self.pause(seconds)
-        if self._stop.is_set():
-            raise StoppedError(str(error)) from error
-        return min(pause * 2, _LONGEST_PAUSE)
-
     def _letter(self, work: _Work, i: int, stage: str, error: HarvesterError, *, due: datetime | None = None) -> Letter:
         event, body, position = work.events[i], work.bodies[i], work.positions[i]
         return letter_of(self._sink.name, body, stage, error, position=position, event_id=event.id, key=event.key, due=due)
 
-    def _measure(self, deliveries: Sequence[Delivery], work: _Work, counts: Mapping[str, int], seconds: float) -> None:
+    def _measure(
+        self, deliveries: Sequence[Delivery], oldest: datetime | None, counts: Mapping[str, int], seconds: float
+    ) -> None:
         self.metrics.consumed(counts["consumed"])
         self.metrics.delivered(counts["delivered"])
         self.metrics.filtered(counts["filtered"])
@@ -276,33 +274,15 @@ class Processing:
         if isinstance(self._sink, Counting):
             self.metrics.duplicate(self._sink.duplicates())
         self.metrics.batch(len(deliveries), sum([len(d[0].body) for d in deliveries]), seconds)
-        if work.events:
-            self.metrics.latency((datetime.now(UTC) - work.events[0].time).total_seconds())
+        if oldest:
+            self.metrics.latency((datetime.now(UTC) - oldest).total_seconds())
 
 
-async def write_halving(sink: Sink, events: Sequence[Event]) -> list[Rejection]:
-    """Write; a batch that is refused whole is halved until the guilty event is alone."""
-    try:
-        rejections = list(await sink.write(events))
-    except InvalidEventError as error:
-        if len(events) == 1:
-            return [Rejection(events[0], error)]
-        half = len(events) // 2
-        return [*await write_halving(sink, events[:half]), *await write_halving(sink, events[half:])]
-    if rejections and not {id(r.event) for r in rejections} <= {id(e) for e in events}:
-        # Taken for written, it would be lost.
-        raise PermanentError(f"{sink.name}: an event was rejected that it was not given")
-    return rejections
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Of what the calls that ended in `error` were working on: whole requests, which would be held as long as it is."""
-    while error is not None:
-        # Not clear_frames: an error that several batches met has their frames, too, and those that wait would be closed.
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
-
-
-def _told(error: Exception) -> float:
-    """Seconds that the other side asked to wait; 0 is no answer: obeying it would be a storm without end."""
-    return min(error.retry_after or 0.0, TOLD_CAP) if isinstance(error, TransientError) else 0.0
+def _joined(parts: Sequence[_Worked]) -> _Worked:
+    return _Worked(
+        sum(part.events for part in parts),
+        next((part.oldest for part in parts if part.oldest), None),
+        [letter for part in parts for letter in part.dead],
+        [letter for part in parts for letter in part.refused],
+        [letter for part in parts for letter in part.pending],
+    )

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from consumers.batch import BreakerError, Processing, StoppedError
+from consumers.batch import BreakerError, Processing
 from consumers.repairs import Repairs, failure
+from consumers.writing import StoppedError
 from harvester import crash, traces
 from harvester.errors import HarvesterError, RefusedError
 from harvester.limits import Bound
@@ -72,7 +73,7 @@ async def consume(
             if until_empty:
                 raise
             log.error("stopped by the breaker", reason=str(error), retry_after=flow.breaker_pause)
-        await processing.pause(flow.breaker_pause)
+        await processing.patience.pause(flow.breaker_pause)
 
 
 class _Turns:
@@ -250,6 +251,7 @@ class _Run:
 
     async def _drain(self) -> None:
         """After the stop: finish what is in flight; what cannot be written now stays uncommitted and comes again."""
+        self._processing.deaths.release()
         try:
             while self._pending:
                 await asyncio.wait([self._pending[0].task])

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from consumers.batch import write_halving
 from consumers.letters import letter_of
 from consumers.protocols import Enricher, Sink
+from consumers.writing import write_halving
 from harvester.errors import TransientError
 from harvester.event import Event, decode_event
 from harvester.protocols import NO_COUNTS, DeadLetters, Message

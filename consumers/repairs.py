@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from consumers.batch import Processing, Repaired, StoppedError
+from consumers.batch import Processing, Repaired
+from consumers.writing import StoppedError
 from harvester.errors import TransientError
 from harvester.protocols import DeadLetters, Letter
 

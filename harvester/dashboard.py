@@ -126,6 +126,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
                 "{{sink}} repaired": _rate("events_repaired_total", "sink", _SINK),
             },
         ),
+        Panel("Deaths at the same events", "short", {"{{instance}} {{sink}}": "max by (instance, sink) (harvester_sink_deaths)"}),
         Panel("Dead letters", "short", {"{{sink}} {{reason}}": f"{_newest('dlq_events', by='sink, reason', labels='')} > 0"}),
         Panel("One batch", "s", _quantiles("batch_duration_seconds", "sink", _SINK)),
         Panel("Events in a batch", "short", _quantiles("batch_events", "sink", _SINK)),

@@ -27,7 +27,7 @@ ERROR_TYPES = (
 )
 STATES = ("paused", "standby", "running", "starting", "waiting", "degraded", "stopped")
 CACHE_RESULTS = ("hit", "miss", "negative", "error")
-LETTER_REASONS = ("pending", "mapping", "schema", "undecodable", "refused", "payload_too_large", "exception", "other")
+LETTER_REASONS = ("pending", "mapping", "schema", "undecodable", "refused", "payload_too_large", "exception", "killed", "other")
 OUTCOMES = ("2xx", "3xx", "4xx", "5xx", "timeout", "error")
 WAIT_REASONS = ("outage", "unusable")
 DROPS = (("unwanted", "true"), ("lost", "false"))
@@ -136,6 +136,11 @@ disk_size = _gauge("disk_size_bytes", "Bytes of that disk.", "volume")
 consumer_lag = _gauge("consumer_lag", "Messages that the sink's group has not committed.", "sink")
 letters = _gauge(
     "dlq_events", "Dead letters of a sink, or of a source, that wait for another try or for a person.", "sink", "reason"
+)
+deaths = _gauge(
+    "sink_deaths",
+    "At how many ends in a row that nobody asked for the events of the last one had been in work; 0 after a good end.",
+    "sink",
 )
 buffer_events = _gauge("buffer_events", "Events in flight to the sink.", "sink")
 buffer_bytes = _gauge("buffer_bytes", "Bytes in flight to the sink.", "sink")

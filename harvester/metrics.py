@@ -124,6 +124,7 @@ class SinkMetrics:
         self._dead_lettered = measures.dead_lettered.labels("", "", sink)
         self._pending = measures.pending.labels(sink)
         self._repaired = measures.repaired.labels(sink)
+        self._deaths = measures.deaths.labels(sink)
         self._sink = sink
         for reason in measures.LETTER_REASONS:
             measures.letters.labels(sink, reason)
@@ -165,6 +166,10 @@ class SinkMetrics:
 
     def repaired(self, letters: int) -> None:
         self._repaired.inc(letters)
+
+    def deaths(self, times: int) -> None:
+        """At how many ends in a row the events of the last one had been in work; 0 after a good end."""
+        self._deaths.set(times)
 
     def letters(self, held: Mapping[str, int]) -> None:
         """How many dead letters the sink has, by reason; those of a reason that is not listed count as other."""

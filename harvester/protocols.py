@@ -271,7 +271,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     stage: str
     """read · decode · enrich · write"""
     reason: str
-    """A short word for counting: schema, not_json, undecodable, mapping, pending, payload_too_large …"""
+    """A short word for counting: schema, not_json, undecodable, mapping, pending, payload_too_large, killed …"""
     error: str
     """Class and message, at most 1 KiB, without secrets."""
     body: bytes

@@ -72,8 +72,9 @@ class World:
         await harvest.poll(START)
 
     async def consume(self, stores: Stores, fuse: Fuse) -> None:
-        work = processing(tapped(self.sink, fuse.tap), stores.letters)
-        await consume(stores.queue, self.sink.name, work, stores.letters, work._stop, flow=FLOW, until_empty=True)
+        stop = asyncio.Event()
+        work = processing(tapped(self.sink, fuse.tap), stores.letters, stop=stop)
+        await consume(stores.queue, self.sink.name, work, stores.letters, stop, flow=FLOW, until_empty=True)
 
     async def everything(self, stores: Stores, fuse: Fuse) -> None:
         """Two harvesters without a lease, and a consumer, at once."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from consumers.batch import Processing
 from consumers.breaker import Breaker
 from consumers.caches import open_cache
 from consumers.consume import Flow
+from consumers.deaths import Deaths
 from consumers.enrichers.opencast import EpisodeSettings, open_episodes
 from consumers.protocols import Enricher, Sink
 from consumers.records import gives_records
@@ -35,6 +37,7 @@ from harvester.settings import CoreSettings, inspect, load
 from harvester.sources import SOURCES
 from harvester.sources.opencast import OpencastSettings, http_settings
 from harvester.states import Component
+from harvester.url import database_path, parse
 
 QUICK = Retry(attempts=1)
 """For look-ups that have a second chance: an event waits as a letter instead of holding up the stream."""
@@ -160,6 +163,7 @@ def processing(
     stop: Any,
     enrichers: Sequence[Enricher],
     *,
+    deaths: Deaths | None = None,
     accept_rejections: bool = False,
     on_wait: Callable[[Exception, float], None] = lambda *_: None,
 ) -> Processing:
@@ -171,8 +175,15 @@ def processing(
         enrichers=enrichers,
         wants=gives_records,
         breaker=Breaker(accept=accept_rejections),
+        deaths=deaths,
         on_wait=on_wait,
     )
+
+
+def work_folder(core: CoreSettings) -> Path:
+    """Where a consumer notes what it has in work: beside the embedded queue, else in the folder it runs in."""
+    queue = parse(core.queue_url)
+    return (database_path(queue).parent if queue.scheme == "sqlite" else Path("var")) / "work"
 
 
 def flow(core: CoreSettings) -> Flow:

@@ -9,6 +9,7 @@ import click
 
 from consumers.batch import BreakerError
 from consumers.consume import consume
+from consumers.deaths import open_deaths
 from consumers.enrichers.opencast import EpisodeSettings
 from harvester import metrics
 from harvester.commands import parts, presence
@@ -99,8 +100,14 @@ async def feed(
         metrics.error("write", error)
         component.waiting(error, seconds=seconds, breaker=isinstance(error, BreakerError))
 
-    async with parts.open_enrichers(loaded, parts.QUICK) as enrichers, parts.sink_named(name, loaded) as sink:
-        processing = parts.processing(sink, stores.letters, stop, enrichers, accept_rejections=accept_rejections, on_wait=waits)
+    async with (
+        parts.open_enrichers(loaded, parts.QUICK) as enrichers,
+        parts.sink_named(name, loaded) as sink,
+        open_deaths(parts.work_folder(core), sink.name, stores.queue.id) as deaths,
+    ):
+        processing = parts.processing(
+            sink, stores.letters, stop, enrichers, deaths=deaths, accept_rejections=accept_rejections, on_wait=waits
+        )
         waiting = sum((await stores.queue.lag(sink.name)).values()) if until_empty else 0
         component.running()
         with bar(f"consume {sink.name}", waiting, printing=name == "-", wanted=until_empty) as shown:

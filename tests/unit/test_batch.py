@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from consumers.batch import BreakerError, Processing, StoppedError
+from consumers.batch import BreakerError, Processing
 from consumers.breaker import Breaker
 from consumers.protocols import Rejection
+from consumers.writing import Patience, StoppedError
 from harvester import measures
 from harvester.errors import ConfigError, InvalidEventError, PermanentError, TransientError
 from harvester.event import Event
@@ -202,15 +203,17 @@ async def test_a_permanent_error_stops_with_nothing_decided(letters: DeadLetters
     assert await all_letters(letters) == []
 
 
-async def test_a_told_wait_is_kept_and_zero_is_no_answer(letters: DeadLetters, sink: KeyedSink) -> None:
+async def test_a_told_wait_is_kept_and_zero_is_no_answer(
+    letters: DeadLetters, sink: KeyedSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits: list[float] = []
 
-    class Patient(Processing):
-        async def pause(self, seconds: float) -> None:
-            waits.append(seconds)
+    async def pause(_: Patience, seconds: float) -> None:
+        waits.append(seconds)
 
+    monkeypatch.setattr(Patience, "pause", pause)
     sink.script = [failing(TransientError("x", retry_after=told)) for told in (7, 0, None, 10**9)]
-    await Patient(sink, letters, asyncio.Event(), first_pause=1.0).process(events(1))
+    await Processing(sink, letters, asyncio.Event(), first_pause=1.0).process(events(1))
     assert waits[0] == 7
     assert all(wait >= 0.5 for wait in waits), "a storm"
     assert waits[3] <= 900
