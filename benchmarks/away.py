@@ -10,18 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from yarl import URL
-
 from benchmarks.actions import batched, messages
 from benchmarks.measure import Scale, Verdict
-from benchmarks.paths import drained, opened_letters, opened_queue, opened_sink
+from benchmarks.paths import drained, looked_up, opened_letters, opened_queue, opened_sink
 from benchmarks.servers import serving
-from consumers.caches.memory import MemoryCache
 from consumers.enrichers.episodes import Episodes
 from consumers.protocols import Sink
-from harvester.http import HttpSettings, open_http
 from harvester.protocols import Queue
-from harvester.retry import Retry
 
 LEAST_RATE = 0.5
 LONGEST_PAUSE = 16.0
@@ -83,10 +78,7 @@ async def searching(mood: str) -> AsyncIterator[Episodes]:
     """The enricher with nothing in its cache, and the service that it asks; `refused`: nobody listens there."""
     async with AsyncExitStack() as stack:
         url = closed_port() if mood == "refused" else await stack.enter_async_context(serving("search", mood=mood))
-        http = await stack.enter_async_context(open_http(HttpSettings(name="opencast", url=URL(url)), retry=Retry(attempts=1)))
-        enricher = Episodes(http, MemoryCache())
-        stack.push_async_callback(enricher.end)
-        yield enricher
+        yield await stack.enter_async_context(looked_up(url))
 
 
 def closed_port() -> str:

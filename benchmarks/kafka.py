@@ -1,4 +1,7 @@
-"""Kafka → warm enrichment → a bulk endpoint, beside peers that do the same work on the same topic: each a process of its own."""
+"""Kafka → enrichment → a bulk endpoint, beside peers that do the same work on the same topic: each a process of its own.
+
+Every recording's episode is known; at the end, beside the naive, none is: the search service answers after 20 ms.
+"""
 
 import asyncio
 import hashlib
@@ -27,6 +30,10 @@ ROUNDS = 5
 SLICE = 60_000
 """Events that each side handles in a round."""
 MOST_MEMORY = 150.0
+COLD = 10_000
+"""Events that each side handles in a round behind a cold cache: ten of a recording."""
+DELAY = 0.02
+COLD_TARGET = 10.0
 
 
 class Side(NamedTuple):
@@ -38,12 +45,28 @@ class Side(NamedTuple):
     at_least: bool = True
 
 
+OURS = Side("ours", "benchmarks.kafka_ours", 0)
+NAIVE = Side("naive: getone, json, async_bulk", "benchmarks.peers.naive", 6.0)
 PEERS = (
-    Side("naive: getone, json, async_bulk", "benchmarks.peers.naive", 6.0),
+    NAIVE,
     Side("FastStream, batches", "benchmarks.peers.fast", 4.0),
     Side("Quix Streams, its own sink", "benchmarks.peers.quix", 3.5),
     Side("bare script, no guarantees", "benchmarks.peers.bare", 1.4, at_least=False),
 )
+
+
+class Place(NamedTuple):
+    """What all sides work on: brokers, topic, Elasticsearch and the search service."""
+
+    brokers: str
+    topic: str
+    url: str
+    search: str
+
+    def given(self, side: Side, turn: str, amount: int, *, cold: bool = False) -> Sequence[str]:
+        """The side's command line."""
+        group = f"{side.module.rpartition('.')[2]}-{turn}"
+        return (self.brokers, self.topic, group, self.url, str(amount), *([self.search] if cold else []))
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -65,27 +88,38 @@ async def run(scale: Scale, folder: Path) -> Sequence[Verdict]:  # noqa: ARG001 
     python = await asyncio.to_thread(environment)
     try:
         with find("kafka") as server:
-            async with serving("bulk") as url:
-                return await _compared(server.url, url, python, rounds, amount)
+            async with serving("bulk") as url, serving("search", delay=DELAY) as search:
+                topic = await filled(f"kafka://{server.url}/bench?partitions={PARTITIONS}", EVENTS)
+                place = Place(server.url, topic, url, search)
+                return [*await _compared(place, python, rounds, amount), await _cold(place, python, rounds)]
     except MissingServerError as error:
         raise SystemExit(str(error)) from error
 
 
-async def _compared(brokers: str, url: str, python: Path, rounds: int, amount: int) -> Sequence[Verdict]:
-    topic = await filled(f"kafka://{brokers}/bench?partitions={PARTITIONS}", EVENTS)
+async def _compared(place: Place, python: Path, rounds: int, amount: int) -> Sequence[Verdict]:
     told: dict[str, list[Told]] = {}
-    ours = Side("ours", "benchmarks.kafka_ours", 0)
     for turn in range(rounds + 1):
-        for side in (ours, *PEERS):
-            program = Path(sys.executable) if side is ours else python
-            given = (brokers, topic, f"{side.module.rpartition('.')[2]}{turn}", url, str(amount))
-            told.setdefault(side.module, []).append(await _side(program, side.module, given))
-    mine = told[ours.module][1:]
+        for side in (OURS, *PEERS):
+            program = Path(sys.executable) if side is OURS else python
+            told.setdefault(side.module, []).append(await _side(program, side.module, place.given(side, f"warm{turn}", amount)))
+    mine = told[OURS.module][1:]
     verdicts = [_judged(side, mine, told[side.module][1:]) for side in PEERS]
-    whole = await _side(Path(sys.executable), ours.module, (brokers, topic, "whole", url, str(EVENTS)))
+    whole = await _side(Path(sys.executable), OURS.module, place.given(OURS, "whole", EVENTS))
     details = f"{whole.events:,} events, {whole.micros:.1f} µs and {whole.events / whole.wall:,.0f} events/s"
     memory = Verdict("kafka: resident memory, peak", [whole.peak], MOST_MEMORY, "MB", at_least=False, details=details)
     return [*verdicts, memory]
+
+
+async def _cold(place: Place, python: Path, rounds: int) -> Verdict:
+    """Seconds on the wall an event when each recording has to be looked up first."""
+    pairs = []
+    for turn in range(rounds + 1):
+        mine = await _side(Path(sys.executable), OURS.module, place.given(OURS, f"cold{turn}", COLD, cold=True))
+        pairs.append((mine, await _side(python, NAIVE.module, place.given(NAIVE, f"cold{turn}", COLD, cold=True))))
+    values = [(naive.wall / naive.events) / (mine.wall / mine.events) for mine, naive in pairs[1:]]
+    seconds = [median(told.wall for told in side[1:]) for side in zip(*pairs, strict=True)]
+    details = f"{COLD:,} events in {seconds[0]:.1f} s, naive {seconds[1]:.1f} s"
+    return Verdict("kafka: look-ups of 20 ms, cold cache", values, COLD_TARGET, "×", at_least=True, details=details)
 
 
 def _judged(side: Side, mine: Sequence[Told], theirs: Sequence[Told]) -> Verdict:

@@ -9,22 +9,26 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
+from yarl import URL
 
 from benchmarks.actions import FIRST_HOUR, RECORDINGS, found_episode, row
 from consumers.batch import Processing
 from consumers.caches.memory import MemoryCache
 from consumers.consume import Flow, consume
 from consumers.enrichers.episodes import Episodes, Found
+from consumers.enrichers.opencast import EpisodeSettings, open_episodes
 from consumers.protocols import Sink
 from consumers.records import gives_records
 from consumers.sinks.elasticsearch import open_elasticsearch
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester.coverages import open_coverages
 from harvester.harvest import Harvest
+from harvester.http import HttpSettings
 from harvester.letters import open_letters
 from harvester.openbook import OpenBook
 from harvester.protocols import DeadLetters, Queue
 from harvester.queues import open_queue
+from harvester.retry import Retry
 from harvester.sources.opencast import OpencastSettings, open_opencast
 from harvester.sources.opencast_rows import useraction_event
 
@@ -73,6 +77,14 @@ async def warm_episodes() -> Episodes:
     await enricher.enrich([useraction_event(one, "opencast", FIRST_HOUR, zone) for one in rows])
     assert enricher.lookups == RECORDINGS
     return enricher
+
+
+@asynccontextmanager
+async def looked_up(url: str) -> AsyncIterator[Episodes]:
+    """The enricher with nothing in its cache, which asks the search service at `url`."""
+    engage = HttpSettings(name="opencast", url=URL(url))
+    async with open_episodes(engage, EpisodeSettings(), MemoryCache(), retry=Retry(attempts=1)) as enricher:
+        yield enricher
 
 
 async def drained(

@@ -14,19 +14,23 @@ _UNKNOWN = (None, "", "-omitted-")
 
 
 class Given(NamedTuple):
-    """The command line of a peer: brokers, topic, consumer group, Elasticsearch, and after how many events to stop."""
+    """The command line of a peer: brokers, topic, consumer group, Elasticsearch, and after how many events to stop.
+
+    `search`: where episodes are looked up behind a cold cache; without it all are known.
+    """
 
     brokers: str
     topic: str
     group: str
     url: str
     amount: int
+    search: str = ""
 
 
 def given() -> Given:
     """As `benchmarks.kafka` gives it."""
-    brokers, topic, group, url, amount = sys.argv[1:]
-    return Given(brokers, topic, group, url, int(amount))
+    brokers, topic, group, url, amount, *search = sys.argv[1:]
+    return Given(brokers, topic, group, url, int(amount), *search)
 
 
 class Meter:

@@ -20,7 +20,8 @@ from harvester.event import Event
 
 SEARCH = "/search/episode.json"
 EXPIRE = timedelta(seconds=900)
-IN_FLIGHT = 8
+IN_FLIGHT = 24
+"""Look-ups at once: the search service is asked for one recording at a time, and behind a cold cache for every one there is."""
 GLANCE = 1.0
 """Seconds that one batch a pause waits for a service that was too slow, to see whether it still is."""
 # Longer than any of Opencast's own (128): such an id was forged, and is not worth a request.

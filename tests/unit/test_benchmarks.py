@@ -14,10 +14,11 @@ import pytest
 
 from benchmarks import naive
 from benchmarks.__main__ import NAMES
-from benchmarks.actions import FIRST_HOUR, RECORDINGS, episode, messages, mpid, rows_of_hour
+from benchmarks.actions import FIRST_HOUR, RECORDINGS, episode, found_episode, messages, mpid, rows_of_hour
 from benchmarks.measure import Cost, Scale, Verdict, cheaper, faster
-from benchmarks.paths import drained, opened_letters, opened_queue, opened_sink, warm_episodes
+from benchmarks.paths import drained, looked_up, opened_letters, opened_queue, opened_sink, warm_episodes
 from benchmarks.peers import work
+from benchmarks.peers.naive import found_in
 from benchmarks.servers import serving
 from consumers.caches.memory import MemoryCache
 from consumers.enrichers.episodes import EXPIRE
@@ -75,6 +76,20 @@ async def test_naive_and_product_make_the_same_documents_of_the_same_events() ->
         assert peers["event"].pop("ingested")
         assert ours["event"].pop("ingested")
         assert _with_moments(ours) == _with_moments(theirs) == _with_moments(peers)
+
+
+async def test_behind_a_cold_cache_naive_and_product_find_the_same_episodes_at_the_same_service() -> None:
+    events = [decode_event(message.body) for message in messages(50)]
+    async with serving("search", delay=0.001) as url, looked_up(url) as enricher:
+        found = await enricher.enrich(events)
+        assert enricher.lookups == 50
+    assert [msgspec.json.decode(event.context["episode"]) for event in found] == [
+        _as_kept(found_in(json.loads(found_episode(msgspec.json.decode(event.data)["mediapackageId"])))) for event in events
+    ]
+
+
+def _as_kept(found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, "start": found["start"].replace("+00:00", "Z")}
 
 
 def _with_moments(found: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ async def test_f36_batches_in_flight_share_their_look_ups() -> None:
     assert sorted(service.asked) == ["m", "n"]
 
 
-async def test_look_ups_run_eight_at_a_time() -> None:
+async def test_look_ups_run_many_at_a_time_and_no_more() -> None:
     service = Service()
     service.gate, service.expected = asyncio.Event(), IN_FLIGHT
     batch = asyncio.create_task(Episodes(service, MemoryCache()).enrich(actions(*map(str, range(50)))))
