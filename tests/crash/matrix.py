@@ -78,6 +78,7 @@ def prove(folder: Path, cells: Sequence[Cell], *, random_kills: int, seed: str) 
             tell(f"== {cell}")
             try:
                 outcomes.append(_Proof(cell, folder, world, nodes, target).outcome(random_kills, seed))
+                tell(outcomes[-1].row())
             except (MissingServerError, ConfigError, AssertionError) as error:
                 tell(f"not proven: {error}")
                 good = False

@@ -11,7 +11,7 @@ from tests.unit.kafkaqueues import made
 
 async def found(url: str) -> list[Finding]:
     told: list[Finding] = []
-    settings: dict[str, Any] = {"queue_url": url}
+    settings: dict[str, Any] = {"queue_url": url, "letters_url": "sqlite:///letters.db"}
     await kafka.look(CoreSettings(**settings), told.append)
     return told
 
