@@ -15,6 +15,7 @@ from tests.servers.protocols import MissingServerError
 from tests.servers.rest import DIRECT
 
 IMAGE = "motoserver/moto:5.2.5"
+ATOMIC = Path(__file__).with_name("atomic_moto.py")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class S3:
 
         def command(folder: Path, port: int) -> list[str | Path]:
             options = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
-            return [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port), *options]
+            # -P: what lies beside the script are our modules, of which some are called like libraries.
+            return [sys.executable, "-P", "-W", "ignore", ATOMIC, "-H", "127.0.0.1", "-p", str(port), *options]
 
         self.startable()
         node = Own(self.name, "http://", command, lambda port: _ask(f"http://127.0.0.1:{port}", "GET", "/moto-api/"))
