@@ -1,60 +1,28 @@
-"""What every store of coverage does. A new driver adds a line to DRIVERS."""
+"""What every store of coverage does. A new driver adds a line to tests/contracts/stores.py."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from hashlib import blake2b
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from pydantic import SecretStr
 
 from harvester import coverages
-from harvester.access import Access
 from harvester.coverage import Book, Coverage, Intervals
-from harvester.coverages import file, redis, s3
 from harvester.errors import ConfigError, CoverageResetError, RefusedError
 from harvester.protocols import CoverageStore
+from tests.contracts.stores import DRIVERS, KEYS, Driver, prepared
 from tests.servers.fixtures import Servers
 
-
-class Driver(NamedTuple):
-    """One kind of store."""
-
-    name: str
-    url: Callable[[Path, str], str]
-    """Of an empty store in this directory, or at the server at this URL; the same each time."""
-    open_at: Callable[..., AbstractAsyncContextManager[CoverageStore]]
-    """Opened by its URL with `now` for the host's clock."""
-    server: str = ""
-    """The row of tests.services that it is kept on."""
-
-
-def in_bucket(directory: Path, server: str) -> str:
-    return f"s3://coverage/{digest(directory)}?endpoint={server}&region=eu-west-1"
-
-
-def digest(directory: Path) -> str:
-    """A name that no other test has."""
-    return blake2b(str(directory).encode(), digest_size=8).hexdigest()
-
-
-DRIVERS = [
-    Driver("file", lambda directory, _: f"file://{directory}/coverage", file.open_coverages),
-    Driver("redis", lambda directory, server: f"{server}/0?prefix={digest(directory)}", redis.open_coverages, "redis"),
-    Driver("s3", in_bucket, s3.open_coverages, "s3"),
-]
-KEYS = Access(aws_access_key_id="any", aws_secret_access_key=SecretStr("any"))
 open_coverages = partial(coverages.open_coverages, access=KEYS)
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SOURCE = "github/acme"
 
 
-@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
+@pytest.fixture(params=DRIVERS["coverage"], ids=str)
 def driver(request: pytest.FixtureRequest) -> Driver:
     found = request.param
     assert isinstance(found, Driver)
@@ -63,10 +31,15 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 @pytest.fixture
 async def url(driver: Driver, tmp_path: Path, servers: Servers) -> str:
-    url = driver.url(tmp_path, servers.get(driver.server).url if driver.server else "")
-    if driver.server == "s3":
-        await s3.prepare(url, KEYS)
-    return url
+    return await prepared(driver, tmp_path, servers)
+
+
+def opened_at(driver: Driver, url: str, now: datetime) -> AbstractAsyncContextManager[CoverageStore]:
+    """The store, on a host whose clock stands there."""
+    opened: AbstractAsyncContextManager[CoverageStore] = import_module(f"harvester.coverages.{driver.name}").open_coverages(
+        url, KEYS, now=lambda: now
+    )
+    return opened
 
 
 def hours(*pairs: tuple[int, int]) -> Intervals:
@@ -199,12 +172,12 @@ async def test_a_book_that_was_never_loaded_cannot_be_added_to(url: str) -> None
 
 async def test_f11_a_book_that_lies_in_the_future_is_refused(driver: Driver, url: str) -> None:
     now = DAY + HOUR - timedelta(minutes=5)
-    async with driver.open_at(url, KEYS, now=lambda: now) as store:
+    async with opened_at(driver, url, now) as store:
         with pytest.raises(RefusedError):
             await store.add(SOURCE, facts("", (0, 2)))
         assert await store.load(SOURCE) == Book()
         await created(store)
-    async with driver.open_at(url, KEYS, now=lambda: now - timedelta(microseconds=1)) as store:
+    async with opened_at(driver, url, now - timedelta(microseconds=1)) as store:
         with pytest.raises(RefusedError, match=r"pulls.*harvest coverage reset"):
             await store.load(SOURCE)
         await store.reset(SOURCE, "pulls", Coverage(start=DAY))

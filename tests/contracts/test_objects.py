@@ -1,51 +1,25 @@
-"""What every store of objects does. A new driver adds a line to DRIVERS."""
+"""What every store of objects does. A new driver adds a line to tests/contracts/stores.py."""
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from pydantic import SecretStr
 
 from harvester import objects as objects_
-from harvester.access import Access
 from harvester.errors import ConfigError, ConflictError
-from harvester.objects import s3
 from harvester.protocols import Objects
+from tests.contracts.stores import DRIVERS, KEYS, Driver, prepared
 from tests.servers.fixtures import Servers
 
-
-class Driver(NamedTuple):
-    """One kind of store."""
-
-    name: str
-    url: Callable[[Path, str], str]
-    """Of an empty store in this directory, or at the server at this URL; the same each time."""
-    server: str = ""
-    """The row of tests.services that it is kept on."""
-
-
-def in_bucket(directory: Path, server: str) -> str:
-    name = blake2b(str(directory).encode(), digest_size=8).hexdigest()
-    return f"s3://objects/{name}?endpoint={server}&region=eu-west-1"
-
-
-DRIVERS = [Driver("file", lambda directory, _: f"file://{directory}/objects"), Driver("s3", in_bucket, "s3")]
-KEYS = Access(aws_access_key_id="any", aws_secret_access_key=SecretStr("any"))
 open_objects = partial(objects_.open_objects, access=KEYS)
 
 
-@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
+@pytest.fixture(params=DRIVERS["objects"], ids=str)
 async def url(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> str:
     driver = request.param
     assert isinstance(driver, Driver)
-    url = driver.url(tmp_path, servers.get(driver.server).url if driver.server else "")
-    if driver.server == "s3":
-        await s3.prepare(url, KEYS)
-    return url
+    return await prepared(driver, tmp_path, servers)
 
 
 async def names(objects: Objects, prefix: str = "", after: str = "") -> list[str]:
