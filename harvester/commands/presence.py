@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harvester.coverage import Mark
 from harvester.coverages import open_coverages
-from harvester.errors import HarvesterError, TransientError
+from harvester.errors import HarvesterError, RefusedError, TransientError
 from harvester.openbook import OpenBook
 from harvester.protocols import Letter, Marked, Queue
 from harvester.settings import CoreSettings
@@ -106,6 +106,10 @@ async def refuse_new_queue(core: CoreSettings, sources: Iterable[str]) -> None:
                 await OpenBook(store, source, f"not there yet ({path})").load()
     except TransientError:
         return  # whoever opens it next waits, and knows for how long
+    except RefusedError:
+        # Another process that begins right now makes the queue before it writes the book.
+        if await missing(core.queue_url) is not None:
+            raise
 
 
 async def _named_queues(core: CoreSettings) -> dict[str, str]:
