@@ -57,6 +57,16 @@ async def test_who_may_only_read_still_finds_a_thing() -> None:
     assert script.bulks == []
 
 
+async def test_a_long_bulk_arrives_whole_and_says_how_long_it_is() -> None:
+    async with scripted() as (sink, script, _):
+        events = [useraction_event(number, sessionId={"userAgent": "x" * 2000}) for number in range(1, 401)]
+        assert list(await sink.write(events)) == []
+    assert script.ids == [[str(number) for number in range(1, 401)]]
+    sent = script.headers[-1]
+    assert int(sent["content-length"]) > 800_000
+    assert "transfer-encoding" not in sent
+
+
 async def test_a_bulk_is_ndjson_and_asks_for_no_more_than_what_it_judges() -> None:
     async with scripted() as (sink, script, _):
         await sink.write([useraction_event(1)])
