@@ -2,7 +2,7 @@
 
 import re
 import typing
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
@@ -19,8 +19,8 @@ _TIME = re.compile(r"\{time:([^{}]*)\}")
 _DAYS = re.compile(r"(?:%[Ymdjy]|[^%])*")
 _encoder = msgspec.json.Encoder()
 _encode, _encode_into = _encoder.encode, _encoder.encode_into
+_asdict = msgspec.structs.asdict
 _NULL = msgspec.Raw(b"null")
-_COMMA = ord(",")
 
 
 class Column(NamedTuple):
@@ -57,18 +57,14 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     key: str
     columns: tuple[Column, ...]
-    families: tuple[int, ...]
-    """Where the open families stand among the fields."""
-    times: tuple[int, ...]
-    """Where the times do."""
+    families: tuple[str, ...]
+    """Names of the open families among the fields."""
+    times: tuple[str, ...]
+    """Names of the times."""
     enrichers: tuple[str, ...]
     """Names of those whose data the record is made of."""
     names: dict[int, str]
     """Index names by day, filled as they are asked for."""
-    body: Callable[..., msgspec.Struct]
-    """What a document holds of the record's own fields but the families, in their order: times as they are to be written."""
-    picks: tuple[int, ...]
-    """Where those fields stand among all of them."""
 
 
 class Header(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -144,13 +140,6 @@ def index_pattern(record: type[Record]) -> str:
     return _TIME.sub("*", record.__shape__.index)
 
 
-class _Tail(msgspec.Struct, frozen=True, gc=False):
-    """What every document ends with."""
-
-    time: datetime = msgspec.field(name="@timestamp")
-    event: Header
-
-
 def document(record: Record, event: Event, ingested: datetime) -> bytes:
     """The record as Elasticsearch and stdout get it: one line of JSON without its line break.
 
@@ -163,28 +152,20 @@ def document(record: Record, event: Event, ingested: datetime) -> bytes:
 
 def add_document(lines: bytearray, record: Record, event: Event, ingested: datetime) -> None:
     """The same, written behind `lines`."""
-    shape = record.__shape__
-    values = [*msgspec.structs.astuple(record)]
-    for place in shape.times:
-        if values[place] is not None:
-            values[place] = msgspec.Raw(_encode(values[place]).replace(b"Z", b"+00:00"))
-    _encode_into(shape.body(*[values[place] for place in shape.picks]), lines, -1)
-    for place in shape.families:
-        if values[place]:
-            _go_on(lines, values[place])
-    _go_on(lines, _Tail(event.time, Header(event.id, event.type, event.source, ingested, enrichment(record, event))))
-
-
-def _go_on(lines: bytearray, more: object) -> None:
-    """Give the object that `lines` end with the members of `more`, too. Neither is empty."""
-    seam = len(lines) - 1
-    _encode_into(more, lines, seam)
-    lines[seam] = _COMMA  # where one ended and the other began
+    shape, body = record.__shape__, _asdict(record)
+    for name in shape.times:
+        if body[name] is not None:
+            body[name] = msgspec.Raw(_encode(body[name]).replace(b"Z", b"+00:00"))
+    for name in shape.families:
+        body.update(body.pop(name))
+    body["@timestamp"] = event.time
+    body["event"] = Header(event.id, event.type, event.source, ingested, enrichment(record, event))
+    _encode_into(body, lines, -1)
 
 
 def row(record: Record, event: Event, ingested: datetime, rank: int) -> bytes:
     """The record as a table loads it: one line of JSON in which every column's `path` leads to its value, and `event_rank`."""
-    body = msgspec.structs.asdict(record)
+    body = _asdict(record)
     body["@timestamp"] = event.time
     body["event"] = Header(event.id, event.type, event.source, ingested, enrichment(record, event))
     body["event_rank"] = rank
@@ -237,19 +218,15 @@ def _shape(cls: type, index: str, table: str, key: str, enrichers: tuple[str, ..
     if len(set(names)) < len(names) or {"@timestamp", "event", "event_rank"} & fields.keys():
         raise TypeError(f"{cls.__name__}: two columns of one name in {names}")
     top = [column for column in flat[: -len(HEADER)] if len(column.path) == 1]
-    order = list(fields)
-    families = tuple(order.index(column.name) for column in top if any(isinstance(mark, Family) for mark in column.marks))
     return Shape(
         index=index,
         table=table,
         key=key,
         columns=flat,
-        families=families,
-        times=tuple(order.index(column.name) for column in top if column.kind == "timestamp"),
+        families=tuple(column.name for column in top if any(isinstance(mark, Family) for mark in column.marks)),
+        times=tuple(column.name for column in top if column.kind == "timestamp"),
         enrichers=enrichers,
         names={},
-        body=msgspec.defstruct(cls.__name__, [(name, Any) for nth, name in enumerate(order) if nth not in families], gc=False),
-        picks=tuple(nth for nth in range(len(order)) if nth not in families),
     )
 
 
