@@ -10,8 +10,8 @@ from harvester.errors import InvalidEventError
 
 Scalar = int | float | str | bool | None
 
-_UNKNOWN = frozenset({None, "", "None", "-omitted-"})
-_LEAST, _MOST, _EXACT = -(2**63), 2**63 - 1, 2**53
+UNKNOWN = frozenset({None, "", "None", "-omitted-"})
+LEAST, MOST, _EXACT = -(2**63), 2**63 - 1, 2**53
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 
 
@@ -27,12 +27,12 @@ def text(value: Scalar) -> str | None:
 def known(value: Scalar) -> str | None:
     """The text, or None for what stands for nobody: empty, `-omitted-` (hidden by the server), "None" (a missing user)."""
     found = value if type(value) is str and "\0" not in value else text(value)
-    return None if found in _UNKNOWN else found
+    return None if found in UNKNOWN else found
 
 
 def whole(value: Scalar, name: str) -> int:
     """A whole number of 64 bits. Raises InvalidEventError for everything else: nothing is rounded."""
-    if type(value) is int and _LEAST <= value <= _MOST:
+    if type(value) is int and LEAST <= value <= MOST:
         return value
     number: int | None = value if type(value) is int else None
     if isinstance(value, str):
@@ -41,7 +41,7 @@ def whole(value: Scalar, name: str) -> int:
         number = int(value)
     if number is None:
         raise InvalidEventError(f"{name} is no whole number: {value!r:.80}")
-    if not _LEAST <= number <= _MOST:
+    if not LEAST <= number <= MOST:
         raise InvalidEventError(f"{name} does not fit 64 bits: {number!s:.80}")
     return number
 

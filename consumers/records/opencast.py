@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from consumers.records.jettison import Scalar, known, text, whole
+from consumers.records.jettison import LEAST, MOST, UNKNOWN, Scalar, known, text, whole
 from consumers.records.record import Family, Ip, Record
 from harvester.errors import InvalidEventError
 from harvester.event import Event
@@ -81,6 +81,22 @@ class _Row(msgspec.Struct, frozen=True, rename="camel", gc=False):
     is_playing: Scalar = None
 
 
+_Whole = Annotated[int, msgspec.Meta(ge=LEAST, le=MOST)]
+
+
+class _Usual(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """A row whose session is nested and whose values have the types that they had: there is nothing to convert."""
+
+    id: _Whole
+    mediapackage_id: str
+    session_id: msgspec.Raw
+    inpoint: _Whole
+    outpoint: _Whole
+    length: _Whole
+    type: str
+    is_playing: bool | int
+
+
 class _Viewer(NamedTuple):
     session_id: str | None
     huid: str | None
@@ -93,22 +109,81 @@ class _Place(msgspec.Struct, frozen=True, rename="camel", gc=False):
     mediapackage_id: Scalar = None
 
 
+_usual = msgspec.json.Decoder(_Usual)
 _row = msgspec.json.Decoder(_Row)
 _session = msgspec.json.Decoder(_Session)
 _scalar = msgspec.json.Decoder(Scalar)
 _place = msgspec.json.Decoder(_Place)
 _found = msgspec.json.Decoder(Episode | None)
 _NO_EPISODE = Episode()
+_AHEAD = 10_000
+_NONE = (None, None)
+_read_ahead: dict[str, tuple[msgspec.Raw, _Usual]] = {}
+"""Rows that were read for their recording's id, by their event's, until they are read for their record."""
 
 
 def useraction(event: Event) -> UserAction:
     """The record of one action. Raises InvalidEventError when a field that must be there is missing or no such value."""
+    data, row = _read_ahead.pop(event.id, _NONE)
     try:
-        row = _row.decode(event.data)
-        session = bytes(row.session_id)
-        viewer = _nested(session) if session[:1] == b"{" else _flat(row)
+        if data is not event.data:
+            row = _usual_row(event.data)
+        action_id, mpid, action, live, viewer = _converted(event) if row is None else _plain(row)
     except (ValueError, RecursionError) as error:
         raise InvalidEventError(f"no user action: {error}") from error
+    found = event.context.get("episode")
+    session_id, huid, useragent, ip, proxies = viewer
+    return UserAction(
+        action_id=action_id,
+        timestamp=event.time,
+        mpid=mpid,
+        session_id=session_id,
+        huid=huid,
+        useragent=useragent,
+        action=action,
+        ip=ip,
+        is_live=live,
+        episode=_NO_EPISODE if found is None else _episode(bytes(found)),
+        proxies=proxies,
+    )
+
+
+def media_package(event: Event) -> str | None:
+    """The id of the recording that an action is in, None when the record names none."""
+    row = _usual_row(event.data)
+    if row is not None:
+        if len(_read_ahead) >= _AHEAD:  # who asked for them made no records of them
+            _read_ahead.clear()
+        _read_ahead[event.id] = event.data, row
+        return row.mediapackage_id
+    try:
+        return known(_place.decode(event.data).mediapackage_id)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _usual_row(data: msgspec.Raw) -> _Usual | None:
+    """The row when nothing of it has to be converted."""
+    try:
+        row = _usual.decode(data)
+    except (ValueError, RecursionError):
+        return None
+    mpid = row.mediapackage_id
+    return None if mpid in UNKNOWN or "\0" in mpid or "\0" in row.type or bytes(row.session_id)[:1] != b"{" else row
+
+
+def _plain(row: _Usual) -> tuple[int, str, Action, bool, _Viewer]:
+    """What the record is made of, from a row as it usually is."""
+    playing, live = _playing(row.is_playing)
+    action = Action(row.type, row.inpoint, row.outpoint, row.length, playing)
+    return row.id, row.mediapackage_id, action, live, _nested(bytes(row.session_id))
+
+
+def _converted(event: Event) -> tuple[int, str, Action, bool, _Viewer]:
+    """The same from any other row."""
+    row = _row.decode(event.data)
+    session = bytes(row.session_id)
+    viewer = _nested(session) if session[:1] == b"{" else _flat(row)
     mpid, type_ = known(row.mediapackage_id), text(row.type)
     if mpid is None or type_ is None:
         raise InvalidEventError(f"user action {row.id!r:.40} has no {'mediapackageId' if mpid is None else 'type'}")
@@ -116,21 +191,7 @@ def useraction(event: Event) -> UserAction:
     outpoint = inpoint if row.outpoint is None else whole(row.outpoint, "outpoint")
     length = outpoint - inpoint if row.length is None else whole(row.length, "length")
     playing, live = _playing(row.is_playing)
-    found = event.context.get("episode")
-    session_id, huid, useragent, ip, proxies = viewer
-    return UserAction(
-        action_id=whole(row.id, "id"),
-        timestamp=event.time,
-        mpid=mpid,
-        session_id=session_id,
-        huid=huid,
-        useragent=useragent,
-        action=Action(type_, inpoint, outpoint, length, playing),
-        ip=ip,
-        is_live=live,
-        episode=_NO_EPISODE if found is None else _episode(bytes(found)),
-        proxies=proxies,
-    )
+    return whole(row.id, "id"), mpid, Action(type_, inpoint, outpoint, length, playing), live, viewer
 
 
 @lru_cache(maxsize=4096)  # a viewer's session stands in hundreds of actions: heartbeats alone come twice a minute
@@ -146,14 +207,6 @@ def _flat(row: _Row) -> _Viewer:
 def _viewer(session_id: Scalar, viewer: _Session | _Row) -> _Viewer:
     ip, proxies = _forwarded(viewer.user_ip)
     return _Viewer(known(session_id), known(viewer.user_id), known(viewer.user_agent), ip, proxies)
-
-
-def media_package(event: Event) -> str | None:
-    """The id of the recording that an action is in, None when the record names none."""
-    try:
-        return known(_place.decode(event.data).mediapackage_id)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _playing(value: Scalar) -> tuple[bool, bool]:

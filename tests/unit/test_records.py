@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.records import gives_records, records_of
+from consumers.records import gives_records, opencast, records_of
 from consumers.records.opencast import MAX_PROXIES, UserAction, media_package, useraction
 from consumers.records.record import Record, columns, document, document_id, enrichment, index_name, row
 from harvester.errors import InvalidEventError
@@ -232,6 +232,14 @@ def test_f44_nul_is_dropped_and_other_controls_are_escaped() -> None:
     assert b"\x1b" not in document(useraction(event), event, INGESTED)
 
 
+def outcome(event: Event) -> str:
+    """The record, or why there is none."""
+    try:
+        return repr(useraction(event))
+    except InvalidEventError as error:
+        return f"{error.reason}: {error}"
+
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=12)
 
 
@@ -243,6 +251,37 @@ def test_f42_whatever_a_field_turns_into_the_stream_goes_on(fields: dict[str, An
     except InvalidEventError:
         return
     assert msgspec.json.decode(document(record, event, INGESTED))["mpid"] == record.mpid
+
+
+@given(
+    st.dictionaries(st.sampled_from(["inpoint", "outpoint", "length"]), st.integers(-HUGE, HUGE - 1)),
+    st.dictionaries(
+        st.sampled_from(["type", "mediapackageId"]), st.text(max_size=12) | st.sampled_from(["None", "-omitted-", "a\0b"])
+    ),
+    st.sampled_from([True, False, 0, 1, 2, 3]),
+)
+def test_a_row_that_needs_no_conversion_says_the_same_as_one_that_does(
+    numbers: dict[str, Any], texts: dict[str, Any], playing: int
+) -> None:
+    fields = {"outpoint": 12, "isPlaying": playing, **numbers, **texts}
+    usual, retyped = useraction_event(101, **fields), useraction_event(101, **fields, id="101")
+    assert media_package(usual) == media_package(retyped)
+    assert outcome(usual) == outcome(retyped).replace("'101'", "101")
+
+
+def test_a_row_that_was_read_for_its_recording_is_nobody_elses() -> None:
+    event = useraction_event(101)
+    forged = msgspec.structs.replace(useraction_event(101, type="FORGED", mediapackageId="other"), id=event.id)
+    assert media_package(event) == media_package(event) != media_package(forged) == "other"
+    assert useraction(event).action.type == "HEARTBEAT"
+    assert media_package(forged) == "other"
+    assert useraction(forged).action.type == useraction(forged).action.type == "FORGED"
+
+
+def test_rows_whose_record_nobody_makes_are_not_kept_for_ever() -> None:
+    for number in range(opencast._AHEAD + 10):
+        media_package(useraction_event(number))
+    assert len(opencast._read_ahead) <= opencast._AHEAD
 
 
 def test_ids_are_bare_for_the_source_that_is_named_like_its_kind_and_prefixed_for_others() -> None:
