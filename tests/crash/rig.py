@@ -148,6 +148,8 @@ class Site:
         """One process; its log is added to a file of its own."""
         if command == HARVESTER:
             self.await_lease()
+        for note in self.folder.rglob("work/*"):
+            note.unlink()  # of what was in work at a death: here we kill, and no event does
         with (self.folder / f"{command[0]}.log").open("ab") as log:
             return subprocess.Popen(
                 [*HARVEST, *command], cwd=self.folder, env={**self.environment, **more}, stdout=log, stderr=log
