@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 ARGS   ?=
+# Tests wait as long as they work: as many at once as there are cores, but each worker has servers of its own, which need memory.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench crash several docs requirements clean
@@ -15,7 +17,7 @@ demo: $(VENV)/.run  ## harvest a simulated week with every fault, and see the pr
 	@$(BIN)/harvest demo $(ARGS)
 
 test: $(VENV)/.dev  ## all tests, with the real servers that are to be had here; the longer proofs are crash and bench
-	$(BIN)/pytest -q $(ARGS)
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev  ## linter, formatter, types, import direction
 	$(BIN)/ruff check .

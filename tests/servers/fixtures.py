@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -51,6 +51,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[KEY].close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of several gives what it has to tell to who prints it."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["servers"] = session.config.stash[KEY].told
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    told = node.config.stash[KEY].told
+    for name, text in node.workeroutput.get("servers", {}).items() if hasattr(node, "workeroutput") else ():
+        told[f"{node.gateway.id} {name}"] = text
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
