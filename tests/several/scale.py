@@ -76,9 +76,7 @@ class Report(NamedTuple):
         """What breaks a promise on a machine that has nothing else to do."""
         found = self.broken()
         if min(len(self.leaves), len(self.kills)) < plan.rounds:
-            found.append(
-                f"{len(self.leaves)} left and {len(self.kills)} were killed while events flowed: ask for more"
-            )
+            found.append(f"{len(self.leaves)} left and {len(self.kills)} were killed while events flowed: ask for more")
         if max(self.leaves, default=0) > 2:
             found.append(f"a pause of {max(self.leaves):.1f} s after a clean leave: more than 2 s")
         if max(self.kills, default=0) > SESSION + 3:
