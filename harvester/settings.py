@@ -25,6 +25,7 @@ SETTINGS: tuple[str, ...] = (
     "harvester.remotelogs:LogsSettings",
     "harvester.sources.opencast:OpencastSettings",
     "consumers.enrichers.opencast:EpisodeSettings",
+    "consumers.enrichers.places:GeoipSettings",
     "consumers.sinks.elasticsearch_settings:ElasticsearchSettings",
 )
 """Every family, as "module:class". A module named here imports without any extra installed."""

@@ -11,6 +11,8 @@ Given = Record | Sequence[Record]
 
 _FUNCTIONS = {
     "opencast.useraction": "consumers.records.opencast:useraction",
+    "zoom.meeting": "consumers.records.zoom:meeting",
+    "zoom.session": "consumers.records.zoom:session",
 }
 
 

@@ -5,8 +5,11 @@ from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
+from consumers.records.agents import Agent, agent
 from consumers.records.jettison import LEAST, MOST, UNKNOWN, Scalar, known, text, whole
+from consumers.records.places import Geoip, geoip
 from consumers.records.record import Family, Ip, Record
 from harvester.errors import InvalidEventError
 from harvester.event import Event
@@ -51,11 +54,13 @@ class UserAction(Record, index="useractions-{time:%Y.%m.%d}", table="useractions
     session_id: Annotated[str | None, "session of the viewer"]
     huid: Annotated[str | None, "id of the viewer, null when unknown or hidden"]
     useragent: Annotated[str | None, "browser of the viewer as it named itself, at most 255 characters"]
+    ua: Agent
     action: Action
     ip: Annotated[str | None, "address of the viewer, null when hidden; the viewer can forge it", Ip()]
     is_live: Annotated[bool, "true only for live playback"]
     episode: Episode
     proxies: Annotated[dict[str, str], "rest of the forwarded list", Family("proxy*")]
+    geoip: Geoip = UNSET
 
 
 class _Session(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -101,6 +106,7 @@ class _Viewer(NamedTuple):
     session_id: str | None
     huid: str | None
     useragent: str | None
+    ua: Agent
     ip: str | None
     proxies: dict[str, str]
 
@@ -119,7 +125,7 @@ _NO_EPISODE = Episode()
 _AHEAD = 10_000
 _NONE = (None, None)
 _read_ahead: dict[str, tuple[msgspec.Raw, _Usual]] = {}
-"""Rows that were read for their recording's id, by their event's, until they are read for their record."""
+"""Rows that were read for their recording or their address, by their event's, until they are read for their record."""
 
 
 def useraction(event: Event) -> UserAction:
@@ -132,7 +138,7 @@ def useraction(event: Event) -> UserAction:
     except (ValueError, RecursionError) as error:
         raise InvalidEventError(f"no user action: {error}") from error
     found = event.context.get("episode")
-    session_id, huid, useragent, ip, proxies = viewer
+    session_id, huid, useragent, ua, ip, proxies = viewer
     return UserAction(
         action_id=action_id,
         timestamp=event.time,
@@ -140,26 +146,47 @@ def useraction(event: Event) -> UserAction:
         session_id=session_id,
         huid=huid,
         useragent=useragent,
+        ua=ua,
         action=action,
         ip=ip,
         is_live=live,
         episode=_NO_EPISODE if found is None else _episode(bytes(found)),
         proxies=proxies,
+        geoip=geoip(event),
     )
 
 
 def media_package(event: Event) -> str | None:
     """The id of the recording that an action is in, None when the record names none."""
-    row = _usual_row(event.data)
+    row = _ahead(event)
     if row is not None:
-        if len(_read_ahead) >= _AHEAD:  # who asked for them made no records of them
-            _read_ahead.clear()
-        _read_ahead[event.id] = event.data, row
         return row.mediapackage_id
     try:
         return known(_place.decode(event.data).mediapackage_id)
     except (ValueError, RecursionError):
         return None
+
+
+def viewer_address(event: Event) -> str | None:
+    """The address of the viewer of an action, None when the record names none."""
+    try:
+        row = _ahead(event)
+        return (_nested(bytes(row.session_id)) if row is not None else _converted(event)[-1]).ip
+    except (ValueError, RecursionError, InvalidEventError):
+        return None
+
+
+def _ahead(event: Event) -> _Usual | None:
+    """The row when it is a usual one; kept for whoever reads it next."""
+    data, row = _read_ahead.get(event.id, _NONE)
+    if data is event.data:
+        return row
+    row = _usual_row(event.data)
+    if row is not None:
+        if len(_read_ahead) >= _AHEAD:  # who asked for them made no records of them
+            _read_ahead.clear()
+        _read_ahead[event.id] = event.data, row
+    return row
 
 
 def _usual_row(data: msgspec.Raw) -> _Usual | None:
@@ -206,7 +233,8 @@ def _flat(row: _Row) -> _Viewer:
 
 def _viewer(session_id: Scalar, viewer: _Session | _Row) -> _Viewer:
     ip, proxies = _forwarded(viewer.user_ip)
-    return _Viewer(known(session_id), known(viewer.user_id), known(viewer.user_agent), ip, proxies)
+    useragent = known(viewer.user_agent)
+    return _Viewer(known(session_id), known(viewer.user_id), useragent, agent(useragent), ip, proxies)
 
 
 def _playing(value: Scalar) -> tuple[bool, bool]:

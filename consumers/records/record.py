@@ -8,6 +8,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from harvester.event import Event
 
@@ -50,6 +51,10 @@ class Ip(NamedTuple):
     """Marks a string that should be an IP address: an index takes what is none, but does not find it as one."""
 
 
+class Point(NamedTuple):
+    """Marks a list of longitude and latitude: an index finds it on a map."""
+
+
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """What a record class says of itself, computed once when the class is made."""
 
@@ -57,6 +62,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     key: str
     columns: tuple[Column, ...]
+    unset: tuple[str, ...]
+    """Fields that may be UNSET."""
     families: tuple[str, ...]
     """Names of the open families among the fields."""
     times: tuple[str, ...]
@@ -123,8 +130,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, metaclass=RecordMeta):
     """What a sink writes for a reader. A subclass gives `index` (with the event's day), `table` and `key`, a field's name.
 
     Fields are scalars, frozen structs of scalars (flattened in tables), lists and plain dicts (JSON columns), or open
-    families. A string in `Annotated` says what the field means. The key is unique within a source. `enrichers` are the keys
-    of an event's context that it is made of.
+    families. One that may be UNSET is left out while it is. A string in `Annotated` says what the field means. The key is
+    unique within a source. `enrichers` are the keys of an event's context that it is made of, and that it waits for.
     """
 
     __shape__: ClassVar[Shape]
@@ -152,7 +159,7 @@ def document(record: Record, event: Event, ingested: datetime) -> bytes:
 
 def add_document(lines: bytearray, record: Record, event: Event, ingested: datetime) -> None:
     """The same, written behind `lines`."""
-    shape, body = record.__shape__, _asdict(record)
+    shape, body = record.__shape__, _body(record)
     for name in shape.times:
         if body[name] is not None:
             body[name] = msgspec.Raw(_encode(body[name]).replace(b"Z", b"+00:00"))
@@ -165,11 +172,19 @@ def add_document(lines: bytearray, record: Record, event: Event, ingested: datet
 
 def row(record: Record, event: Event, ingested: datetime, rank: int) -> bytes:
     """The record as a table loads it: one line of JSON in which every column's `path` leads to its value, and `event_rank`."""
-    body = _asdict(record)
+    body = _body(record)
     body["@timestamp"] = event.time
     body["event"] = Header(event.id, event.type, event.source, ingested, enrichment(record, event))
     body["event_rank"] = rank
     return _encode(body)
+
+
+def _body(record: Record) -> dict[str, Any]:
+    body = _asdict(record)
+    for name in record.__shape__.unset:
+        if body[name] is UNSET:
+            del body[name]
+    return body
 
 
 def enrichment(record: Record, event: Event) -> Enrichment | None:
@@ -223,6 +238,7 @@ def _shape(cls: type, index: str, table: str, key: str, enrichers: tuple[str, ..
         table=table,
         key=key,
         columns=flat,
+        unset=tuple(name for name, hint in fields.items() if UnsetType in get_args(hint)),
         families=tuple(column.name for column in top if any(isinstance(mark, Family) for mark in column.marks)),
         times=tuple(column.name for column in top if column.kind == "timestamp"),
         enrichers=enrichers,
@@ -242,7 +258,7 @@ def _columns(fields: dict[str, Any], above: Column | None = None, omitted: Colle
             type_,
             marks,
             null or (above is not None and above.null),
-            name in omitted or (above is not None and above.left_out),
+            UnsetType in get_args(hint) or name in omitted or (above is not None and above.left_out),
         )
         if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
             yield from _columns(typing.get_type_hints(type_, include_extras=True), column, _omitted(type_))
@@ -258,14 +274,14 @@ def _omitted(struct: type[msgspec.Struct]) -> frozenset[str]:
 
 
 def _unwrapped(hint: Any) -> tuple[Any, tuple[object, ...], bool]:
-    """The type without Annotated and None, what Annotated says, and whether it may be None."""
+    """The type without Annotated, None and UNSET, what Annotated says, and whether it may be one of the two."""
     marks: tuple[object, ...] = ()
     if get_origin(hint) is Annotated:
         hint, *said = get_args(hint)
         marks = tuple(said)
     null = False
     if isinstance(hint, UnionType):
-        types = [member for member in get_args(hint) if member is not NoneType]
+        types = [member for member in get_args(hint) if member not in (NoneType, UnsetType)]
         null = len(types) < len(get_args(hint))
         hint = types[0] if len(types) == 1 else hint
     return hint, marks, null

@@ -9,11 +9,8 @@ from typing import Any
 from consumers.records.mapping import mapping
 from consumers.records.record import Record, index_pattern
 
-_VERSIONS = {"useractions": 1}
+_VERSIONS = {"meetings": 1, "sessions": 1, "useractions": 2}
 """By table. Whoever changes what a template holds raises its number: servers are only ever upgraded, and a test notices."""
-_GEOIP = {"geoip": {"dynamic": False, "properties": {"location": {"type": "geo_point"}}}}
-_MORE: dict[str, dict[str, Any]] = {"useractions": _GEOIP}
-"""Fields that no class has: an ingest pipeline of the user's fills them (E66)."""
 _PRIORITY = 300
 """Above the templates that Elasticsearch brings along (100 to 200)."""
 _SETTINGS = {
@@ -38,7 +35,6 @@ def template(record: type[Record]) -> dict[str, Any]:
     made_by = {"managed_by": "event-harvester", "version": version}
     fields = mapping(record)
     fields["_meta"] = made_by
-    fields["properties"] |= _MORE.get(table, {})
     parts = [f"{name}@package", f"{name}@custom"]
     return {
         "component_template": {

@@ -17,6 +17,7 @@ from consumers.caches import open_cache
 from consumers.consume import Flow
 from consumers.deaths import Deaths
 from consumers.enrichers.opencast import EpisodeSettings, open_episodes
+from consumers.enrichers.places import GeoipSettings, open_places
 from consumers.protocols import Enricher, Sink
 from consumers.records import gives_records
 from consumers.sinks import open_sink, settings_of
@@ -49,7 +50,7 @@ def settings(*families: type[BaseModel]) -> Loaded:
     To be asked for once a command, for it tells of old names.
     """
     context = click.get_current_context()
-    loaded = load(CoreSettings, LogsSettings, *families, overrides=context.find_root().obj or {})
+    loaded = load(CoreSettings, LogsSettings, GeoipSettings, *families, overrides=context.find_root().obj or {})
     context.meta[REDACTOR] = loaded.redactor
     know(loaded.secrets)
     for warning in loaded.warnings:
@@ -139,16 +140,18 @@ async def open_stores(core: CoreSettings) -> AsyncIterator[Stores]:
 
 @asynccontextmanager
 async def open_enrichers(loaded: Loaded, retry: Retry) -> AsyncIterator[Sequence[Enricher]]:
-    """All enrichers; none when the settings of the Opencast whose episodes they look up were not asked for."""
-    if OpencastSettings not in loaded.models:
-        yield []
-        return
-    core = loaded.get(CoreSettings)
+    """All enrichers: places when a file of them is set, episodes when the settings of their Opencast were asked for."""
+    core, enrichers = loaded.get(CoreSettings), list[Enricher]()
     async with AsyncExitStack() as stack:
-        cache = await stack.enter_async_context(open_cache(core.cache_url, core))
-        engage, how = http_settings(loaded.get(OpencastSettings)), loaded.get(EpisodeSettings)
-        opening = open_episodes(engage, how, cache, retry=retry, on_lookups=_looked_up)
-        yield [await stack.enter_async_context(opening)]
+        geoip = loaded.models.get(GeoipSettings)
+        if isinstance(geoip, GeoipSettings) and geoip.path:
+            enrichers.append(await stack.enter_async_context(open_places(geoip)))
+        if OpencastSettings in loaded.models:
+            cache = await stack.enter_async_context(open_cache(core.cache_url, core))
+            engage, how = http_settings(loaded.get(OpencastSettings)), loaded.get(EpisodeSettings)
+            opening = open_episodes(engage, how, cache, retry=retry, on_lookups=_looked_up)
+            enrichers.append(await stack.enter_async_context(opening))
+        yield enrichers
 
 
 def _looked_up(result: str, amount: int) -> None:

@@ -18,10 +18,21 @@ from tests.servers.fixtures import Servers, emptied
 from tests.services import ElasticsearchServer
 
 
+class Zoom(NamedTuple):
+    """A meeting with how often somebody entered, or a session with how long it was and where."""
+
+    key: str
+    number: int | None
+    city: str | None = None
+    location: Any = None
+
+
 class Driver(NamedTuple):
     open: Callable[[Path], AbstractAsyncContextManager[Sink]]
     rows: Callable[[Path], list[dict[str, Any]]]
-    """All it holds: source, id, outpoint, type and title."""
+    """All it holds of user actions: source, id, outpoint, type and title."""
+    zoom: Callable[[Path], list[Zoom]]
+    """All it holds of meetings and sessions."""
 
 
 @asynccontextmanager
@@ -39,6 +50,15 @@ def duckdb_rows(path: Path) -> list[dict[str, Any]]:
     return [dict(zip(("source", "id", "outpoint", "type", "title"), row, strict=True)) for row in found]
 
 
+def duckdb_zoom(path: Path) -> list[Zoom]:
+    with closing(duckdb.connect(path / "events.duckdb", read_only=True)) as connection:
+        found = connection.execute(
+            "SELECT uuid, participant_sessions, NULL, NULL FROM meetings UNION ALL "
+            "SELECT session_id, duration, geoip_city_name, geoip_location FROM sessions ORDER BY 1"
+        ).fetchall()
+    return [Zoom(key, number, city, where and msgspec.json.decode(where)) for key, number, city, where in found]
+
+
 @asynccontextmanager
 async def stdout_sink(path: Path) -> AsyncIterator[Sink]:
     fd = os.open(path / "out.ndjson", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -52,6 +72,17 @@ async def stdout_sink(path: Path) -> AsyncIterator[Sink]:
 def stdout_rows(path: Path) -> list[dict[str, Any]]:
     printed = [msgspec.json.decode(line) for line in (path / "out.ndjson").read_bytes().splitlines()]
     return [document_row(found) for found in printed]
+
+
+def stdout_zoom(path: Path) -> list[Zoom]:
+    return sorted(document_zoom(msgspec.json.decode(line)) for line in (path / "out.ndjson").read_bytes().splitlines())
+
+
+def document_zoom(found: Mapping[str, Any]) -> Zoom:
+    if "session_id" not in found:
+        return Zoom(found["uuid"], found["participant_sessions"])
+    place = found.get("geoip") or {}
+    return Zoom(found["session_id"], found["duration"], place.get("city_name"), place.get("location"))
 
 
 def document_row(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,10 +103,16 @@ def elasticsearch_driver(server: ElasticsearchServer) -> Driver:
         found = [document_row(one.source) for _, one in documents(server)]
         return sorted(found, key=lambda row: (row["id"], row["source"]))
 
-    return Driver(lambda _: index_sink(server.url), rows)
+    def zoom(_: Path) -> list[Zoom]:
+        return sorted(document_zoom(one.source) for _, one in documents(server, "meetings-*,sessions-*"))
+
+    return Driver(lambda _: index_sink(server.url), rows, zoom)
 
 
-DRIVERS = {"duckdb": Driver(duckdb_sink, duckdb_rows), "stdout": Driver(stdout_sink, stdout_rows)}
+DRIVERS = {
+    "duckdb": Driver(duckdb_sink, duckdb_rows, duckdb_zoom),
+    "stdout": Driver(stdout_sink, stdout_rows, stdout_zoom),
+}
 """Those that need nothing; each line of Elasticsearch is one more."""
 IDEMPOTENT = ("duckdb", *services.ELASTICSEARCH)
 """All but streams, which cannot take back what they printed."""

@@ -52,6 +52,8 @@ NEVER = {
 }
 # A heavy library and the one place that imports it.
 LIBRARIES: dict[str, tuple[str, ...]] = {
+    "maxminddb": ("consumers/enrichers/places.py",),
+    "ua_parser": ("consumers/records/agents.py",),
     "duckdb": ("consumers/sinks/duckdb", "harvester/commands/"),
     "elasticsearch": ("consumers/sinks/elasticsearch",),
     "elastic_transport": ("consumers/sinks/elasticsearch",),

@@ -14,6 +14,7 @@ from consumers.records.mapping import mapping, record_classes
 from consumers.records.opencast import UserAction
 from consumers.records.record import Record, index_pattern
 from consumers.records.template import template
+from consumers.records.zoom import Session
 from consumers.sinks.elasticsearch_cluster import open_cluster
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from consumers.sinks.elasticsearch_templates import Guard, all_pieces, load, pieces
@@ -24,7 +25,10 @@ from tests.useractions import useraction_event
 
 FOLDER = Path(__file__).parents[2] / "index_templates"
 CONTENT = {
+    ("meetings", 1): "fb37d04adf390edd8a8234b3e3138b9f",
+    ("sessions", 1): "4b3b0b0a5d04ec0cdfffb46271591b2d",
     ("useractions", 1): "2edd2d1ea4e1cc6cc799cacf998205a9",
+    ("useractions", 2): "9dc89c539a34f3ffe302c862d0c86165",
 }
 """Digest of what each version holds, for ever: servers that have a version are not given another content under its number."""
 
@@ -67,8 +71,9 @@ def test_every_number_of_a_template_is_the_same() -> None:
     assert mappings["_meta"]["version"] == pieces(UserAction)[0].version, "an index tells which version made it"
 
 
-def test_e66_user_actions_have_a_place_for_where_they_came_from() -> None:
-    properties = template(UserAction)["component_template"]["template"]["mappings"]["properties"]
+@pytest.mark.parametrize("record", [UserAction, Session])
+def test_e66_actions_and_sessions_have_a_place_for_where_they_came_from(record: type[Record]) -> None:
+    properties = template(record)["component_template"]["template"]["mappings"]["properties"]
     assert properties["geoip"]["properties"]["location"] == {"type": "geo_point"}
 
 
@@ -87,7 +92,7 @@ async def test_e66_without_its_template_or_with_an_older_one_nothing_is_written(
             await sink.write([useraction_event(1)])
         assert "harvester-useractions" in str(caught.value)
         assert script.bulks == []
-        script.template_version = 1
+        script.template_version = pieces(UserAction)[-1].version
         assert list(await sink.write([useraction_event(1)])) == [], "it is looked for again"
 
 
@@ -136,23 +141,29 @@ class Shelf:
 
 
 def paths() -> Iterator[str]:
-    yield from ("/_component_template/harvester-useractions@package", "/_index_template/harvester-useractions")
+    for record in record_classes():
+        name = f"harvester-{record.__shape__.table}"
+        yield from (f"/_component_template/{name}@package", f"/_index_template/{name}")
 
 
 async def test_e63_loading_is_repeatable_and_upgrades_only_upwards() -> None:
     shelf = Shelf()
     async with serving(shelf) as server, open_cluster(ElasticsearchSettings(url=str(server.url))) as cluster:
-        assert [(await load(cluster, piece)).action for piece in all_pieces()] == ["loaded", "loaded"]
-        assert [(await load(cluster, piece)).action for piece in all_pieces()] == ["loaded again", "loaded again"]
+
+        async def actions() -> set[str]:
+            return {(await load(cluster, piece)).action for piece in all_pieces()}
+
+        assert await actions() == {"loaded"}
+        assert await actions() == {"loaded again"}
         assert shelf.puts == [*paths()] * 2, "the part before the whole"
         for path in paths():
             shelf.held[path] = {"version": 0}
-        assert [(await load(cluster, piece)).action for piece in all_pieces()] == ["upgraded", "upgraded"]
+        assert await actions() == {"upgraded"}
         for path in paths():
             shelf.held[path] = {"version": 99}
-        assert [(await load(cluster, piece)).action for piece in all_pieces()] == ["left alone", "left alone"]
-        assert [shelf.held[path] for path in paths()] == [{"version": 99}] * 2
+        assert await actions() == {"left alone"}
+        assert [shelf.held[path] for path in paths()] == [{"version": 99}] * len([*paths()])
         for path in paths():
             shelf.held[path] = {"priority": 7}  # without a version: nobody knows what it is
-        assert [(await load(cluster, piece)).action for piece in all_pieces()] == ["upgraded", "upgraded"]
+        assert await actions() == {"upgraded"}
     assert not any("@custom" in path for path in shelf.puts)

@@ -37,6 +37,7 @@ def test_e15_the_document_has_the_predecessors_fields_and_the_header() -> None:
         "session_id": "node01abc",
         "huid": "81234567",
         "useragent": "Mozilla/5.0",
+        "ua": {},
         "action": {"type": "HEARTBEAT", "inpoint": 12, "outpoint": 12, "length": 0, "is_playing": True},
         "ip": "203.0.113.7",
         "proxy1": "198.51.100.2",
@@ -319,7 +320,7 @@ def test_every_columns_path_leads_to_its_value_in_a_row() -> None:
     for column in columns(UserAction):
         at: Any = line
         for name in column.path:
-            at = at.get(name)
+            at = at.get(name) if at is not None else None
     assert (line["event_rank"], line["@timestamp"], line["proxies"]) == (25, "2017-10-06T13:04:43Z", {"proxy1": "198.51.100.2"})
 
 
