@@ -24,6 +24,11 @@ def alive(pid: int) -> bool:
     return True
 
 
+def left_by(pid: int) -> list[Path]:
+    """What a Java of this process id writes outside of the folder that it is told."""
+    return [*Path("/tmp").glob(f".java_pid{pid}"), *Path("/tmp").glob(f"hsperfdata_*/{pid}")]
+
+
 def test_a_server_answers_with_the_version_that_was_asked_for(elasticsearch: ElasticsearchServer) -> None:
     (node,) = elasticsearch.call("GET", "/_nodes/_local?filter_path=nodes.*.version")["nodes"].values()
     assert node["version"] == elasticsearch.version
@@ -67,6 +72,8 @@ def test_a_node_that_is_killed_comes_back_at_its_place_with_its_data_and_can_be_
 
         node.kill()
         assert not alive(first)
+        assert left_by(first) == []
+        assert list(node.folder.glob("tmp/final-flags*")), "it wrote its scratch files elsewhere"
         with pytest.raises(OSError, match="refused"):
             node.call("GET", "/kept/_doc/1")
         node.start()
@@ -154,8 +161,6 @@ def without_any(folder: Path, *, require: str) -> subprocess.CompletedProcess[st
         "from tests.servers import docker, java\n"
         "java.installed = lambda: ()\n"
         "docker.unreachable = lambda: 'no Docker engine here'\n"
-        "import tests.servers.node as node\n"
-        "node.installed = java.installed\n"
         "sys.exit(pytest.main(['-q', '-p', 'tests.servers.fixtures', '-p', 'no:randomly', '-rs', *sys.argv[1:]]))\n"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HARVESTER_")}

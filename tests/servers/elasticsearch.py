@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.servers import docker
+from tests.servers.java import java_for
 from tests.servers.maven import Archive, check, unpacked
-from tests.servers.node import Node, java_for
-from tests.servers.rest import await_answer, call, version_at
+from tests.servers.node import Node, node_of
+from tests.servers.process import await_ready
+from tests.servers.rest import call, check_ready, version_at
 
 MARK = "cluster.metadata.harvester_tests"
 """A cluster setting that says: this server is for tests, they may empty it."""
@@ -101,7 +103,7 @@ class Elasticsearch:
         image = f"elasticsearch:{self.version}"
         with docker.container(self.name, image, 9200, environment) as address:
             url = f"http://{address}"
-            await_answer(url, lambda: None)
+            await_ready(self.name, lambda: check_ready(url), lambda: None)
             yield ElasticsearchServer(self.name, url, version_at(url), f"Docker, {image}")
 
     @contextmanager
@@ -113,7 +115,7 @@ class Elasticsearch:
     @contextmanager
     def node(self, settings: dict[str, object]) -> Iterator[Node]:
         """A process with a data folder of its own; both are gone after the block."""
-        node = Node(self.name, self.archive, self.java, settings)
+        node = node_of(self.name, self.archive, self.java, settings)
         try:
             node.start()
             yield node
@@ -122,7 +124,7 @@ class Elasticsearch:
 
     def startable(self) -> None:
         java_for(self.name, *self.java)
-        check(self.name, self.archive)
+        check(self.name, self.archive.folder)
 
     def fetched(self) -> str:
         """The folder of its files, fetched when it was not here."""

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -27,6 +28,8 @@ def main(folder: str, *command: str) -> int:
     with contextlib.suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
+    with contextlib.suppress(FileNotFoundError):  # a Java that attaches to itself makes this socket, whatever its own folder is
+        Path(f"/tmp/.java_pid{Path(folder, 'pid').read_text()}").unlink()
     if sys.stdin in ready:
         shutil.rmtree(folder, ignore_errors=True)
     return code

@@ -1,15 +1,15 @@
 """Servers in Java that Maven's public repository has in parts, gathered once into `.cache/servers/`."""
 
 import hashlib
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.servers.maven import CACHE, PATIENCE, alone
-from tests.servers.protocols import MissingServerError
+from tests.servers.java import Java, java_for, private
+from tests.servers.maven import CACHE, check, kept, maven
 
+_JAVA = (17, 17)
+_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>tests</groupId><artifactId>server</artifactId><version>1</version><dependencies>{}</dependencies></project>
@@ -32,40 +32,31 @@ class Jars(NamedTuple):
         _, artifact, version = self.artifacts[0].split(":")
         return CACHE / f"{artifact}-{version}"
 
+    def java(self, name: str) -> Java:
+        """What runs them. MissingServerError where there is none, or they neither are here nor can be fetched."""
+        found = java_for(name, *_JAVA)
+        check(name, self.folder)
+        return found
 
-def check_jars(name: str, jars: Jars) -> None:
-    """MissingServerError where they neither are here nor can be fetched; fetches nothing."""
-    if not jars.folder.exists() and shutil.which("mvn") is None:
-        raise MissingServerError(name, "no Maven (mvn) here to fetch it with")
+    def gathered(self, name: str) -> Path:
+        """Their folder, fetched when it is not here. MissingServerError where they cannot be had."""
+        return kept(name, self.folder, lambda part: _fetch(name, self, part))
 
-
-def gathered(name: str, jars: Jars) -> Path:
-    """Their folder, fetched when it is not here; it is never seen half there. MissingServerError where they cannot be had."""
-    check_jars(name, jars)
-    with alone(jars.folder):
-        if not jars.folder.exists():
-            part = jars.folder.with_name(f"{jars.folder.name}.part")
-            shutil.rmtree(part, ignore_errors=True)  # of a run that was cut; we hold the lock, so nobody is at it
-            _fetch(name, jars, part)
-            part.rename(jars.folder)
-    return jars.folder
+    def command(self, name: str, folder: Path, *arguments: str | Path) -> list[str | Path]:
+        """A command line that writes in this folder what Java writes for itself. MissingServerError where it cannot be had."""
+        java = self.java(name).home / "bin" / "java"
+        return [java, *_OPTIONS, *private(folder / "tmp"), "-cp", f"{self.gathered(name)}/*", *arguments]
 
 
-def _fetch(name: str, jars: Jars, to: Path) -> None:
-    to.mkdir(parents=True)
+def _fetch(name: str, jars: Jars, to: Path) -> Path:
     pom = to / "pom.xml"
     pom.write_text(_POM.format("".join(_DEPENDENCY.format(*artifact.split(":")) for artifact in jars.artifacts)))
-    command = ["mvn", "-B", "-q", "-C", "-f", str(pom), _COPY, "-DincludeScope=runtime", f"-DoutputDirectory={to}"]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise MissingServerError(name, f"{' '.join(command)} did not end in {PATIENCE} s") from error
-    if done.returncode:
-        raise MissingServerError(name, f"{' '.join(command)} failed: {(done.stdout + done.stderr).strip()[:500]}")
+    maven(name, "-f", str(pom), _COPY, "-DincludeScope=runtime", f"-DoutputDirectory={to}")
     pom.unlink()
     digest = digest_of(to)
     if digest != jars.sha256:
         raise AssertionError(f"the jars of {name} are not those that were tried: their SHA-256 is {digest}, not {jars.sha256}")
+    return to
 
 
 def digest_of(folder: Path) -> str:

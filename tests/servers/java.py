@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.servers.protocols import MissingServerError
+
 VECTOR = "jdk.incubator.vector"
 """What Elasticsearch asks of a Java from 21 on; a JRE that was cut down lacks it."""
 
@@ -28,6 +30,22 @@ def fitting(least: int, tried: int) -> Java | None:
     """The version that was tried, else the lowest from `least` on."""
     fit = [java for java in installed() if java.version >= least and (java.version < 21 or VECTOR in java.modules)]
     return min(fit, key=lambda java: (java.version != tried, java.version), default=None)
+
+
+def java_for(name: str, least: int, tried: int) -> Java:
+    """The same for this server. MissingServerError where none is installed."""
+    if (java := fitting(least, tried)) is None:
+        there = ", ".join(str(java.version) for java in installed()) or "none"
+        raise MissingServerError(
+            name, f"no Java {least} or newer (from 21 on with jdk.incubator.vector) here; installed: {there}"
+        )
+    return java
+
+
+def private(folder: Path) -> tuple[str, ...]:
+    """Options that keep what a Java writes for itself in this folder, instead of the system's."""
+    folder.mkdir(exist_ok=True)
+    return f"-Djava.io.tmpdir={folder}", "-XX:-UsePerfData"
 
 
 def _places() -> Iterator[Path]:

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers import docker
-from tests.servers.jars import Jars, check_jars, gathered
-from tests.servers.node import java_for
+from tests.servers.jars import Jars
 from tests.servers.own import Own
 from tests.servers.process import free_port
 
-OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-_JAVA = (17, 17)
 _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": 1,
@@ -87,7 +84,7 @@ class Kafka:
     @contextmanager
     def process(self) -> Iterator[KafkaServer]:
         with self.node({}) as node:
-            origin = f"a local process, Java {java_for(self.name, *_JAVA).version}"
+            origin = f"a local process, Java {self.jars.java(self.name).version}"
             yield KafkaServer(self.name, node.url, self.jars.version, origin)
 
     @contextmanager
@@ -99,8 +96,7 @@ class Kafka:
             properties.write_text(_properties(folder, port, settings))
             (folder / "data").mkdir()
             (folder / "data" / "meta.properties").write_text(_IDENTITY)
-            java = java_for(self.name, *_JAVA).home / "bin" / "java"
-            return [java, *OPTIONS, "-cp", f"{gathered(self.name, self.jars)}/*", "kafka.Kafka", properties]
+            return self.jars.command(self.name, folder, "kafka.Kafka", properties)
 
         self.startable()
         node = Own(self.name, "", command, lambda port: _ready("127.0.0.1", port))
@@ -111,12 +107,11 @@ class Kafka:
             node.close()
 
     def startable(self) -> None:
-        java_for(self.name, *_JAVA)
-        check_jars(self.name, self.jars)
+        self.jars.java(self.name)
 
     def fetched(self) -> str:
         """The folder of its files, fetched when it was not here."""
-        return gathered(self.name, self.jars).name
+        return self.jars.gathered(self.name).name
 
 
 def _properties(folder: Path, port: int, settings: dict[str, object]) -> str:

@@ -5,7 +5,7 @@ import hashlib
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -30,23 +30,36 @@ class Archive(NamedTuple):
         return CACHE / f"{self.artifact}-{self.version}"
 
 
-def check(name: str, archive: Archive) -> None:
-    """MissingServerError where the archive neither is here nor can be fetched; fetches nothing."""
-    if not archive.folder.exists() and shutil.which("mvn") is None:
+def unpacked(name: str, archive: Archive) -> Path:
+    """Its folder, fetched when it is not here. MissingServerError where it cannot be had."""
+
+    def make(part: Path) -> Path:
+        _unpack(_fetch(name, archive, part), part)
+        return part / archive.folder.name
+
+    return kept(name, archive.folder, make)
+
+
+def check(name: str, folder: Path) -> None:
+    """MissingServerError where the folder neither is here nor can be fetched; fetches nothing."""
+    if not folder.exists() and shutil.which("mvn") is None:
         raise MissingServerError(name, "no Maven (mvn) here to fetch it with")
 
 
-def unpacked(name: str, archive: Archive) -> Path:
-    """Its folder, fetched when it is not here; it is never seen half there. MissingServerError where it cannot be had."""
-    check(name, archive)
-    with alone(archive.folder):
-        if not archive.folder.exists():
-            part = archive.folder.with_name(f"{archive.folder.name}.part")
+def kept(name: str, folder: Path, make: Callable[[Path], Path]) -> Path:
+    """The folder, never seen half there: `make` is given a place when it is not here, and tells what of it is to be the folder.
+
+    Raises as `check` and `make` do.
+    """
+    check(name, folder)
+    with alone(folder):
+        if not folder.exists():
+            part = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(part, ignore_errors=True)  # of a run that was cut; we hold the lock, so nobody is at it
-            _unpack(_fetch(name, archive, part), part)
-            (part / archive.folder.name).rename(archive.folder)
-            shutil.rmtree(part)
-    return archive.folder
+            part.mkdir()
+            make(part).rename(folder)
+            shutil.rmtree(part, ignore_errors=True)
+    return folder
 
 
 @contextmanager
@@ -58,15 +71,20 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _fetch(name: str, archive: Archive, to: Path) -> Path:
-    artifact = f"{archive.group}:{archive.artifact}:{archive.version}:zip"
-    command = ["mvn", "-B", "-q", "-C", COPY, f"-Dartifact={artifact}", f"-DoutputDirectory={to}"]
+def maven(name: str, *arguments: str) -> None:
+    """One run of it. MissingServerError when it fails or does not end."""
+    command = ["mvn", "-B", "-q", "-C", *arguments]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired as error:
         raise MissingServerError(name, f"{' '.join(command)} did not end in {PATIENCE} s") from error
     if done.returncode:
         raise MissingServerError(name, f"{' '.join(command)} failed: {(done.stdout + done.stderr).strip()[:500]}")
+
+
+def _fetch(name: str, archive: Archive, to: Path) -> Path:
+    artifact = f"{archive.group}:{archive.artifact}:{archive.version}:zip"
+    maven(name, COPY, f"-Dartifact={artifact}", f"-DoutputDirectory={to}")
     (found,) = to.glob("*.zip")
     with found.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

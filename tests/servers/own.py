@@ -5,19 +5,21 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.servers.node import END, stands
-from tests.servers.process import Guarded, free_port
+from tests.servers.process import Guarded, await_ready, free_port
 
-PATIENCE = 120  # seconds until it answers; 0.1 to 4 on a quiet machine
+END = 60  # seconds for a server to be gone
+NOT_THEIRS = ("CLI_JAVA_", "ES_", "JAVA_", "JDK_JAVA_")
+"""Variables that would change a server: whoever calls the tests may have some."""
 
 
 class Own:
     """`command` makes its command line, when it is started first: it is given the folder of its files and its port.
 
-    `ready` raises OSError while the server at that port does not answer yet.
+    `ready` raises OSError while the server at that port does not answer yet. A server that is not the command itself, but started
+    by it, writes its process id to `pid` in the folder.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Own:
         self.port = free_port()
         self.url = f"{scheme}127.0.0.1:{self.port}"
         self.log = self.folder / "output.log"
+        self._pid_file = self.folder / "pid"
         self._ready = ready
         self._process: Guarded | None = None
         try:
@@ -40,27 +43,15 @@ class Own:
     def pid(self) -> int:
         """Of the server itself, while it runs."""
         assert self._process is not None, f"{self.name} does not run"
-        return self._process.child
+        return int(self._pid_file.read_text()) if self._pid_file.exists() else self._process.child
 
     def start(self) -> None:
         """Returns when it answers. AssertionError with the end of its log when it does not."""
         assert self._process is None, f"{self.name} runs already"
-        environment: Mapping[str, str] = {key: value for key, value in os.environ.items() if not key.startswith("JAVA_")}
+        self._pid_file.unlink(missing_ok=True)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(NOT_THEIRS)}
         self._process = Guarded(self._command, folder=self.folder, environment=environment, log=self.log)
-        deadline = time.monotonic() + PATIENCE
-        while (problem := self._problem()) is not None:
-            self._check_alive()
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{self.name} does not answer after {PATIENCE} s: {problem}")
-            time.sleep(0.05)
-
-    def _problem(self) -> OSError | None:
-        """Why it does not answer yet."""
-        try:
-            self._ready(self.port)
-        except OSError as error:
-            return error
-        return None
+        await_ready(self.name, lambda: self._ready(self.port), self._check_alive)
 
     def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
@@ -97,3 +88,9 @@ class Own:
     def _check_alive(self) -> None:
         if self._process is not None and not self._process.running:
             raise AssertionError(f"{self.name} ended: {self.log.read_text(errors='replace')[-3000:]}")
+
+
+def stands(pid: int) -> bool:
+    """Every thread: a process stops one after the other."""
+    states = (stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(state in "TXZ" for state in states)

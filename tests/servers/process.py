@@ -4,11 +4,13 @@ import random
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 GUARD = Path(__file__).with_name("guard.py")
+PATIENCE = 180  # seconds until a server answers; 0.1 to 20 on a quiet machine
 PORTS = range(20_000, 32_000)
 """Below the ports that systems give to outgoing connections: nobody takes the port of a server that is down for a moment."""
 
@@ -63,3 +65,16 @@ def free_port() -> int:
                 continue
             return port
     raise AssertionError(f"a hundred ports of {PORTS} are all taken: see `ss -ltn`")
+
+
+def await_ready(name: str, ready: Callable[[], None], check_alive: Callable[[], None]) -> None:
+    """Until `ready` raises no OSError any more; `check_alive` raises when waiting has no sense. AssertionError after PATIENCE."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        check_alive()
+        try:
+            return ready()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{name} does not answer after {PATIENCE} s: {error}") from error
+        time.sleep(0.05)

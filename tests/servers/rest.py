@@ -2,13 +2,10 @@
 
 import http.client
 import json
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 180  # seconds until a server answers; 11 to 20 on a quiet machine
 ANSWER = 60  # seconds for one answer
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Past any proxy that the environment names."""
@@ -43,19 +40,11 @@ def version_at(url: str) -> str:
     return str(node["version"])
 
 
-def await_answer(url: str, check_alive: Callable[[], None], cluster: str | None = None) -> None:
-    """Until it takes writes. `check_alive` raises when waiting has no sense any more; another cluster is not taken for ours."""
-    deadline = time.monotonic() + PATIENCE
-    problem = "nothing was tried"
-    while time.monotonic() < deadline:
-        check_alive()
-        try:
-            health = call(url, "GET", "/_cluster/health?wait_for_status=yellow&timeout=30s&wait_for_events=languid")
-        except (OSError, RefusedError) as error:
-            problem = str(error)
-            time.sleep(0.1)
-            continue
-        if cluster is not None and health["cluster_name"] != cluster:
-            raise AssertionError(f"another server answers at {url}: {health['cluster_name']}")
-        return
-    raise AssertionError(f"no answer at {url} after {PATIENCE} s: {problem}")
+def check_ready(url: str, cluster: str | None = None) -> None:
+    """OSError while it does not take writes yet. AssertionError for another cluster: it is not taken for ours."""
+    try:
+        health = call(url, "GET", "/_cluster/health?wait_for_status=yellow&timeout=30s&wait_for_events=languid")
+    except RefusedError as error:
+        raise ConnectionError(str(error)) from error
+    if cluster is not None and health["cluster_name"] != cluster:
+        raise AssertionError(f"another server answers at {url}: {health['cluster_name']}")

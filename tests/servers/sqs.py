@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers import docker
-from tests.servers.jars import Jars, check_jars, gathered
-from tests.servers.node import java_for
+from tests.servers.jars import Jars
 from tests.servers.own import Own
 from tests.servers.rest import DIRECT
 
-OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-_JAVA = (17, 17)
 _CONFIG = """include classpath("application.conf")
 node-address {{ protocol = http, host = "127.0.0.1", port = {port}, context-path = "" }}
 rest-sqs {{ enabled = true, bind-port = {port}, bind-hostname = "127.0.0.1", sqs-limits = strict }}
@@ -63,7 +60,7 @@ class Sqs:
     @contextmanager
     def process(self) -> Iterator[SqsServer]:
         with self.node({}) as node:
-            origin = f"a local process, Java {java_for(self.name, *_JAVA).version}"
+            origin = f"a local process, Java {self.jars.java(self.name).version}"
             yield SqsServer(self.name, node.url, self.jars.version, origin)
 
     @contextmanager
@@ -73,9 +70,7 @@ class Sqs:
         def command(folder: Path, port: int) -> list[str | Path]:
             config = folder / "elasticmq.conf"
             config.write_text(_CONFIG.format(port=port) + "".join(f"{key} = {value}\n" for key, value in settings.items()))
-            java = java_for(self.name, *_JAVA).home / "bin" / "java"
-            jars = gathered(self.name, self.jars)
-            return [java, *OPTIONS, f"-Dconfig.file={config}", "-cp", f"{jars}/*", "org.elasticmq.server.Main"]
+            return self.jars.command(self.name, folder, f"-Dconfig.file={config}", "org.elasticmq.server.Main")
 
         self.startable()
         node = Own(self.name, "http://", command, _ready)
@@ -86,12 +81,11 @@ class Sqs:
             node.close()
 
     def startable(self) -> None:
-        java_for(self.name, *_JAVA)
-        check_jars(self.name, self.jars)
+        self.jars.java(self.name)
 
     def fetched(self) -> str:
         """The folder of its files, fetched when it was not here."""
-        return gathered(self.name, self.jars).name
+        return self.jars.gathered(self.name).name
 
 
 def _ready(port: int) -> None:
