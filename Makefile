@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 ARGS   ?=
-# Tests wait as long as they work: as many at once as there are cores, but each worker has servers of its own, which need memory.
+# Tests wait as long as they work. Each worker starts the servers that its tests use; the tests of a heavy one go to one worker.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help

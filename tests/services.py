@@ -35,6 +35,7 @@ __all__ = [
     "Server",
     "demanded",
     "find",
+    "given",
     "node",
     "own",
     "required",
@@ -97,12 +98,17 @@ def variable(name: str) -> str:
     return f"HARVESTER_TEST_{name.upper()}"
 
 
+def given() -> list[str]:
+    """The variables that name a server which somebody else runs."""
+    return [variable(name) for name in SERVERS if os.environ.get(variable(name))]
+
+
 @contextmanager
 def find(name: str) -> Iterator[Server]:
     """A running server for the length of the block. MissingServerError where none can be had here."""
     kind = SERVERS[name]
-    if given := os.environ.get(variable(name)):
-        yield kind.address(given)
+    if address := os.environ.get(variable(name)):
+        yield kind.address(address)
         return
     closed = []
     for way in (kind.container, kind.process):

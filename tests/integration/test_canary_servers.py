@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_canaries import Seen
-from tests.servers.fixtures import Servers
+from tests.services import Server
 from tests.site import ROOT
 
 CANARY = "c4nary-"
@@ -90,9 +90,8 @@ def run(folder: Path, where: Mapping[str, str], seen: Seen, *, commands: tuple[t
     return codes
 
 
-def test_s05_no_secret_is_left_behind_where_queue_and_stores_are_servers(servers: Servers, tmp_path: Path) -> None:
-    sqs, s3 = servers.get("sqs").url, servers.get("s3").url
-    where = places(sqs, s3, "memory://")
+def test_s05_no_secret_is_left_behind_where_queue_and_stores_are_servers(sqs: Server, s3: Server, tmp_path: Path) -> None:
+    where = places(sqs.url, s3.url, "memory://")
     seen = Seen(SECRETS)
     codes = run(tmp_path, where, seen)
     assert codes[:3] == [0, 0, 0], codes  # it was used, not only refused

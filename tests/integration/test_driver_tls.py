@@ -20,8 +20,8 @@ from harvester.objects.s3 import prepare as prepare_bucket
 from harvester.queues import open_queue
 from harvester.queues.kafka import prepare as prepare_topics
 from tests import services
-from tests.servers.fixtures import Servers
 from tests.servers.process import free_port
+from tests.services import Server
 from tests.unit.webserver import TLS
 
 KEYS: dict[str, Any] = {"aws_access_key_id": "any", "aws_secret_access_key": SecretStr("s3cret")}
@@ -90,8 +90,8 @@ async def trusted_alone(front: Front, use: Callable[[Access], Any], ca: str, **l
     assert front.passed > 0
 
 
-async def test_s10_redis_as_store_of_coverage_is_trusted_by_its_certificate_alone(servers: Servers) -> None:
-    async with tls_in_front(*place(servers.get("redis").url)) as front:
+async def test_s10_redis_as_store_of_coverage_is_trusted_by_its_certificate_alone(redis: Server) -> None:
+    async with tls_in_front(*place(redis.url)) as front:
 
         async def use(access: Access) -> None:
             url = f"rediss://127.0.0.1:{front.port}/0?prefix={secrets.token_hex(8)}"
@@ -101,8 +101,8 @@ async def test_s10_redis_as_store_of_coverage_is_trusted_by_its_certificate_alon
         await trusted_alone(front, use, "redis_ca_file")
 
 
-async def test_s10_redis_as_cache_is_trusted_by_its_certificate_alone(servers: Servers) -> None:
-    async with tls_in_front(*place(servers.get("redis").url)) as front:
+async def test_s10_redis_as_cache_is_trusted_by_its_certificate_alone(redis: Server) -> None:
+    async with tls_in_front(*place(redis.url)) as front:
         url = f"rediss://127.0.0.1:{front.port}/0?prefix={secrets.token_hex(8)}&budget=10"
         async with open_cache(url, Access(redis_ca_file=TLS / "elsewhere.crt")) as cache:
             assert await cache.get_many(["a"]) == [None]
@@ -112,12 +112,10 @@ async def test_s10_redis_as_cache_is_trusted_by_its_certificate_alone(servers: S
         assert front.passed > 0
 
 
-async def test_s10_s3_is_trusted_by_its_certificate_alone(servers: Servers) -> None:
-    async with tls_in_front(*place(servers.get("s3").url)) as front:
+async def test_s10_s3_is_trusted_by_its_certificate_alone(s3: Server) -> None:
+    async with tls_in_front(*place(s3.url)) as front:
         url = f"s3://tls/{secrets.token_hex(8)}?endpoint=https://127.0.0.1:{front.port}&region=eu-west-1"
-        await prepare_bucket(
-            url.replace("https", "http").replace(str(front.port), str(place(servers.get("s3").url)[1])), Access(**KEYS)
-        )
+        await prepare_bucket(url.replace("https", "http").replace(str(front.port), str(place(s3.url)[1])), Access(**KEYS))
 
         async def use(access: Access) -> None:
             async with (
@@ -132,8 +130,8 @@ async def test_s10_s3_is_trusted_by_its_certificate_alone(servers: Servers) -> N
         await trusted_alone(front, use, "aws_ca_file", **KEYS)
 
 
-async def test_s10_sqs_is_trusted_by_its_certificate_alone(servers: Servers) -> None:
-    async with tls_in_front(*place(servers.get("sqs").url)) as front:
+async def test_s10_sqs_is_trusted_by_its_certificate_alone(sqs: Server) -> None:
+    async with tls_in_front(*place(sqs.url)) as front:
 
         async def use(access: Access) -> None:
             async with open_queue(f"sqs://eu-west-1/tls?endpoint=https://127.0.0.1:{front.port}", access) as queue:

@@ -42,11 +42,15 @@ KEY = pytest.StashKey[Servers]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[KEY] = Servers()
     try:
         services.demanded()
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
-    config.stash[KEY] = Servers()
+    if (given := services.given()) and getattr(config.option, "numprocesses", None) not in (None, 0, 1):
+        raise pytest.UsageError(
+            f"{given[0]} names one server, and several workers would empty it under each other; take one: make test WORKERS=1"
+        )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
