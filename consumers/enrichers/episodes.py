@@ -12,13 +12,13 @@ from consumers.caches.flight import SingleFlight
 from consumers.enrichers import with_context
 from consumers.fuse import Fuse
 from consumers.protocols import Cache
-from consumers.records.jettison import Scalar, instant, text
 from consumers.records.opencast import Episode, media_package
+from consumers.records.opencast_episode import described
 from harvester.answers import StatusError
 from harvester.errors import PermanentError, TransientError
 from harvester.event import Event
+from harvester.opencast_answers import SEARCH, hit_of
 
-SEARCH = "/search/episode.json"
 EXPIRE = timedelta(seconds=900)
 IN_FLIGHT = 24
 """Look-ups at once: the search service is asked for one recording at a time, and behind a cold cache for every one there is."""
@@ -223,64 +223,9 @@ async def _found_within(seconds: float, flights: Mapping[str, Coroutine[Any, Any
 
 
 def derived(body: bytes, mpid: str) -> Episode | None:
-    """The episode from an answer of any Opencast: wrapped or not, `result` absent, one object or a list (§3.2).
+    """The episode from an answer of any Opencast (§3.2).
 
     None when nothing there is the recording `mpid`. TransientError when it is no search result at all.
     """
-    try:
-        answer = msgspec.json.decode(body)
-    except (ValueError, RecursionError) as error:
-        raise TransientError(f"search: no JSON: {error}") from error
-    wrapped = answer.get("search-results", answer) if isinstance(answer, dict) else None
-    if not isinstance(wrapped, dict) or not wrapped.keys() & {"result", "total"}:
-        raise TransientError("search: neither search-results nor result in the answer")
-    result = wrapped.get("result") or []
-    hits = result if isinstance(result, list) else [result]
-    # A series hit has no media package.
-    recordings = [hit for hit in hits if isinstance(hit, dict) and isinstance(hit.get("mediapackage"), dict)]
-    hit = next((hit for hit in recordings if _id(hit) in (mpid, None)), None)
-    return None if hit is None else _episode(hit["mediapackage"], _dublin_core(hit))
-
-
-def _id(hit: dict[str, Any]) -> str | None:
-    return _text(hit["mediapackage"].get("id")) or _text(hit.get("id"))
-
-
-def _dublin_core(hit: dict[str, Any]) -> dict[str, Any]:
-    """title, created, isPartOf, type, description: from flat `dcTitle` … (up to 15) or lists in `dc` (from 16)."""
-    dc = hit.get("dc")
-    if isinstance(dc, dict):
-        return {name: values[0] if isinstance(values, list) and values else values for name, values in dc.items()}
-    return {name[2:3].lower() + name[3:]: value for name, value in hit.items() if name.startswith("dc")}
-
-
-def _episode(package: dict[str, Any], dc: dict[str, Any]) -> Episode:
-    return Episode(
-        title=_text(package.get("title")) or _text(dc.get("title")),
-        duration=_milliseconds(package.get("duration")),
-        start=instant(_scalar(package.get("start"))) or instant(_scalar(dc.get("created"))),
-        course=_text(package.get("seriestitle")),
-        series=_text(package.get("series")) or _text(dc.get("isPartOf")),
-        type=_text(dc.get("type")),
-        description=_text(dc.get("description")),
-    )
-
-
-def _scalar(value: Any) -> Scalar:
-    return value if isinstance(value, Scalar) else None
-
-
-def _text(value: Any) -> str | None:
-    """The text; None for an empty one and for what is no scalar (an empty list in `dc`)."""
-    return text(_scalar(value)) or None
-
-
-def _milliseconds(value: Any) -> int | None:
-    """Milliseconds, which come as "95000", 29996 or 4160.0; None for less than nothing and for what is no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = int(float(value))
-    except (ValueError, OverflowError):
-        return None
-    return number if 0 <= number < 2**63 else None
+    hit = hit_of(body, mpid)
+    return None if hit is None else described(msgspec.json.decode(hit))

@@ -10,6 +10,7 @@ from harvester.event import Event
 Given = Record | Sequence[Record]
 
 _FUNCTIONS = {
+    "opencast.episode": "consumers.records.opencast_episode:recording",
     "opencast.useraction": "consumers.records.opencast:useraction",
     "zoom.meeting": "consumers.records.zoom:meeting",
     "zoom.session": "consumers.records.zoom:session",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 import msgspec
 
 import consumers.records
-from consumers.records.record import KINDS, Column, Family, Ip, Kind, Point, Record, columns
+from consumers.records.record import KINDS, Column, Family, FullText, Ip, Kind, Point, Record, columns
 
 # A longer term is not searched, but kept in the document: beyond 32,766 bytes Lucene would refuse the document whole.
 _KEYWORD = {"type": "keyword", "ignore_above": 1024}
@@ -18,6 +18,13 @@ _TYPES: dict[Kind, dict[str, Any]] = {
     "number": {"type": "double"},
     "boolean": {"type": "boolean"},
     "timestamp": {"type": "date"},
+}
+
+
+_MARKED: dict[type, dict[str, Any]] = {
+    Ip: {"type": "ip", "ignore_malformed": True},
+    Point: {"type": "geo_point"},
+    FullText: {"type": "text", "fields": {"keyword": _KEYWORD}},
 }
 
 
@@ -83,10 +90,9 @@ def _place(properties: dict[str, Any], column: Column) -> None:
 
 
 def _leaf(column: Column) -> dict[str, Any]:
-    if any(isinstance(mark, Ip) for mark in column.marks):
-        return {"type": "ip", "ignore_malformed": True}
-    if any(isinstance(mark, Point) for mark in column.marks):
-        return {"type": "geo_point"}
+    for mark in column.marks:
+        if type(mark) in _MARKED:
+            return dict(_MARKED[type(mark)])
     if column.kind != "json":
         return dict(_TYPES[column.kind])
     if _family(column):

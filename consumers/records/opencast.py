@@ -264,6 +264,11 @@ def _episode(found: bytes) -> Episode:
         episode = _found.decode(found) or _NO_EPISODE
     except (ValueError, RecursionError) as error:
         raise InvalidEventError(f"context holds no episode: {error}") from error
+    return series_parts(episode)
+
+
+def series_parts(episode: Episode) -> Episode:
+    """With the year, the term and the number of the course that the id of its series says, if it is of that kind."""
     series = episode.series or ""
     if len(series) < 11 or not (series.isascii() and series.isdigit()):
         return episode

@@ -55,6 +55,10 @@ class Point(NamedTuple):
     """Marks a list of longitude and latitude: an index finds it on a map."""
 
 
+class FullText(NamedTuple):
+    """Marks a string whose words an index finds, and the whole of it as `<name>.keyword`."""
+
+
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """What a record class says of itself, computed once when the class is made."""
 
@@ -143,8 +147,9 @@ def columns(record: type[Record]) -> tuple[Column, ...]:
 
 
 def index_pattern(record: type[Record]) -> str:
-    """The pattern that all indexes of the record match."""
-    return _TIME.sub("*", record.__shape__.index)
+    """The pattern that all indexes of the record match, and with it those of another name that begins like its one."""
+    index = record.__shape__.index
+    return _TIME.sub("*", index) if _TIME.search(index) else f"{index}*"
 
 
 def document(record: Record, event: Event, ingested: datetime) -> bytes:

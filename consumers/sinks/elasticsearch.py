@@ -26,6 +26,10 @@ _IF_ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
 _FILTERED = {"filter_path": FILTER}
 
 
+Place = Callable[[Record, Event], str]
+"""The index that a record of an event is written to."""
+
+
 class _Target(msgspec.Struct, frozen=True, gc=False, rename={"index": "_index", "id": "_id"}):
     index: str
     id: str
@@ -53,8 +57,11 @@ class ElasticsearchSink:
 
     name = "elasticsearch"
 
-    def __init__(self, cluster: Cluster, guard: Guard, *, bulk_bytes: int, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, cluster: Cluster, guard: Guard, *, bulk_bytes: int, now: Callable[[], datetime], place: Place = index_name
+    ) -> None:
         self._cluster = cluster
+        self._place = place
         self._guard = guard
         self._most = bulk_bytes
         self._now = now
@@ -73,7 +80,7 @@ class ElasticsearchSink:
         """
         crash.point("sink.before_write")
         rejections: list[Rejection] = []
-        requests = list(bulks(shaping(events, rejections), self._now(), self._most))
+        requests = list(bulks(shaping(events, rejections), self._now(), self._most, self._place))
         errors: dict[int, Rejection] = {}
         try:
             if requests:
@@ -129,14 +136,14 @@ class ElasticsearchSink:
         return rejections
 
 
-def bulks(records: Iterable[Shaped], now: datetime, most: int) -> Iterator[Bulk]:
+def bulks(records: Iterable[Shaped], now: datetime, most: int, place: Place = index_name) -> Iterator[Bulk]:
     """The requests that write `records`, in their order, none longer than `most` bytes unless one document alone is."""
     lines = bytearray()
     events: list[Event] = []
     kinds: set[type[Record]] = set()
     for record, event, rank in records:
         before = len(lines)
-        _encode_into(_Action(_Target(index_name(record, event), document_id(record, event), rank)), lines, -1)
+        _encode_into(_Action(_Target(place(record, event), document_id(record, event), rank)), lines, -1)
         lines += b"\n"
         add_document(lines, record, event, now)
         lines += b"\n"
@@ -151,8 +158,12 @@ def bulks(records: Iterable[Shaped], now: datetime, most: int) -> Iterator[Bulk]
 
 @asynccontextmanager
 async def open_elasticsearch(
-    settings: ElasticsearchSettings, *, now: Callable[[], datetime] | None = None
+    settings: ElasticsearchSettings, *, now: Callable[[], datetime] | None = None, place: Place = index_name
 ) -> AsyncIterator[ElasticsearchSink]:
-    """As set; no server is asked before the first write. ConfigError: an address, a login or a CA file that cannot serve."""
+    """As set, each record in the index of its event's day or in another `place`; no server is asked before the first write.
+
+    ConfigError: an address, a login or a CA file that cannot serve.
+    """
     async with open_cluster(settings) as cluster:
-        yield ElasticsearchSink(cluster, Guard(cluster), bulk_bytes=settings.bulk_bytes, now=now or (lambda: datetime.now(UTC)))
+        clock = now or (lambda: datetime.now(UTC))
+        yield ElasticsearchSink(cluster, Guard(cluster), bulk_bytes=settings.bulk_bytes, now=clock, place=place)

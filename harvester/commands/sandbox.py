@@ -57,6 +57,12 @@ _option = partial(click.option, show_default=True, show_envvar=True)
 @_option(
     "--search", default="pre16", type=click.Choice(("pre16", "16")), help="The shape of search answers, by Opencast's release."
 )
+@_option(
+    "--workflows",
+    default="by-package",
+    type=click.Choice(("by-package", "listed")),
+    help="How workflows are asked for, by Opencast's release.",
+)
 @_option("--session", default="nested", type=click.Choice(("nested", "flat")), help="The shape of sessions in actions.")
 @_option("--playing", default="int", type=click.Choice(("int", "bool")), help="The shape of isPlaying.")
 @_option("--masked/--unmasked", default=False, help="Whether users, addresses and sessions are -omitted-.")

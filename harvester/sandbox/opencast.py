@@ -22,10 +22,14 @@ from harvester.sandbox.settings import HOUR, REST, SandboxSettings, Switches
 from harvester.sandbox.stats import Stats
 from harvester.sandbox.table import FOREVER, Query, Table, View
 from harvester.sandbox.truth import Oracle, Truth
+from harvester.sandbox.workflows import Instance, instances
+from harvester.sandbox.workflows import answer as workflow_answer
 
 ACTIONS = "/usertracking/actions.json"
 EPISODES = "/search/episode.json"
 SERIES = "/search/series.json"
+WORKFLOWS = "/workflow/instances.json"
+WORKFLOWS_OF = "/workflow/mediaPackage/{mpid}/instances.json"
 
 _MINUTE = 60_000
 
@@ -53,7 +57,8 @@ class OpencastSandbox:
         guard = Guard(self.settings, self.clock)
         app = web.Application(middlewares=[_counting(self.stats)])
         app.on_response_prepare.append(self._dated)
-        for path, endpoint in ((ACTIONS, self._actions), (EPISODES, self._episodes), (SERIES, self._series)):
+        workflows = (WORKFLOWS, self._listed) if self.settings.workflows == "listed" else (WORKFLOWS_OF, self._of_package)
+        for path, endpoint in ((ACTIONS, self._actions), (EPISODES, self._episodes), (SERIES, self._series), workflows):
             app.router.add_get(path, _vendors(guard, mishaps, endpoint))
         Controls(self).add_routes(app)
         return app
@@ -167,6 +172,24 @@ class OpencastSandbox:
         wanted = request.query.get("id", "")
         found = [hit for hit in series_hits(self.catalogue) if wanted in {"", str(hit["id"])}]
         return self._found(found[offset : offset + limit], total=len(found), offset=offset, limit=limit, query=wanted)
+
+    async def _listed(self, request: web.Request) -> web.Response:
+        """As up to release 11."""
+        query = request.query
+        found = [
+            instance
+            for instance in self._workflows(query.get("mp", ""))
+            if query.get("state") in (None, instance["state"]) and query.get("workflowdefinition") in (None, instance["template"])
+        ]
+        return _json(msgspec.json.encode(workflow_answer(found)))
+
+    async def _of_package(self, request: web.Request) -> web.Response:
+        """As from release 12 on: whatever state and definition they are of."""
+        return _json(msgspec.json.encode(workflow_answer(self._workflows(request.match_info["mpid"]))))
+
+    def _workflows(self, mpid: str) -> Sequence[Instance]:
+        lecture = next((lecture for lecture in self.catalogue if lecture.mpid == mpid), None)
+        return [] if lecture is None else instances(self.settings.seed, lecture)
 
     def _found(self, hits: Sequence[Hit], *, total: int, offset: int, limit: int, query: str) -> web.Response:
         if self.settings.search == "16":

@@ -23,6 +23,7 @@ MOST_A_DAY = 2_000_000
 Login = Literal["none", "basic", "digest"]
 Order = Literal["id", "shuffled", "restless", "moved"]
 Search = Literal["pre16", "16"]
+Listing = Literal["listed", "by-package"]
 
 
 class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +64,8 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     masked: bool = False
     """`-omitted-` for user, address and session."""
     search: Search = "pre16"
+    workflows: Listing = "by-package"
+    """How they are asked for: `listed` by parameters, up to 11, or of one media package, from 12 on."""
     faults: Mapping[str, float] = {}
     """Kind → share of requests (or of records), see faults.py."""
     fault_burst: int = 1

@@ -27,6 +27,12 @@ class OpencastSettings(BaseModel):
     url: Annotated[str, _setting("URL", "MATTERHORN_ENGAGE_HOST", description="engage node: host, host:port or full URL")]
     user: Annotated[str, _setting("USER", "MATTERHORN_REST_USER", description="account for the REST API")]
     password: Annotated[SecretStr, _setting("PASSWORD", "MATTERHORN_REST_PASS", description="password of that account")]
+    admin_url: Annotated[
+        str, _setting("ADMIN_URL", "MATTERHORN_ADMIN_HOST", description="admin node, where workflows are: as the engage node")
+    ] = ""
+    workflow: Annotated[str, _setting("WORKFLOW", description="definition of the workflow that publishes a recording")] = (
+        "DCE-archive-publish-external"
+    )
     login: Annotated[Literal["digest", "basic"], _setting("LOGIN", description="how the server asks for the password")] = "digest"
     timezone: Annotated[
         str, _setting("TIMEZONE", description="zone of the server's clock; empty: the zone of HARVESTER_TIMEZONE")
@@ -106,15 +112,15 @@ class OpencastSettings(BaseModel):
         )
 
 
-def http_settings(settings: OpencastSettings) -> HttpSettings:
-    """How this installation is reached; its search service is reached the same way."""
+def http_settings(settings: OpencastSettings, *, admin: bool = False) -> HttpSettings:
+    """How the engage node is reached, where search is, too; or the admin node."""
     password = settings.password.get_secret_value()
     return HttpSettings(
         name="opencast",
-        url=base_url(settings.url),
+        url=base_url(settings.admin_url if admin else settings.url),
         login=Digest(settings.user, password) if settings.login == "digest" else Basic(settings.user, password),
         login_hint="check HARVESTER_OPENCAST_USER, HARVESTER_OPENCAST_PASSWORD and HARVESTER_OPENCAST_LOGIN (digest or basic)",
-        url_hint="check HARVESTER_OPENCAST_URL",
+        url_hint=f"check HARVESTER_OPENCAST_{'ADMIN_' if admin else ''}URL",
         plain_hint="set HARVESTER_OPENCAST_ALLOW_PLAIN_HTTP=true",
         timeout=timedelta(seconds=settings.timeout),
         max_body=settings.max_body,

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from consumers.enrichers.episodes import SEARCH
 from harvester.errors import HarvesterError
 from harvester.event import Event
+from harvester.opencast_answers import SEARCH
 from tests.useractions import useraction_event
 
 

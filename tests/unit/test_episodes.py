@@ -13,11 +13,12 @@ from aiohttp import web
 from yarl import URL
 
 from consumers.caches.memory import MemoryCache
-from consumers.enrichers.episodes import IN_FLIGHT, SEARCH, Episodes, Get, derived
+from consumers.enrichers.episodes import IN_FLIGHT, Episodes, Get, derived
 from consumers.protocols import Enricher
 from harvester.answers import StatusError
 from harvester.errors import HarvesterError, PermanentError, TransientError
 from harvester.http import HttpSettings, open_http
+from harvester.opencast_answers import SEARCH
 from harvester.retry import Retry
 from tests.unit.searching import Clock, Service, actions, found, titles
 from tests.useractions import event_of, useraction_event

@@ -16,7 +16,14 @@ DRAWERS = {"utils", "util", "common", "helpers", "helper", "misc", "base", "mana
 # What the modules of a folder (or one module) may import of ours: whole names or folders. See docs/decisions/0004.
 PURE = ["harvester.errors", "harvester.event", "harvester.coverage", "harvester.protocols"]
 ONLY = {
-    "harvester/sources/": [*PURE, "harvester.http", "harvester.limits", "harvester.raw", "harvester.retry"],
+    "harvester/sources/": [
+        *PURE,
+        "harvester.http",
+        "harvester.limits",
+        "harvester.opencast_answers",
+        "harvester.raw",
+        "harvester.retry",
+    ],
     "harvester/sandbox/": ["harvester.sandbox", "harvester.errors"],
     "harvester/errors.py": [],
     "harvester/event.py": ["harvester.errors"],

@@ -21,7 +21,7 @@ PLACE = {"ip": "203.0.113.7", "country_code2": "US", "latitude": 42.36, "longitu
 INGESTED = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 KEYWORD = {"type": "keyword", "ignore_above": 1024}
 FITS: dict[Kind, set[str]] = {
-    "text": {"keyword", "ip"},
+    "text": {"keyword", "ip", "text"},
     "integer": {"long"},
     "number": {"double"},
     "boolean": {"boolean"},
@@ -112,9 +112,16 @@ def fits(value: Any, type_: str) -> bool:
         return True
     if type_ == "date":
         return datetime.fromisoformat(value).tzinfo is not None
-    wanted = {"long": int, "double": float, "boolean": bool, "keyword": str, "ip": str, "flattened": dict, "geo_point": float}[
-        type_
-    ]
+    wanted = {
+        "long": int,
+        "double": float,
+        "boolean": bool,
+        "keyword": str,
+        "text": str,
+        "ip": str,
+        "flattened": dict,
+        "geo_point": float,
+    }[type_]
     return type(value) is wanted
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 
-from consumers.enrichers.episodes import SEARCH, derived
+from consumers.enrichers.episodes import derived
 from harvester.commands.checks import Check, Finding, Tell, split
 from harvester.errors import PermanentError, TransientError
 from harvester.http import HttpSettings, open_http
 from harvester.loading import Loaded
+from harvester.opencast_answers import SEARCH
 from harvester.retry import Retry
 from harvester.sources.opencast_settings import OpencastSettings, http_settings
 

@@ -1,0 +1,185 @@
+"""`harvest load_episodes`: the recordings that were watched, into their own index, as the predecessor's command did it."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import click
+import msgspec
+
+from consumers.direct import DirectQueue
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
+from harvester.commands import parts
+from harvester.commands.options import json_option, setting
+from harvester.commands.progress import bar
+from harvester.commands.words import amount_of
+from harvester.errors import ConfigError, TransientError
+from harvester.event import Event, encode_event
+from harvester.http import open_http
+from harvester.letters import open_letters
+from harvester.limits import Pace
+from harvester.loading import Loaded
+from harvester.logs import get_logger
+from harvester.opencast_answers import SEARCH, hit_of
+from harvester.protocols import Message
+from harvester.retry import ONE_SHOT, retrying
+from harvester.service import run_once
+from harvester.settings import CoreSettings
+from harvester.sources.opencast import OpencastSettings, http_settings
+from harvester.sources.opencast_episodes import Workflows, episode_event
+
+_BATCH = 50
+_INDEX = "episodes"
+_NAMED = 10
+"""How many recordings a line names."""
+
+
+@click.command("load-episodes")
+@setting(OpencastSettings, "admin_url", "-A", "--admin-host")
+@setting(OpencastSettings, "url", "-E", "--engage-host")
+@setting(OpencastSettings, "user", "-u", "--user")
+@setting(OpencastSettings, "password", "-p", "--password")
+@setting(ElasticsearchSettings, "url", "-e", "--es-host")
+@click.option("-t", "--target-index", "target", default=_INDEX, show_default=True, help="Index to write; begins with `episodes`.")
+@click.option(
+    "-s",
+    "--source-index-pattern",
+    "pattern",
+    metavar="PATTERN",
+    help="Indexes whose recordings are loaded, such as 'useractions*-2026.10.*'.  [default: yesterday's]",
+)
+@click.option("--mpid", metavar="ID", help="This recording alone.  [default: all that are in the source indexes]")
+@setting(OpencastSettings, "wait", "-w", "--wait")
+@json_option
+def command(target: str, pattern: str | None, mpid: str | None, as_json: bool) -> int:
+    """Load the recordings that people watched into the index `episodes`, each in its newest state.
+
+    \b
+    harvest load_episodes                                   those of yesterday's actions
+    harvest load_episodes -s 'useractions*-2026.10.*'
+    harvest load_episodes --mpid 74b6c02f-afbb-42bc-8145-344153a1792e
+    """
+    if not target.startswith(_INDEX):
+        raise click.BadParameter(f"{target!r}: the index template is for names that begin with {_INDEX}", param_hint="-t")
+    if mpid is not None and pattern is not None:
+        raise click.UsageError("--mpid names the recording itself: leave --source-index-pattern out")
+    loaded = parts.settings(OpencastSettings, ElasticsearchSettings)
+    if not loaded.get(OpencastSettings).admin_url:
+        raise ConfigError(
+            "HARVESTER_OPENCAST_ADMIN_URL is missing: set it, or MATTERHORN_ADMIN_HOST, or give --admin-host; "
+            "workflows are asked for there"
+        )
+    return run_once(_load(loaded, target, pattern or _yesterdays(loaded), mpid, as_json=as_json))
+
+
+def _yesterdays(loaded: Loaded) -> str:
+    now = datetime.now(ZoneInfo(loaded.get(CoreSettings).timezone))
+    return f"useractions*-{now - timedelta(days=1):%Y.%m.%d}"
+
+
+class _Site(NamedTuple):
+    """What is asked, and what is written to."""
+
+    engage: Any
+    workflows: Workflows
+    cluster: Any
+    direct: DirectQueue
+
+
+@asynccontextmanager
+async def _open(loaded: Loaded, target: str) -> AsyncIterator[_Site]:
+    try:
+        from consumers.sinks.elasticsearch import open_elasticsearch
+        from consumers.sinks.elasticsearch_cluster import open_cluster
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the sink elasticsearch needs {error.name}: install event-harvester[elasticsearch]") from error
+    opencast, index = loaded.get(OpencastSettings), loaded.get(ElasticsearchSettings)
+    index = index if index.url else index.model_copy(update={"url": "localhost:9200"})
+    pace = [Pace(timedelta(seconds=opencast.wait))]
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        engage = await enter(open_http(http_settings(opencast), retry=ONE_SHOT, limits=pace))
+        admin = await enter(open_http(http_settings(opencast, admin=True), retry=ONE_SHOT, limits=pace))
+        cluster = await enter(open_cluster(index))
+        sink = await enter(open_elasticsearch(index, place=lambda *_: target))
+        letters = await enter(open_letters(loaded.get(CoreSettings).letters_url, loaded.get(CoreSettings)))
+        yield _Site(engage, Workflows(admin, opencast.workflow), cluster, DirectQueue(sink, (), letters))
+
+
+class _Done(NamedTuple):
+    indexed: int
+    absent: list[str]
+    """The search service knows none of that id."""
+    failed: list[str]
+
+
+async def _load(loaded: Loaded, target: str, pattern: str, mpid: str | None, *, as_json: bool) -> int:
+    from consumers.sinks.elasticsearch_terms import distinct
+
+    began = time.monotonic()
+    async with _open(loaded, target) as site:
+        wanted = [mpid] if mpid else await retrying(partial(distinct, site.cluster, pattern, "mpid"), ONE_SHOT)
+        if not wanted:
+            click.echo(f"no action in {pattern}: nothing to load; name other indexes with -s", err=True)
+        done = await _each(site, wanted)
+    return _tell(done, target, time.monotonic() - began, as_json=as_json)
+
+
+async def _each(site: _Site, wanted: Sequence[str]) -> _Done:
+    found: list[Event] = []
+    absent: list[str] = []
+    failed: list[str] = []
+    indexed = 0
+    with bar("load_episodes", len(wanted)) as shown:
+        for number, mpid in enumerate(wanted, 1):
+            try:
+                event = await _looked_up(site, mpid)
+            except _UnreadableError as error:
+                get_logger("episodes").warning("not loaded", mpid=mpid, error=str(error))
+                failed.append(mpid)
+            else:
+                found += [event] if event else []
+                absent += [] if event else [mpid]
+            if len(found) == _BATCH or number == len(wanted):
+                await _written(site, found)
+                indexed, found = indexed + len(found), []
+            shown.update(number, count=indexed)
+    return _Done(indexed, absent, failed)
+
+
+class _UnreadableError(Exception):
+    """What came is no answer to what was asked; the others are loaded all the same."""
+
+
+async def _looked_up(site: _Site, mpid: str) -> Event | None:
+    read_at = datetime.now(UTC)
+    answer = await site.engage.get(SEARCH, id=mpid)
+    try:
+        hit = hit_of(answer.body, mpid)
+        return None if hit is None else episode_event(mpid, hit, await site.workflows.newest(mpid), "opencast", read_at)
+    except msgspec.MsgspecError as error:
+        raise _UnreadableError(str(error)) from error
+    except TransientError as error:
+        if str(error).startswith("search:"):
+            raise _UnreadableError(str(error)) from error
+        raise
+
+
+async def _written(site: _Site, events: Sequence[Event]) -> None:
+    messages = [Message(event.key, encode_event(event)) for event in events]
+    await retrying(partial(site.direct.publish, messages), ONE_SHOT)
+
+
+def _tell(done: _Done, target: str, seconds: float, *, as_json: bool) -> int:
+    if as_json:
+        click.echo(msgspec.json.encode({**done._asdict(), "index": target, "seconds": round(seconds, 3)}))
+    click.echo(f"load_episodes: {amount_of(done.indexed, 'recording')} in {target}, {seconds:.1f} s", err=True)
+    for what, mpids in (("not known to the search service", done.absent), ("failed", done.failed)):
+        if mpids:
+            more = f" and {len(mpids) - _NAMED} more" if len(mpids) > _NAMED else ""
+            click.echo(f"{what}: {len(mpids)}: {', '.join(mpids[:_NAMED])}{more}", err=True)
+    return 5 if done.failed else 0
