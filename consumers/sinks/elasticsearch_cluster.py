@@ -46,7 +46,7 @@ class _RedirectedError(Exception):
 
 
 class _Pieces(aiohttp.Payload):
-    """A long body, with a turn for whatever else runs after each piece. Given as a file, another thread would read each."""
+    """A long body, with a turn for whatever else runs after each piece. As a file it would be copied, in pieces of 64 KiB."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body)
