@@ -61,7 +61,9 @@ def held(record: type[Record], answer: bytes) -> Iterator[Held]:
             found = msgspec.json.decode(hit.source, type=_Source)
         except msgspec.ValidationError:
             continue
-        subject = msgspec.json.decode(hit.source)[record.__shape__.key]
+        subject = msgspec.json.decode(hit.source).get(record.__shape__.key)
+        if subject is None:
+            continue
         header = found.event
         yield Held(
             source=header.module,
