@@ -11,7 +11,7 @@ GET  /sandbox/stats · POST: tell and begin anew
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -19,23 +19,20 @@ from aiohttp import web
 from harvester.errors import ConfigError
 from harvester.sandbox.clock import SandboxClock
 from harvester.sandbox.faults import Faults
-from harvester.sandbox.settings import Switches
 from harvester.sandbox.stats import Stats
-from harvester.sandbox.table import View
-from harvester.sandbox.truth import Oracle, TrueAction
 
 Shape = TypeVar("Shape")
+Switches = TypeVar("Switches", bound=msgspec.Struct)
 
 
-class Controlled(Protocol):
+class Controlled(Protocol[Switches]):
     """What can be steered."""
 
     clock: SandboxClock
     faults: Faults
     stats: Stats
-    oracle: Oracle
 
-    def view(self, now: datetime | None = None) -> View: ...
+    def truth_pieces(self, start: datetime | None, end: datetime | None, *, lines: bool) -> Iterator[bytes]: ...
     def stop_changing(self, at: datetime | None = None) -> datetime: ...
     def set_faults(self, rates: dict[str, float]) -> None: ...
     @property
@@ -52,8 +49,8 @@ class _StopOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     at: datetime | None = None
 
 
-class Controls:
-    def __init__(self, sandbox: Controlled) -> None:
+class Controls(Generic[Switches]):
+    def __init__(self, sandbox: Controlled[Switches]) -> None:
         self._sandbox = sandbox
 
     def add_routes(self, app: web.Application) -> None:
@@ -69,25 +66,25 @@ class Controls:
         app.router.add_post("/sandbox/stats", self._reset_stats)
 
     async def _clock(self, _: web.Request) -> web.Response:
-        return _answer({"now": self._sandbox.clock.now()})
+        return answer({"now": self._sandbox.clock.now()})
 
     async def _move_clock(self, request: web.Request) -> web.Response:
-        order = await _order(request, _ClockOrder)
-        if order.now is not None:
-            self._sandbox.clock.set(_aware(order.now))
-        self._sandbox.clock.advance(timedelta(seconds=order.advance_seconds))
+        given = await order(request, _ClockOrder)
+        if given.now is not None:
+            self._sandbox.clock.set(_aware(given.now))
+        self._sandbox.clock.advance(timedelta(seconds=given.advance_seconds))
         return await self._clock(request)
 
     async def _stop_changing(self, request: web.Request) -> web.Response:
-        order = await _order(request, _StopOrder)
-        at = _aware(order.at) if order.at else self._sandbox.clock.now()
-        return _answer({"stopped": at, "rests": self._sandbox.stop_changing(at)})
+        given = await order(request, _StopOrder)
+        at = _aware(given.at) if given.at else self._sandbox.clock.now()
+        return answer({"stopped": at, "rests": self._sandbox.stop_changing(at)})
 
     async def _faults(self, _: web.Request) -> web.Response:
-        return _answer(self._sandbox.faults.rates)
+        return answer(self._sandbox.faults.rates)
 
     async def _set_faults(self, request: web.Request) -> web.Response:
-        rates = await _order(request, dict[str, float])
+        rates = await order(request, dict[str, float])
         try:
             self._sandbox.set_faults(rates)
         except ConfigError as error:
@@ -95,32 +92,30 @@ class Controls:
         return await self._faults(request)
 
     async def _switches(self, _: web.Request) -> web.Response:
-        return _answer(self._sandbox.switches)
+        return answer(self._sandbox.switches)
 
     async def _switch(self, request: web.Request) -> web.Response:
         try:
-            self._sandbox.switch(await _order(request, Switches))
+            self._sandbox.switch(await order(request, type(self._sandbox.switches)))
         except ConfigError as error:
             raise web.HTTPBadRequest(text=str(error)) from error
         return await self._switches(request)
 
     async def _stats(self, _: web.Request) -> web.Response:
-        return _answer(self._sandbox.stats.snapshot()._asdict())
+        return answer(self._sandbox.stats.snapshot()._asdict())
 
     async def _reset_stats(self, request: web.Request) -> web.Response:
-        answer = await self._stats(request)
+        told = await self._stats(request)
         self._sandbox.stats.reset()
-        return answer
+        return told
 
     async def _truth(self, request: web.Request) -> web.StreamResponse:
-        """Written an hour at a time, so that others are served in between."""
+        """Written a piece at a time, so that others are served in between."""
         start, end = (_instant(request.query.get(name)) for name in ("start", "end"))
-        now = self._sandbox.clock.latest
-        hours = self._sandbox.oracle.hours(start, end, self._sandbox.view(now))
         lines = request.query.get("format") == "ndjson"
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson" if lines else "application/json"})
         await response.prepare(request)
-        for piece in _lines(hours) if lines else _document(now, hours):
+        for piece in self._sandbox.truth_pieces(start, end, lines=lines):
             await response.write(piece)
         await response.write_eof()
         return response
@@ -130,31 +125,11 @@ def http_date(moment: datetime) -> str:
     return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
 
 
-def _lines(hours: Iterator[list[TrueAction]]) -> Iterator[bytes]:
-    """One action a line, broken ones too: their `broken` says why."""
-    for hour in hours:
-        yield b"".join(msgspec.json.encode(action) + b"\n" for action in hour)
-
-
-def _document(now: datetime, hours: Iterator[list[TrueAction]]) -> Iterator[bytes]:
-    yield b'{"now":%b,"actions":{' % msgspec.json.encode(now)
-    broken: dict[int, str] = {}
-    count = 0
-    for hour in hours:
-        broken |= {action.id: action.broken for action in hour if action.broken}
-        whole = [b'"%d":%b' % (action.id, msgspec.json.encode(action)) for action in hour if not action.broken]
-        if whole:
-            yield (b"," if count else b"") + b",".join(whole)
-        count += len(whole)
-    ids = msgspec.json.encode(list(broken))
-    yield b'},"broken":%b,"reasons":%b,"count":%d}' % (ids, msgspec.json.encode(broken), count)
-
-
-def _answer(content: object) -> web.Response:
+def answer(content: object) -> web.Response:
     return web.Response(body=msgspec.json.encode(content), content_type="application/json")
 
 
-async def _order(request: web.Request, shape: type[Shape]) -> Shape:
+async def order(request: web.Request, shape: type[Shape]) -> Shape:
     """What the body orders; none is an order with all its defaults."""
     try:
         return msgspec.json.decode(await request.read() or b"{}", type=shape)

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from harvester.errors import ConfigError
 from harvester.sandbox.dice import share
@@ -36,26 +37,41 @@ RECORDS = BROKEN_RECORDS + ODD_RECORDS
 _REMEMBERED = 10_000
 
 
-def rates_of(wanted: Mapping[str, float]) -> dict[str, float]:
+class Kinds(NamedTuple):
+    """What can go wrong with one vendor."""
+
+    requests: tuple[str, ...]
+    """What passes; `all` spreads over them."""
+    misleading: tuple[str, ...]
+    """What has to be named."""
+    records: tuple[str, ...]
+    """What is wrong with a record at every reading; `records` spreads over them."""
+
+
+OPENCAST = Kinds(REQUESTS, MISLEADING, RECORDS)
+
+
+def rates_of(wanted: Mapping[str, float], family: Kinds = OPENCAST) -> dict[str, float]:
     """A rate for each kind named. `all` and `records` are spread evenly over all kinds of their family.
 
     Raises ConfigError with every fault at once.
     """
     rates: dict[str, float] = {}
     wrong = []
+    groups = (family.requests + family.misleading, family.records)
     for name, rate in wanted.items():
-        kinds = {"all": REQUESTS, "records": RECORDS}.get(name, (name,))
-        if kinds[0] not in REQUESTS + MISLEADING + RECORDS:
-            known = ", ".join(REQUESTS + MISLEADING + RECORDS)
+        kinds = {"all": family.requests, "records": family.records}.get(name, (name,))
+        if kinds[0] not in groups[0] + groups[1]:
+            known = ", ".join(groups[0] + groups[1])
             wrong.append(f"sandbox: there is no fault {name!r}; there are all, records, {known}")
         if not 0 <= rate <= 1:
             wrong.append(f"sandbox: the rate of fault {name} must be from 0 to 1, not {rate}")
         for kind in kinds:
             rates[kind] = rates.get(kind, 0) + rate / len(kinds)
-    sums = {family: sum(rates.get(kind, 0) for kind in family) for family in (REQUESTS + MISLEADING, RECORDS)}
+    sums = {group: sum(rates.get(kind, 0) for kind in group) for group in groups}
     wrong += [
-        f"sandbox: the rates of {family[0]} … {family[-1]} make {total:g} together, at most 1 is possible"
-        for family, total in sums.items()
+        f"sandbox: the rates of {group[0]} … {group[-1]} make {total:g} together, at most 1 is possible"
+        for group, total in sums.items()
         if total > 1.000001
     ]
     if wrong:
@@ -66,17 +82,19 @@ def rates_of(wanted: Mapping[str, float]) -> dict[str, float]:
 class Faults:
     """Decides by the seed and by how often the same thing was asked, so concurrency changes nothing."""
 
-    def __init__(self, seed: str, wanted: Mapping[str, float], *, burst: int = 1) -> None:
+    def __init__(self, seed: str, wanted: Mapping[str, float], *, burst: int = 1, family: Kinds = OPENCAST) -> None:
         self._seed = seed
+        self._family = family
         self.burst = burst
         self._targets: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self.set(wanted)
 
     def set(self, wanted: Mapping[str, float]) -> None:
         """Replace all rates. Raises ConfigError and changes nothing."""
-        rates = rates_of(wanted)
-        self._requests = [(kind, rates[kind]) for kind in REQUESTS + MISLEADING if rates.get(kind)]
-        self._records = [(kind, rates[kind]) for kind in RECORDS if rates.get(kind)]
+        rates = rates_of(wanted, self._family)
+        requests, misleading, records = self._family
+        self._requests = [(kind, rates[kind]) for kind in requests + misleading if rates.get(kind)]
+        self._records = [(kind, rates[kind]) for kind in records if rates.get(kind)]
 
     @property
     def rates(self) -> dict[str, float]:
@@ -95,9 +113,9 @@ class Faults:
             self._targets.popitem(last=False)
         return kind
 
-    def of_record(self, action_id: int) -> str | None:
+    def of_record(self, key: int | str) -> str | None:
         """What is wrong with this record, at every reading."""
-        return _pick(self._records, share(self._seed, "record", action_id)) if self._records else None
+        return _pick(self._records, share(self._seed, "record", key)) if self._records else None
 
 
 def _pick(rates: list[tuple[str, float]], luck: float) -> str | None:

@@ -5,28 +5,38 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
 from math import ceil
+from typing import Protocol
 
 from aiohttp import web
 
 from harvester.sandbox.clock import SandboxClock
 from harvester.sandbox.faults import Faults
-from harvester.sandbox.settings import SandboxSettings
 from harvester.sandbox.stats import Stats
 
 Endpoint = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class Pace(Protocol):
+    """The settings that mishaps need."""
+
+    @property
+    def retry_after(self) -> float: ...
+    @property
+    def slow(self) -> float: ...
+
 
 _HTML = "<!DOCTYPE html><html><head><title>Maintenance</title></head><body><h1>We will be back soon</h1></body></html>"
 _TOLERANCE = 0.01  # a client's timer may fire a little early
 _NO_LINGER = struct.pack("ii", 1, 0)
 _SKEW = timedelta(hours=1)
 
-_OF_ROWS = ("empty", "shifted")
+_LEFT = ("empty", "shifted", "dead-token", "dead-page")
 FAULT = web.RequestKey("fault", str)
-"""A fault that only an endpoint with rows can make, and count."""
+"""A fault that only the endpoint can make, and count."""
 SKEW = web.RequestKey("skew", timedelta)
 """By how much the answer's Date is wrong."""
 
@@ -34,8 +44,10 @@ SKEW = web.RequestKey("skew", timedelta)
 class Mishaps:
     """Answers in the place of an endpoint, or spoils its answer, as often as the faults' rates say."""
 
-    def __init__(self, settings: SandboxSettings, clock: SandboxClock, faults: Faults, stats: Stats) -> None:
+    def __init__(self, settings: Pace, clock: SandboxClock, faults: Faults, stats: Stats, *, too_many: bytes = b"") -> None:
+        """`too_many`: the JSON that a 429 has for a body; none: plain text."""
         self._settings = settings
+        self._too_many = (too_many, "application/json") if too_many else (b"Too Many Requests", "text/plain")
         self._clock = clock
         self._faults = faults
         self._stats = stats
@@ -45,10 +57,10 @@ class Mishaps:
         if self._not_before.pop(request.path_qs, 0) > time.monotonic():
             self._stats.came_early()
         kind = self._faults.of_request(request.path_qs)
-        if kind is not None and kind not in _OF_ROWS:
+        if kind is not None and kind not in _LEFT:
             self._stats.fault(kind)
         match kind:
-            case None | "empty" | "shifted" | "date-ahead" | "date-behind" | "slow":
+            case None | "empty" | "shifted" | "dead-token" | "dead-page" | "date-ahead" | "date-behind" | "slow":
                 await self._prepare(request, kind)
                 return await endpoint(request)
             case "truncated":
@@ -65,7 +77,7 @@ class Mishaps:
         match kind:
             case "slow":
                 await asyncio.sleep(self._settings.slow)
-            case "empty" | "shifted":
+            case "empty" | "shifted" | "dead-token" | "dead-page":
                 request[FAULT] = kind
             case "date-ahead" | "date-behind":
                 request[SKEW] = _SKEW if kind == "date-ahead" else -_SKEW
@@ -82,26 +94,34 @@ class Mishaps:
             case "reset":
                 return _reset(request)
             case _:
+                body, content_type = self._too_many
+                headers = self._retry_after(kind)
                 return web.Response(
-                    status=HTTPStatus.TOO_MANY_REQUESTS, text="Too Many Requests", headers=self._retry_after(kind)
+                    status=HTTPStatus.TOO_MANY_REQUESTS, body=body, content_type=content_type, charset="utf-8", headers=headers
                 )
 
     def _retry_after(self, kind: str) -> dict[str, str]:
-        """In each form that vendors use; a moment is one of the sandbox's clock and never earlier than asked for."""
         wait = self._settings.retry_after
-        at = self._clock.now() + timedelta(seconds=wait)
-        whole = at if not at.microsecond else at.replace(microsecond=0) + timedelta(seconds=1)
-        match kind:
-            case "429-seconds":
-                # With what gateways tell of their limit beside it.
-                reset = {"X-RateLimit-Reset": f"{ceil(wait)}"}
-                return {"Retry-After": f"{wait:g}", "X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "0", **reset}
-            case "429-date":
-                return {"Retry-After": format_datetime(whole, usegmt=True)}
-            case "429-iso":
-                return {"Retry-After": whole.isoformat().replace("+00:00", "Z")}
-            case _:
-                return {}
+        headers = retry_after(kind.removeprefix("429-"), wait, self._clock.now())
+        if kind == "429-seconds":
+            # With what gateways tell of their limit beside it.
+            headers |= {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{ceil(wait)}"}
+        return headers
+
+
+def retry_after(form: str, wait: float, now: datetime) -> dict[str, str]:
+    """`wait` seconds in a form that vendors use (seconds, date, iso; bare: none); a moment is never earlier than asked for."""
+    at = now + timedelta(seconds=wait)
+    whole = at if not at.microsecond else at.replace(microsecond=0) + timedelta(seconds=1)
+    match form:
+        case "seconds":
+            return {"Retry-After": f"{wait:g}"}
+        case "date":
+            return {"Retry-After": format_datetime(whole, usegmt=True)}
+        case "iso":
+            return {"Retry-After": whole.isoformat().replace("+00:00", "Z")}
+        case _:
+            return {}
 
 
 def was_reset(response: web.StreamResponse) -> bool:

@@ -4,19 +4,21 @@
 included; `/sandbox/…` and `/truth` are ours, open and never faulty.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
 
+from harvester.sandbox import truth
 from harvester.sandbox.auth import Guard
 from harvester.sandbox.clock import SandboxClock, local_instant, milliseconds, moment_of
 from harvester.sandbox.controls import Controls, http_date
+from harvester.sandbox.counting import counting
 from harvester.sandbox.episodes import Hit, Lecture, lectures, pre16_answer, pre16_hit, series_hits, v16_answer, v16_hit
 from harvester.sandbox.faults import Faults
-from harvester.sandbox.mishaps import FAULT, SKEW, Endpoint, Mishaps, was_reset
+from harvester.sandbox.mishaps import FAULT, SKEW, Endpoint, Mishaps
 from harvester.sandbox.rows import Rows
 from harvester.sandbox.settings import HOUR, REST, SandboxSettings, Switches
 from harvester.sandbox.stats import Stats
@@ -55,7 +57,7 @@ class OpencastSandbox:
     def app(self) -> web.Application:
         mishaps = Mishaps(self.settings, self.clock, self.faults, self.stats)
         guard = Guard(self.settings, self.clock)
-        app = web.Application(middlewares=[_counting(self.stats)])
+        app = web.Application(middlewares=[counting(self.stats, lambda request: request.path)])
         app.on_response_prepare.append(self._dated)
         workflows = (WORKFLOWS, self._listed) if self.settings.workflows == "listed" else (WORKFLOWS_OF, self._of_package)
         for path, endpoint in ((ACTIONS, self._actions), (EPISODES, self._episodes), (SERIES, self._series), workflows):
@@ -82,6 +84,12 @@ class OpencastSandbox:
         found = [action for hour in self.oracle.hours(start, end, self.view(now)) for action in hour]
         broken = {action.id: action.broken for action in found if action.broken}
         return Truth(now=now, actions={action.id: action for action in found if not action.broken}, broken=broken)
+
+    def truth_pieces(self, start: datetime | None, end: datetime | None, *, lines: bool) -> Iterator[bytes]:
+        """The truth as lines or as one document, an hour at a time."""
+        now = self.clock.latest
+        hours = self.oracle.hours(start, end, self.view(now))
+        return truth.lines(hours) if lines else truth.document(now, hours)
 
     @property
     def switches(self) -> Switches:
@@ -221,17 +229,3 @@ def _vendors(guard: Guard, mishaps: Mishaps, endpoint: Endpoint) -> Callable[[we
         return refusal if refusal is not None else await mishaps.met(request, endpoint)
 
     return answer
-
-
-def _counting(stats: Stats) -> Callable[..., Awaitable[web.StreamResponse]]:
-    @web.middleware
-    async def count(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-        try:
-            response = await handler(request)
-        except web.HTTPException as refused:
-            stats.request(request.path, str(refused.status))
-            raise
-        stats.request(request.path, "reset" if was_reset(response) else str(response.status))
-        return response
-
-    return count

@@ -89,13 +89,17 @@ def _in_agent(text: bytes) -> Callable[[bytes], bytes]:
     return lambda record: record.replace(name, name + text, 1) if name in record else _with(b'"note":"%b"' % text)(record)
 
 
-_FAULTS: dict[str, Callable[[bytes], bytes]] = {
+SPOILED: dict[str, Callable[[bytes], bytes]] = {
     "nan": _with(b'"speed":NaN'),
     "surrogate": _in_agent(rb"\ud83d"),  # half a character: Java cuts text between surrogates
     "not-utf8": _in_agent(b"\xdcbersicht"),
     "deep": _with(b'"tree":' + b"[" * 150 + b"]" * 150),
-    "huge-id": lambda record: record.replace(b'{"id":', b'{"id":98765432109876543210', 1),
-    "no-created": lambda record: record[: record.index(b',"created"')] + b"}",
     "pretty": lambda record: msgspec.json.format(record, indent=2).replace(b"\n", b"\r\n"),
     "nul": _in_agent(rb"\u0000"),
+}
+"""What spoils any vendor's record."""
+
+_FAULTS = SPOILED | {
+    "huge-id": lambda record: record.replace(b'{"id":', b'{"id":98765432109876543210', 1),
+    "no-created": lambda record: record[: record.index(b',"created"')] + b"}",
 }

@@ -2,9 +2,9 @@
 
 import errno
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from aiohttp import web
 
@@ -15,6 +15,9 @@ from harvester.sandbox.opencast import OpencastSandbox
 from harvester.sandbox.settings import SandboxSettings
 from harvester.sandbox.stats import Stats
 from harvester.sandbox.truth import Truth
+from harvester.sandbox.zoom import ZoomSandbox
+from harvester.sandbox.zoom_settings import ZoomSandboxSettings
+from harvester.sandbox.zoom_truth import ZoomTruth
 
 
 class Running(NamedTuple):
@@ -39,11 +42,57 @@ class Running(NamedTuple):
         return self.sandbox.truth(start, end)
 
 
-@asynccontextmanager
-async def serve(settings: SandboxSettings, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Running]:
+class RunningZoom(NamedTuple):
+    """A simulated Zoom that serves; its API is under `url` + "/v2", its tokens under `url` + "/oauth/token"."""
+
+    url: str
+    sandbox: ZoomSandbox
+
+    @property
+    def clock(self) -> SandboxClock:
+        return self.sandbox.clock
+
+    @property
+    def faults(self) -> Faults:
+        return self.sandbox.faults
+
+    @property
+    def stats(self) -> Stats:
+        return self.sandbox.stats
+
+    def truth(self, start: datetime | None = None, end: datetime | None = None) -> ZoomTruth:
+        return self.sandbox.truth(start, end)
+
+
+@overload
+def serve(settings: SandboxSettings, *, host: str = ..., port: int = ...) -> AbstractAsyncContextManager[Running]: ...
+@overload
+def serve(settings: ZoomSandboxSettings, *, host: str = ..., port: int = ...) -> AbstractAsyncContextManager[RunningZoom]: ...
+def serve(
+    settings: SandboxSettings | ZoomSandboxSettings, *, host: str = "127.0.0.1", port: int = 0
+) -> AbstractAsyncContextManager[Running | RunningZoom]:
     """Serve until the block ends. Port 0 takes a free one. ConfigError: the port cannot be had."""
+    return _zoom(settings, host, port) if isinstance(settings, ZoomSandboxSettings) else _opencast(settings, host, port)
+
+
+@asynccontextmanager
+async def _opencast(settings: SandboxSettings, host: str, port: int) -> AsyncIterator[Running]:
     sandbox = OpencastSandbox(settings)
-    runner = web.AppRunner(sandbox.app(), access_log=None, shutdown_timeout=1)
+    async with _listening(sandbox.app(), host, port) as url:
+        yield Running(url, sandbox)
+
+
+@asynccontextmanager
+async def _zoom(settings: ZoomSandboxSettings, host: str, port: int) -> AsyncIterator[RunningZoom]:
+    sandbox = ZoomSandbox(settings)
+    async with _listening(sandbox.app(), host, port) as url:
+        yield RunningZoom(url, sandbox)
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
+    """Its address, until the block ends."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         try:
@@ -51,7 +100,7 @@ async def serve(settings: SandboxSettings, *, host: str = "127.0.0.1", port: int
         except (OSError, OverflowError) as error:
             raise _no_port(host, port, error) from error
         taken = runner.addresses[0][1]
-        yield Running(f"http://{f'[{host}]' if ':' in host else host}:{taken}", sandbox)
+        yield f"http://{f'[{host}]' if ':' in host else host}:{taken}"
     finally:
         await runner.cleanup()
 

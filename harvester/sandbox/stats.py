@@ -18,6 +18,8 @@ class Snapshot(NamedTuple):
     """Media package id → look-ups by it that were answered."""
     early: int
     """Requests repeated before the Retry-After that they were given had passed (F40)."""
+    violations: Mapping[str, int] = {}
+    """Limit → requests that came in spite of it."""
 
     def requests_of(self, endpoint: str) -> int:
         """Calls of one endpoint, whatever became of them."""
@@ -34,6 +36,7 @@ class Stats:
         self._lookups: Counter[str] = Counter()
         self._rows = 0
         self._early = 0
+        self._violations: Counter[str] = Counter()
 
     def request(self, endpoint: str, outcome: str) -> None:
         self._requests.setdefault(endpoint, Counter())[outcome] += 1
@@ -50,6 +53,10 @@ class Stats:
     def lookup(self, mpid: str) -> None:
         self._lookups[mpid] += 1
 
+    def violation(self, limit: str) -> None:
+        self._violations[limit] += 1
+
     def snapshot(self) -> Snapshot:
         requests = {endpoint: dict(outcomes) for endpoint, outcomes in self._requests.items()}
-        return Snapshot(requests, dict(self._faults), self._rows, dict(self._lookups), self._early)
+        counts = (dict(self._faults), self._rows, dict(self._lookups), self._early, dict(self._violations))
+        return Snapshot(requests, *counts)

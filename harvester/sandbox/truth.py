@@ -103,6 +103,26 @@ class Oracle:
         )
 
 
+def lines(hours: Iterator[list[TrueAction]]) -> Iterator[bytes]:
+    """One action a line, broken ones too: their `broken` says why."""
+    for hour in hours:
+        yield b"".join(msgspec.json.encode(action) + b"\n" for action in hour)
+
+
+def document(now: datetime, hours: Iterator[list[TrueAction]]) -> Iterator[bytes]:
+    yield b'{"now":%b,"actions":{' % msgspec.json.encode(now)
+    broken: dict[int, str] = {}
+    count = 0
+    for hour in hours:
+        broken |= {action.id: action.broken for action in hour if action.broken}
+        whole = [b'"%d":%b' % (action.id, msgspec.json.encode(action)) for action in hour if not action.broken]
+        if whole:
+            yield (b"," if count else b"") + b",".join(whole)
+        count += len(whole)
+    ids = msgspec.json.encode(list(broken))
+    yield b'},"broken":%b,"reasons":%b,"count":%d}' % (ids, msgspec.json.encode(broken), count)
+
+
 def _first_from(moment: datetime) -> int:
     """The first millisecond that is not before `moment`."""
     ms = milliseconds(moment)

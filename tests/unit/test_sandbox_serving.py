@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from harvester.commands.sandbox import command
+from harvester.commands.sandbox_zoom import command as zoom_command
 from harvester.errors import ConfigError
 from harvester.sandbox.serve import serve
 from harvester.sandbox.settings import SandboxSettings
@@ -51,6 +52,24 @@ def test_the_command_serves_until_a_signal_and_exits_0(number: int, tmp_path: Pa
     assert len(told.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("vendor", "says"), [("opencast", "Opencast sandbox on"), ("zoom", "Zoom sandbox on")])
+def test_a_vendor_is_chosen_by_its_name_and_has_options_of_its_own(vendor: str, says: str, tmp_path: Path) -> None:
+    code = "import sys; from harvester.commands.sandbox import command; sys.exit(command(standalone_mode=False))"
+    options = [vendor, "--port", "0", "--json", "--now", "2026-11-03T12:00:00", "--speed", "0", "--fault", "500=0"]
+    environment = {"PATH": os.environ["PATH"], "HARVESTER_SANDBOX_ZOOM_PLAN": "pro"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment
+    ) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        with urllib.request.urlopen(f"{url}/sandbox/switches", timeout=10) as answer:
+            assert json.load(answer).get("plan") == ("pro" if vendor == "zoom" else None)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert told.decode().startswith(f"{says} {url} — harvest it with: ")
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -59,6 +78,9 @@ def test_the_command_serves_until_a_signal_and_exits_0(number: int, tmp_path: Pa
         (["--login", "oauth"], "is not one of"),
         (["--port", "70000"], "70000 is not in the range"),
         (["--wind"], "No such option"),
+        (["teams"], "No such command"),
+        (["zoom", "--plan", "gold"], "is not one of"),
+        (["zoom", "--patched"], "No such option"),
     ],
 )
 def test_wrong_options_are_wrong_usage(options: list[str], told: str) -> None:
@@ -74,11 +96,15 @@ def test_unknown_faults_and_zones_are_wrong_settings() -> None:
 
 
 def test_every_option_has_help_and_shows_its_default_and_variable() -> None:
-    for option in command.params:
-        text = CliRunner().invoke(command, ["--help"]).output
-        assert option.opts[0] in text
-        assert getattr(option, "help", "")
-    assert "HARVESTER_SANDBOX_ACTIONS_PER_DAY" in text
+    for called, args, variable in (
+        (command, [], "HARVESTER_SANDBOX_ACTIONS_PER_DAY"),
+        (zoom_command, ["zoom"], "HARVESTER_SANDBOX_ZOOM_MEETINGS_PER_DAY"),
+    ):
+        text = CliRunner().invoke(command, [*args, "--help"]).output
+        for option in called.params:
+            assert option.opts[0] in text
+            assert getattr(option, "help", "")
+        assert variable in text
 
 
 def test_the_command_is_imported_without_a_server_in_it() -> None:
