@@ -25,8 +25,10 @@ from harvester.answers import (
 )
 from harvester.errors import HarvesterError, PermanentError, TransientError
 from harvester.limits import Limit, Pages
+from harvester.login import Carried, carried
 from harvester.origin import Basic, Digest, HttpSettings, base_url, below, guard_plain_http, origin_of, tls_context, unreachable
 from harvester.retry import ONE_SHOT, OutageError, Retry, UnusableError, Wait, retrying
+from harvester.rotation import Renewed, reread
 
 __all__ = [
     "Answer",
@@ -41,6 +43,7 @@ __all__ = [
     "base_url",
     "checked_json",
     "open_http",
+    "reread",
 ]
 
 MAX_REDIRECTS = 5
@@ -71,6 +74,8 @@ class HttpClient:
     ) -> None:
         self._settings = settings
         self._session = session
+        self._renewed = Renewed(settings.name, settings.login, settings.login_again)
+        self._carried = carried(settings.login)
         self._retry = retry
         self._limits = limits
         self._on_request = on_request
@@ -130,7 +135,12 @@ class HttpClient:
         return url.with_user(None).with_fragment(None)
 
     async def _attempt(self, url: URL, headers: Mapping[str, str], check: Check | None, label: str) -> Answer:
-        answer = await self._follow(url, headers, label)
+        login = self._carried
+        answer = await self._follow(url, headers, label, login)
+        if answer.status == 401 and (newer := await self._renewed.after(login.login)) is not None:
+            if newer != self._carried.login:
+                self._carried = carried(newer)
+            answer = await self._follow(url, headers, label, self._carried)
         refused = refusal(answer, self.name, self._settings.login_hint, self._now())
         if refused is not None:
             raise refused
@@ -144,11 +154,11 @@ class HttpClient:
         except TransientError:
             return datetime.now(UTC)
 
-    async def _follow(self, url: URL, headers: Mapping[str, str], label: str) -> Answer:
+    async def _follow(self, url: URL, headers: Mapping[str, str], label: str, login: Carried) -> Answer:
         """The answer behind the redirects, which are followed by hand: aiohttp would send our own headers along."""
         sent = None
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._counted(url, headers, label)
+            answer = await self._counted(url, headers, label, login)
             sent = answer.sent if sent is None else sent
             target = answer.headers.get(hdrs.LOCATION, "")
             if answer.status not in _REDIRECTS or not target:
@@ -160,12 +170,12 @@ class HttpClient:
             url = self._own(url)
         raise PermanentError(f"{self.name}: more than {MAX_REDIRECTS} redirects, last to {url.path}")
 
-    async def _counted(self, url: URL, headers: Mapping[str, str], label: str) -> Answer:
+    async def _counted(self, url: URL, headers: Mapping[str, str], label: str, login: Carried) -> Answer:
         for limit in self._limits:
             await limit.turn()
         started, outcome = time.monotonic(), "error"
         try:
-            answer = await self._exchange(url, headers)
+            answer = await self._exchange(url, {**login.headers, **headers}, login)
             outcome = f"{answer.status // 100}xx"
         except TimeoutError as error:
             outcome = "timeout"
@@ -185,9 +195,10 @@ class HttpClient:
             return unreachable(error, self._settings, seconds)
         return f"{self.name}: no whole answer within {seconds:g} s for {url.path}"
 
-    async def _exchange(self, url: URL, headers: Mapping[str, str]) -> Answer:
+    async def _exchange(self, url: URL, headers: Mapping[str, str], login: Carried) -> Answer:
         settings, sent = self._settings, time.monotonic()
-        async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+        asked = self._session.get(url, headers=headers, middlewares=login.middlewares, allow_redirects=False)
+        async with asked as response:
             received, self._reached = time.monotonic(), True
             if response.status < 500:  # a gateway that answers for a dead vendor has a clock of its own
                 self.clock.learn(response.headers.get(hdrs.DATE, ""), received)
@@ -243,15 +254,8 @@ async def open_http(
     every wait before another try, `on_allowance` of what the vendor says of its rate limit.
     """
     guard_plain_http(settings)
-    middlewares: list[aiohttp.ClientMiddlewareType] = []
     headers = {hdrs.USER_AGENT: settings.user_agent, hdrs.ACCEPT: "application/json", **settings.headers}
     headers[hdrs.ACCEPT_ENCODING] = "gzip, deflate"
-    match settings.login:
-        case Basic(user, password):
-            headers[hdrs.AUTHORIZATION] = aiohttp.encode_basic_auth(user, password)
-        case Digest(user, password):
-            headers["X-Requested-Auth"] = "Digest"
-            middlewares.append(aiohttp.DigestAuthMiddleware(user, password))
     connector = aiohttp.TCPConnector(ssl=await asyncio.to_thread(tls_context, settings))
     timeout = aiohttp.ClientTimeout(total=settings.timeout.total_seconds(), ceil_threshold=float("inf"))
     async with aiohttp.ClientSession(
@@ -259,7 +263,6 @@ async def open_http(
         headers=headers,
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=middlewares,
         proxy=settings.proxy,
         auto_decompress=False,
         max_field_size=MAX_HEADER,

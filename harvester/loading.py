@@ -16,6 +16,7 @@ from harvester.faults import Fault, closest, complaint, quoted
 from harvester.layers import COMMAND_LINE, ENVIRONMENT, PREFIX, Entry, Layer
 from harvester.options import Option, options_of
 from harvester.redact import Redactor
+from harvester.rotation import with_file
 
 Model = TypeVar("Model", bound=BaseModel)
 Families = Callable[[], Sequence[type[BaseModel]]]
@@ -25,8 +26,7 @@ _CONFIG_FILE = "harvester.toml"
 _NO_SETTINGS = re.compile(rf"{PREFIX}(TEST|CRASH|SANDBOX)_\w+")
 """Switches of the tests and of the sandbox, which has options of its own, stand in the environment and are no settings."""
 _FILE = "_FILE"
-_COMMAND_LINE, _TOML = 0, 4
-"""The ranks of the first place and of the last."""
+_COMMAND_LINE, _RUN_SECRETS, _TOML = 0, 3, 4
 
 
 class Given(NamedTuple):
@@ -103,6 +103,7 @@ class _Join:
         self.secrets: set[str] = set()
         self.chosen: dict[str, Given] = {}
         self.at_fault: set[str] = set()
+        self._files: dict[str, Path] = {}
         self._layers: list[Layer] = []
         self._values: list[Values] = []
 
@@ -170,6 +171,10 @@ class _Join:
             self.secrets.add(str(value))
         if above is None:
             self.chosen[option.name] = Given(given.entry._replace(value=value), given.name, given.rank)
+            if given.entry.name != given.name:
+                self._files[option.name] = self.cwd / str(given.entry.value)
+            elif given.rank == _RUN_SECRETS:
+                self._files[option.name] = Path(given.entry.origin)
             self._values[given.rank][option.name] = value
         elif str(above.entry.value) != str(value):
             self._contradicts(option, above, given._replace(entry=given.entry._replace(value=value)))
@@ -216,7 +221,9 @@ class _Join:
         options = {n: o for o in options_of(model) for n in (o.field, *o.names)}
         try:
             # Validated already: only the family's own class is put back, so that equal settings are equal.
-            return model.model_construct(**dict(joined()))
+            found = dict(joined())
+            files = {o.field: with_file(found[o.field], self._files[o.name]) for o in options_of(model) if o.name in self._files}
+            return model.model_construct(**{**found, **files})
         except ValidationError as error:
             for one in error.errors(include_input=False, include_url=False):
                 option = options.get(str(one["loc"][0])) if one["loc"] else None

@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -47,6 +47,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     url: URL
     login: Basic | Digest | None = None
+    login_again: Callable[[], Basic | Digest | None] = lambda: None
+    """The login as it stands in its file now, None when in none; asked after a 401, off the event loop."""
     login_hint: str = "check user and password"
     """After a 401."""
     url_hint: str = "check the address"

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
@@ -33,17 +34,26 @@ class Redactor:
     """Hides known secrets, also URL-encoded, escaped or in base64, and what looks like a credential."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        forms = {form for value in values if len(value) >= _SHORTEST for form in _forms(value)}
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._values = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+        known = frozenset(value for value in values if len(value) >= _SHORTEST)
+        self._values = _one_of(known) if known else None
 
     def text(self, text: str) -> str:
         """`text` with everything hidden that nobody may read."""
         if self._values is not None:
             text = self._values.sub(HIDDEN, text)
+        if _Process.learnt:
+            text = _one_of(_Process.learnt).sub(HIDDEN, text)
         for shape, instead in _SHAPES:
             text = shape.sub(instead, text)
         return text
+
+
+@lru_cache(maxsize=8)
+def _one_of(values: frozenset[str]) -> re.Pattern[str]:
+    """Any form of any of them; the longest first, for one may begin like another."""
+    return re.compile(
+        "|".join(map(re.escape, sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)))
+    )
 
 
 def _forms(value: str) -> set[str]:
@@ -60,12 +70,20 @@ def _forms(value: str) -> set[str]:
 
 
 class _Process:
+    learnt: frozenset[str] = frozenset()
     redactor = Redactor()
 
 
 def know(values: Iterable[str]) -> None:
     """The secrets of this process, for texts that are stored far from its settings."""
+    _Process.learnt = frozenset()
     _Process.redactor = Redactor(values)
+
+
+def learn(value: str) -> None:
+    """One more secret, that came to light after the start: every redactor hides it, also those that are there already."""
+    if len(value) >= _SHORTEST:
+        _Process.learnt |= {value}
 
 
 def hidden(text: str) -> str:

@@ -14,12 +14,14 @@ from elastic_transport import AiohttpHttpNode, NodeConfig, Serializer, Transport
 from elastic_transport import ConnectionError as NoConnectionError
 from elastic_transport import ConnectionTimeout as LateError
 from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
+from pydantic import SecretStr
 
 from consumers.sinks.elasticsearch_answers import refusal
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings, nodes
 from harvester.errors import HarvesterError, PermanentError
 from harvester.origin import HttpSettings, tls_context, unreachable
 from harvester.retry import OutageError, UnusableError
+from harvester.rotation import Renewed, reread
 
 _LONG = 64 * 2**10
 """A shorter body is nowhere too long."""
@@ -92,9 +94,10 @@ _SERIALIZERS = {kind: _AsItCame() for kind in (JSON, NDJSON, "text/plain", "text
 class Cluster:
     """Opened by `open_cluster`. `where` is how messages call it."""
 
-    def __init__(self, client: AsyncElasticsearch, hosts: list[HttpSettings]) -> None:
+    def __init__(self, client: AsyncElasticsearch, hosts: list[HttpSettings], login: Renewed[dict[str, str]]) -> None:
         self._client = client
         self._hosts = hosts
+        self._login = login
         self.where = ", ".join(str(host.url.origin()) for host in hosts)
 
     async def request(
@@ -105,7 +108,8 @@ class Cluster:
         TransientError: no answer, 429 or 5xx (what was asked may have been done). StatusError: any other status.
         PermanentError: a certificate that is not trusted, or a server that is no Elasticsearch.
         """
-        headers = {"accept": JSON, **({"content-type": kind} if body is not None else {})}
+        login, renewed = self._login.login, False
+        headers = {"accept": JSON, **({"content-type": kind} if body is not None else {}), **login}
         left = len(self._hosts) - 1
         while True:
             try:
@@ -124,6 +128,9 @@ class Cluster:
             except (TransportError, UnsupportedProductError) as error:
                 raise self._fault(error, path) from error
             except ApiError as error:
+                if error.meta.status == 401 and not renewed and (newer := await self._login.after(login)):
+                    renewed, headers = True, headers | newer
+                    continue
                 raw = error.body if isinstance(error.body, bytes) else b""
                 raise refusal(error.meta.status, error.meta.headers, raw, f"{method} {path}") from error
             else:
@@ -182,14 +189,13 @@ async def open_cluster(settings: ElasticsearchSettings) -> AsyncIterator[Cluster
     logging.getLogger("elastic_transport").setLevel(logging.WARNING if hosts[1:] else logging.ERROR)
     client = AsyncElasticsearch(
         [await to_thread(_node, host) for host in hosts],
-        headers=_login(settings),
         node_class=_Node,
         serializers=_SERIALIZERS,
         request_timeout=settings.timeout,
         max_retries=0,  # it would send the whole body again, at once: the loop knows when
     )
     try:
-        yield Cluster(client, hosts)
+        yield Cluster(client, hosts, Renewed("elasticsearch", _login(settings), lambda: _login_again(settings)))
     finally:
         await client.close()
 
@@ -202,6 +208,13 @@ def _login(settings: ElasticsearchSettings) -> dict[str, str]:
     if settings.user:
         return {"authorization": f"Basic {_base64(f'{settings.user}:{settings.password.get_secret_value()}')}"}
     return {}
+
+
+def _login_again(settings: ElasticsearchSettings) -> dict[str, str] | None:
+    """With the secret as its file has it now; None when it stands in none."""
+    field = "api_key" if settings.api_key.get_secret_value() else "password"
+    secret = reread(getattr(settings, field))
+    return None if secret is None else _login(settings.model_copy(update={field: SecretStr(secret)}))
 
 
 def _base64(text: str) -> str:

@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from harvester.coverage import Timing
-from harvester.http import Basic, Digest, HttpSettings, base_url
+from harvester.http import Basic, Digest, HttpSettings, base_url, reread
 
 Mode = Literal["window", "day", "tail"]
 """How actions are asked for: by start and end (patched servers), by day (stock), or by offset alone."""
@@ -114,11 +114,19 @@ class OpencastSettings(BaseModel):
 
 def http_settings(settings: OpencastSettings, *, admin: bool = False) -> HttpSettings:
     """How the engage node is reached, where search is, too; or the admin node."""
-    password = settings.password.get_secret_value()
+
+    def login(password: str) -> Basic | Digest:
+        return Digest(settings.user, password) if settings.login == "digest" else Basic(settings.user, password)
+
+    def login_again() -> Basic | Digest | None:
+        password = reread(settings.password)
+        return None if password is None else login(password)
+
     return HttpSettings(
         name="opencast",
         url=base_url(settings.admin_url if admin else settings.url),
-        login=Digest(settings.user, password) if settings.login == "digest" else Basic(settings.user, password),
+        login=login(settings.password.get_secret_value()),
+        login_again=login_again,
         login_hint="check HARVESTER_OPENCAST_USER, HARVESTER_OPENCAST_PASSWORD and HARVESTER_OPENCAST_LOGIN (digest or basic)",
         url_hint=f"check HARVESTER_OPENCAST_{'ADMIN_' if admin else ''}URL",
         plain_hint="set HARVESTER_OPENCAST_ALLOW_PLAIN_HTTP=true",
