@@ -8,9 +8,11 @@ from email.utils import parsedate_to_datetime
 from time import monotonic as host_monotonic
 from typing import NamedTuple
 
+import aiohttp
 from yarl import URL
 
 from harvester.errors import HarvesterError, PermanentError, TransientError
+from harvester.origin import HttpSettings, unreachable
 from harvester.retry import OutageError, RateLimitedError, UnusableError
 
 _PIECE = 64 * 1024
@@ -240,3 +242,30 @@ class VendorClock:
     def now(self) -> datetime:
         """The vendor's now. TransientError before the first answer."""
         return self.at(self._monotonic())
+
+
+def fault(error: aiohttp.ClientError | OSError, settings: HttpSettings, url: URL) -> HarvesterError:
+    """What a failed exchange means. An error's own text is kept only where it cannot hold a part of the answer."""
+    name = settings.name
+    match error:
+        case aiohttp.ClientConnectorCertificateError(certificate_error=why):
+            return PermanentError(
+                f"{name}: the certificate of {url.host} is not trusted ({why}): name the CA file it is signed with"
+            )
+        case aiohttp.ClientHttpProxyError(status=status):
+            return OutageError(f"{name}: the proxy refused the way with {status}")
+        case aiohttp.ClientConnectorError():
+            return OutageError(_no_way(error, settings))
+        case aiohttp.ClientResponseError(message=message):
+            words = message.partition(":")[0].partition("\n")[0]
+            return UnusableError(f"{name}: the answer is not HTTP as we take it ({words}) for {url.path}")
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
+            return OutageError(f"{name}: the answer broke off for {url.path}")
+        case _:
+            return OutageError(f"{name}: {type(error).__name__} {error} for {url.path}")
+
+
+def _no_way(error: aiohttp.ClientConnectorError, settings: HttpSettings) -> str:
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"{settings.name}: cannot reach the proxy {error.host}:{error.port}; check its address"
+    return unreachable(error.os_error, settings, settings.timeout.total_seconds())

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp import hdrs
@@ -21,6 +22,8 @@ from harvester.answers import (
     VendorClock,
     allowance,
     checked_json,
+    fault,
+    http_date,
     refusal,
 )
 from harvester.errors import HarvesterError, PermanentError, TransientError
@@ -31,6 +34,7 @@ from harvester.retry import ONE_SHOT, OutageError, Retry, UnusableError, Wait, r
 from harvester.rotation import Renewed, reread
 
 __all__ = [
+    "Allowance",
     "Answer",
     "Basic",
     "Digest",
@@ -42,6 +46,8 @@ __all__ = [
     "VendorClock",
     "base_url",
     "checked_json",
+    "guard_plain_http",
+    "http_date",
     "open_http",
     "reread",
 ]
@@ -55,6 +61,18 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 Check = Callable[[Answer, str], object]
 OnRequest = Callable[[str, str, float], None]
 OnAllowance = Callable[[Allowance], None]
+Explain = Callable[[Answer, HarvesterError], HarvesterError]
+"""What a refusal means at this vendor, given the answer and what its status alone would mean."""
+
+
+class _Request(NamedTuple):
+    """What is asked, as it goes through retries and redirects. `form`: posted; None: a GET."""
+
+    url: URL
+    headers: Mapping[str, str]
+    label: str
+    limits: Sequence[Limit]
+    form: Mapping[str, str] | None = None
 
 
 class HttpClient:
@@ -70,6 +88,7 @@ class HttpClient:
         on_request: OnRequest | None = None,
         on_wait: Callable[[Wait], None] | None = None,
         on_allowance: OnAllowance | None = None,
+        explain: Explain | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
@@ -81,6 +100,7 @@ class HttpClient:
         self._on_request = on_request
         self._on_wait = on_wait
         self._on_allowance = on_allowance
+        self._explain = explain
         self._sleep = sleep
         self._reached = False
         self.clock = VendorClock(settings.name)
@@ -97,19 +117,28 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         check: Check | None = checked_json,
         endpoint: str | None = None,
+        limits: Sequence[Limit] = (),
         **query: str | int | None,
     ) -> Answer:
         """One whole answer, 2xx or 304. A path is taken below the base URL, a URL must be of its origin; None is left out.
 
         `check` looks at a 2xx with the retries still to come (checked_json; None: take anything). `endpoint` is what the
-        request is counted as, the path if not given. Raises TransientError when patience ends (a daemon's never does for
-        outages and rate limits), StatusError for what the server refuses, TooLargeError, PermanentError for another origin.
+        request is counted as, the path if not given; `limits` hold beside those of the client. Raises TransientError when
+        patience ends (a daemon's never does for outages and rate limits), StatusError for what the server refuses,
+        TooLargeError, PermanentError for another origin.
         """
         url = self._url(path_or_url, query)
         label = endpoint or path_or_url.partition("?")[0]
+        return await self._patiently(_Request(url, headers or {}, label, (*self._limits, *limits)), check)
 
+    async def post(self, path_or_url: str, form: Mapping[str, str], *, check: Check | None = checked_json) -> Answer:
+        """As `get`, for a form that may be sent again. Redirects are not followed."""
+        url = self._url(path_or_url, {})
+        return await self._patiently(_Request(url, {}, url.path, self._limits, form), check)
+
+    async def _patiently(self, request: _Request, check: Check | None) -> Answer:
         async def attempt() -> Answer:
-            return await self._attempt(url, headers or {}, check, label)
+            return await self._attempt(request, check)
 
         try:
             return await retrying(attempt, self._retry, sleep=self._sleep, on_wait=self._on_wait)
@@ -134,16 +163,16 @@ class HttpClient:
             raise PermanentError(f"{self.name}: an address of {len(str(url))} bytes, over the {MAX_URL} that servers take")
         return url.with_user(None).with_fragment(None)
 
-    async def _attempt(self, url: URL, headers: Mapping[str, str], check: Check | None, label: str) -> Answer:
+    async def _attempt(self, request: _Request, check: Check | None) -> Answer:
         login = self._carried
-        answer = await self._follow(url, headers, label, login)
+        answer = await self._follow(request, login)
         if answer.status == 401 and (newer := await self._renewed.after(login.login)) is not None:
             if newer != self._carried.login:
                 self._carried = carried(newer)
-            answer = await self._follow(url, headers, label, self._carried)
+            answer = await self._follow(request, self._carried)
         refused = refusal(answer, self.name, self._settings.login_hint, self._now())
         if refused is not None:
-            raise refused
+            raise refused if self._explain is None else self._explain(answer, refused)
         if check is not None and answer.status not in (204, 304):
             check(answer, self.name)
         return answer
@@ -154,14 +183,14 @@ class HttpClient:
         except TransientError:
             return datetime.now(UTC)
 
-    async def _follow(self, url: URL, headers: Mapping[str, str], label: str, login: Carried) -> Answer:
+    async def _follow(self, request: _Request, login: Carried) -> Answer:
         """The answer behind the redirects, which are followed by hand: aiohttp would send our own headers along."""
-        sent = None
+        sent, url = None, request.url
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._counted(url, headers, label, login)
+            answer = await self._counted(request._replace(url=url), login)
             sent = answer.sent if sent is None else sent
             target = answer.headers.get(hdrs.LOCATION, "")
-            if answer.status not in _REDIRECTS or not target:
+            if answer.status not in _REDIRECTS or not target or request.form is not None:
                 return answer._replace(sent=sent)
             try:
                 url = url.join(URL(target))
@@ -170,12 +199,13 @@ class HttpClient:
             url = self._own(url)
         raise PermanentError(f"{self.name}: more than {MAX_REDIRECTS} redirects, last to {url.path}")
 
-    async def _counted(self, url: URL, headers: Mapping[str, str], label: str, login: Carried) -> Answer:
-        for limit in self._limits:
+    async def _counted(self, request: _Request, login: Carried) -> Answer:
+        url = request.url
+        for limit in request.limits:
             await limit.turn()
         started, outcome = time.monotonic(), "error"
         try:
-            answer = await self._exchange(url, {**login.headers, **headers}, login)
+            answer = await self._exchange(request, login)
             outcome = f"{answer.status // 100}xx"
         except TimeoutError as error:
             outcome = "timeout"
@@ -184,7 +214,7 @@ class HttpClient:
             raise fault(error, self._settings, url) from error
         finally:
             if self._on_request is not None:
-                self._on_request(label, outcome, time.monotonic() - started)
+                self._on_request(request.label, outcome, time.monotonic() - started)
         if self._on_allowance is not None and (told := allowance(answer.headers, self._now())):
             self._on_allowance(told)
         return answer
@@ -195,9 +225,16 @@ class HttpClient:
             return unreachable(error, self._settings, seconds)
         return f"{self.name}: no whole answer within {seconds:g} s for {url.path}"
 
-    async def _exchange(self, url: URL, headers: Mapping[str, str], login: Carried) -> Answer:
-        settings, sent = self._settings, time.monotonic()
-        asked = self._session.get(url, headers=headers, middlewares=login.middlewares, allow_redirects=False)
+    async def _exchange(self, request: _Request, login: Carried) -> Answer:
+        settings, sent, url, form = self._settings, time.monotonic(), request.url, request.form
+        asked = self._session.request(
+            hdrs.METH_GET if form is None else hdrs.METH_POST,
+            url,
+            headers={**login.headers, **request.headers},
+            data=form,
+            middlewares=login.middlewares,
+            allow_redirects=False,
+        )
         async with asked as response:
             received, self._reached = time.monotonic(), True
             if response.status < 500:  # a gateway that answers for a dead vendor has a clock of its own
@@ -210,33 +247,6 @@ class HttpClient:
             return Answer(response.status, body.whole(), response.headers, url, sent, received)
 
 
-def fault(error: aiohttp.ClientError | OSError, settings: HttpSettings, url: URL) -> HarvesterError:
-    """What a failed exchange means. An error's own text is kept only where it cannot hold a part of the answer."""
-    name = settings.name
-    match error:
-        case aiohttp.ClientConnectorCertificateError(certificate_error=why):
-            return PermanentError(
-                f"{name}: the certificate of {url.host} is not trusted ({why}): name the CA file it is signed with"
-            )
-        case aiohttp.ClientHttpProxyError(status=status):
-            return OutageError(f"{name}: the proxy refused the way with {status}")
-        case aiohttp.ClientConnectorError():
-            return OutageError(_no_way(error, settings))
-        case aiohttp.ClientResponseError(message=message):
-            words = message.partition(":")[0].partition("\n")[0]
-            return UnusableError(f"{name}: the answer is not HTTP as we take it ({words}) for {url.path}")
-        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
-            return OutageError(f"{name}: the answer broke off for {url.path}")
-        case _:
-            return OutageError(f"{name}: {type(error).__name__} {error} for {url.path}")
-
-
-def _no_way(error: aiohttp.ClientConnectorError, settings: HttpSettings) -> str:
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return f"{settings.name}: cannot reach the proxy {error.host}:{error.port}; check its address"
-    return unreachable(error.os_error, settings, settings.timeout.total_seconds())
-
-
 @asynccontextmanager
 async def open_http(
     settings: HttpSettings,
@@ -246,12 +256,14 @@ async def open_http(
     on_request: OnRequest | None = None,
     on_wait: Callable[[Wait], None] | None = None,
     on_allowance: OnAllowance | None = None,
+    explain: Explain | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> AsyncIterator[HttpClient]:
     """A client for one vendor. ConfigError: a login over plain http to another machine, or a CA file that is none.
 
     `on_request(endpoint, outcome, seconds)` hears of every request ("2xx", "5xx", "timeout", "error"), `on_wait` of
-    every wait before another try, `on_allowance` of what the vendor says of its rate limit.
+    every wait before another try, `on_allowance` of what the vendor says of its rate limit; `explain` makes the error of a
+    refusal where its status alone does not tell what it means.
     """
     guard_plain_http(settings)
     headers = {hdrs.USER_AGENT: settings.user_agent, hdrs.ACCEPT: "application/json", **settings.headers}
@@ -275,5 +287,6 @@ async def open_http(
             on_request=on_request,
             on_wait=on_wait,
             on_allowance=on_allowance,
+            explain=explain,
             sleep=sleep,
         )
