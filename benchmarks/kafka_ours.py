@@ -25,14 +25,14 @@ async def main() -> None:
             opened_sink(asked.url) as sink,
             _episodes(asked.search) as enricher,
         ):
-            with relaxed():  # begins with a collection: what it takes to start is counted for no side
-                meter = Meter()
+            meter = Meter()
 
-                def count(counts: Mapping[str, int]) -> None:
-                    meter.events += counts["consumed"]
-                    if meter.events >= asked.amount:
-                        stop.set()
+            def count(counts: Mapping[str, int]) -> None:
+                meter.events += counts["consumed"]
+                if meter.events >= asked.amount:
+                    stop.set()
 
+            with relaxed():
                 await drained(queue, letters, sink, enricher=enricher, group=asked.group, stop=stop, on_commit=count)
             meter.tell()
 

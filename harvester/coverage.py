@@ -62,12 +62,18 @@ class Intervals(tuple[Interval, ...]):
 
 
 class Timing(NamedTuple):
-    """How a stream wants to be read. `window` None: its pages cover as they go, any span is safe."""
+    """How a stream wants to be read. `window` None: its pages cover as they go, any span is safe.
+
+    `pause` is the least time between two polls that its vendor's limits are made for; `reach` how far back it begins when nothing
+    says where, because what is new there may have begun long ago.
+    """
 
     window: timedelta | None = timedelta(hours=1)
     overlap: timedelta = timedelta(minutes=3)
     settle: timedelta = timedelta(hours=6)
     horizon: timedelta | None = None
+    pause: timedelta = timedelta()
+    reach: timedelta = timedelta()
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):

@@ -94,6 +94,16 @@ def _letters_not_named(_: str, context: Context) -> Complaint:
     )
 
 
+def _zoom_key_alone(_: str, __: Context) -> Complaint:
+    return Complaint(
+        "Zoom's JWT apps are gone since 2023, so a key and a secret alone open nothing",
+        "create a Server-to-Server OAuth app in Zoom's marketplace with the scopes dashboard:read:list_meetings:admin, "
+        "dashboard:read:list_meeting_participants:admin (Business or higher; on Pro report:read:list_users:admin, "
+        "report:read:user:admin, report:read:list_meeting_participants:admin and meeting:read:list_past_participants:admin), "
+        "then set ZOOM_ACCOUNT_ID, ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET",
+    )
+
+
 def _bound(word: str, key: str, fix: str) -> Callable[[str, Context], Complaint]:
     def said(value: str, context: Context) -> Complaint:
         return Complaint(f"{value} is too {word}", f"{fix} {context[key]}")
@@ -111,10 +121,13 @@ _SIZE = _no("no size", "write bytes, or a number with KiB, MiB or GiB, like 8MiB
 _BOOL = _no("neither true nor false", "write true or false")
 _TEXT = _no("no text", "write it in quotation marks")
 _FORM = _no("not of the form it should have", "")
+TOLD_WHEN_MISSING = ("letters_not_named", "zoom_key_alone")
+"""What has more to say of a setting that is missing than that it is needed."""
 _SAID: Mapping[str, Callable[[str, Context], Complaint]] = {
     "literal_error": _choice,
     "zone": _zone,
     "letters_not_named": _letters_not_named,
+    "zoom_key_alone": _zoom_key_alone,
     "int_parsing": _WHOLE,
     "int_type": _WHOLE,
     "int_from_float": _WHOLE,

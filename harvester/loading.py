@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from harvester import layers
-from harvester.faults import Fault, closest, complaint, quoted
+from harvester.faults import TOLD_WHEN_MISSING, Fault, closest, complaint, quoted
 from harvester.layers import COMMAND_LINE, ENVIRONMENT, PREFIX, Entry, Layer
 from harvester.options import Option, options_of
 from harvester.redact import Redactor
@@ -238,7 +238,7 @@ class _Join:
     def _refused(self, option: Option, error: ErrorDetails) -> Fault:
         given = self.chosen.get(option.name)
         about = option.info.description or option.field
-        if given is None and error["type"] == "letters_not_named":
+        if given is None and error["type"] in TOLD_WHEN_MISSING:
             return Fault(option.name, "not set", *complaint(error, None, secret=False))
         if given is None:
             instead = (

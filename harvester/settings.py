@@ -24,6 +24,7 @@ SETTINGS: tuple[str, ...] = (
     "harvester.settings:CoreSettings",
     "harvester.remotelogs:LogsSettings",
     "harvester.sources.opencast:OpencastSettings",
+    "harvester.sources.zoom:ZoomSettings",
     "consumers.enrichers.opencast:EpisodeSettings",
     "consumers.enrichers.places:GeoipSettings",
     "consumers.sinks.elasticsearch_settings:ElasticsearchSettings",

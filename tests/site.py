@@ -32,7 +32,8 @@ NOON = datetime(2024, 11, 5, 12, tzinfo=UTC)
 """A Tuesday that is past on every host, so that no book lies in the future."""
 HOUR = timedelta(hours=1)
 ROOT = Path(__file__).parents[1]
-OURS = ("HARVESTER_", "MATTERHORN_", "SQS_", "S3_", "ES_", "DEFAULT_INTERVAL", "MAX_START_END_SPAN", "EPISODE_CACHE_EXPIRE")
+_WHOLE = ("DEFAULT_INTERVAL", "MAX_START_END_SPAN", "EPISODE_CACHE_EXPIRE")
+OURS = ("HARVESTER_", "MATTERHORN_", "SQS_", "S3_", "ES_", "ZOOM_", *_WHOLE)
 PASSWORD = "c4nary-Passw0rd"
 
 
@@ -158,10 +159,10 @@ class Site:
         with Process(self, args, more) as process:
             yield process
 
-    def rows(self, columns: str = "action_id, action_outpoint") -> list[tuple[Any, ...]]:
+    def rows(self, columns: str = "action_id, action_outpoint", table: str = "useractions") -> list[tuple[Any, ...]]:
         """What the DuckDB file holds."""
         with duckdb.connect(str(self.folder / "var/harvest.duckdb"), read_only=True) as database:
-            return database.execute(f"SELECT {columns} FROM useractions").fetchall()
+            return database.execute(f"SELECT {columns} FROM {table}").fetchall()
 
     def held(self) -> dict[int, int]:
         """Action → outpoint, each once."""

@@ -48,7 +48,7 @@ class _RedirectedError(Exception):
 
 
 class _Pieces(aiohttp.Payload):
-    """A long body, with a turn for whatever else runs after each piece. As a file it would be copied, in pieces of 64 KiB."""
+    """A long body, with a turn for whatever else runs after each piece. Given as a file, another thread would read each."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body)

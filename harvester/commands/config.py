@@ -62,11 +62,14 @@ def show(ctx: click.Context, *, origin: bool, as_json: bool) -> None:
 @click.pass_context
 def check(ctx: click.Context, *, as_json: bool) -> None:
     """Tell everything that is wrong, at once. Nothing is opened, no server is asked."""
-    from harvester.settings import inspect
+    from harvester.settings import CoreSettings, inspect
+    from harvester.sources import SOURCES
 
     everything, families = _inspected(ctx)
     idle = {model: needed for model, options in families.items() if (needed := _needed(everything, options))}
     loaded = inspect(*(model for model in families if model not in idle), overrides=ctx.find_root().obj)
+    wanted = everything.sound(CoreSettings).sources
+    idle = {model: needed for model, needed in idle.items() if _name(model) in wanted or _name(model) not in SOURCES}
     faults = [*loaded.faults, *unusable(loaded)]
     if as_json:
         _say(json.dumps(_report(loaded, faults, idle), indent=2, ensure_ascii=False))

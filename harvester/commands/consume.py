@@ -30,7 +30,8 @@ def command(sinks: tuple[str, ...], until_empty: bool, accept_rejections: bool) 
     if although_paused() and not until_empty:
         raise click.UsageError("--although-paused goes with --until-empty: a daemon obeys `harvest pause`")
     names = tuple(dict.fromkeys(sinks or parts.configured_sinks()))
-    loaded = parts.settings(OpencastSettings, EpisodeSettings, *parts.sink_settings(names))
+    vendors = [OpencastSettings] if "opencast" in parts.configured_sources() else []
+    loaded = parts.settings(*vendors, EpisodeSettings, *parts.sink_settings(names))
     run = _emptied if until_empty else _fed
     return run(names, loaded, accept_rejections=accept_rejections)
 

@@ -55,11 +55,12 @@ class Shot(NamedTuple):
 
 @asynccontextmanager
 async def open_shot(
-    loaded: Loaded, source_name: str, stream_name: str = "", *, printing: bool = False, hold: str = HARVESTING
+    loaded: Loaded, source_name: str, stream_name: str = "", *, printing: bool = False, into: str = "", hold: str = HARVESTING
 ) -> AsyncIterator[Shot]:
     """Open a source and one of its streams (the only one when not named), hold its lease ("": none), load its book.
 
-    A printing run has a book of its own and needs no queue. What was added to the book is stored when this ends, however it ends.
+    A run that prints, or writes straight `into` a sink, has a book of its own and needs no queue. What was added to the book is
+    stored when this ends, however it ends.
     """
     core, began = loaded.get(CoreSettings), time.monotonic()
     async with AsyncExitStack() as stack:
@@ -67,12 +68,13 @@ async def open_shot(
         pauses = await paused(store)
         refuse_paused(pauses, f"{source_name}/{stream_name}" if stream_name else source_name)
         letters = await stack.enter_async_context(open_letters(core.letters_url, core))
-        if printing:
-            queue: Outlet = await _printer(loaded, letters, stack)
+        direct = PRINTED if printing else into
+        if direct:
+            queue: Outlet = await _straight(direct, loaded, letters, stack)
         else:
             await presence.refuse_new_queue(core, [source_name])
             queue = await stack.enter_async_context(open_queue(core.queue_url, core))
-        key = f"{source_name}.{PRINTED}" if printing else source_name
+        key = f"{source_name}.{direct}" if direct else source_name
         book = OpenBook(store, key, queue, pace=timedelta(seconds=core.coverage_pace))
         await book.load()  # before the network: a book of another queue is refused at once
         source = await stack.enter_async_context(parts.open_source(source_name, loaded, ONE_SHOT))
@@ -95,9 +97,9 @@ async def open_shot(
             await book.flush()
 
 
-async def _printer(loaded: Loaded, letters: DeadLetters, stack: AsyncExitStack) -> DirectQueue:
+async def _straight(name: str, loaded: Loaded, letters: DeadLetters, stack: AsyncExitStack) -> DirectQueue:
     enrichers = await stack.enter_async_context(parts.open_enrichers(loaded, ONE_SHOT))
-    sink = await stack.enter_async_context(parts.sink_named(PRINTED, loaded))
+    sink = await stack.enter_async_context(parts.sink_named(name, loaded))
     return DirectQueue(sink, enrichers, letters)
 
 
@@ -126,8 +128,10 @@ def start_set(name: str, loaded: Loaded) -> datetime | None:
         raise ConfigError(f"HARVESTER_{name.upper()}_START: {error.message}") from error
 
 
-async def first_start(source: Source, loaded: Loaded, known: Coverage) -> datetime:
+async def first_start(source: Source, loaded: Loaded, known: Coverage, reach: timedelta = timedelta()) -> datetime:
     """Where a stream begins: as is known, as set for the source, where a predecessor stopped, or the default interval before now.
+
+    The last is at least `reach` before now.
 
     An interval on the command line goes before all but what is known. The predecessor is asked for only while nothing is known;
     when it cannot be asked this raises, since a beginning elsewhere would be a gap that nobody sees.
@@ -138,7 +142,7 @@ async def first_start(source: Source, loaded: Loaded, known: Coverage) -> dateti
         start = start_set(source.name, loaded) or await _predecessors(source.name, loaded)
         if start:
             return start
-    return source.now() - timedelta(minutes=loaded.get(CoreSettings).default_interval)
+    return source.now() - max(reach, timedelta(minutes=loaded.get(CoreSettings).default_interval))
 
 
 async def _predecessors(name: str, loaded: Loaded) -> datetime | None:

@@ -123,7 +123,7 @@ class _Following:
                 self._log.warning("the book was reset or deleted: beginning as it says")
                 continue
             self._component.worked()
-            await sleep_until(halt, self._core.poll_interval)
+            await sleep_until(halt, max(self._core.poll_interval, self._stream.timing.pause.total_seconds()))
 
     async def _ours(self, *, first: bool) -> bool:
         """Whether to harvest it: its lease is ours, or leases are off. Else this stands by, and takes over when it is free.
@@ -150,7 +150,8 @@ class _Following:
         self._component.standing_by(f"{owner} harvests it" if owner else str(error))
 
     async def _first_start(self) -> datetime:
-        return await first_start(self._source, self._daemon.loaded, self._book.coverage(self._stream.name))
+        coverage = self._book.coverage(self._stream.name)
+        return await first_start(self._source, self._daemon.loaded, coverage, self._stream.timing.reach)
 
     def _allow(self, first: datetime) -> None:
         now = self._source.now()

@@ -62,8 +62,7 @@ def settings(*families: type[BaseModel]) -> Loaded:
 def configured_sources() -> tuple[str, ...]:
     """The sources that the settings name; what is wrong with other settings is told later, all at once."""
     overrides = click.get_current_context().find_root().obj or {}
-    core = inspect(CoreSettings, overrides=overrides).models.get(CoreSettings)
-    return core.sources if isinstance(core, CoreSettings) else tuple(SOURCES)
+    return inspect(CoreSettings, overrides=overrides).sound(CoreSettings).sources
 
 
 def configured_sinks() -> tuple[str, ...]:

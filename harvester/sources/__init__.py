@@ -2,4 +2,5 @@
 
 SOURCES: dict[str, tuple[str, str]] = {
     "opencast": ("harvester.sources.opencast:OpencastSettings", "harvester.sources.opencast:open_opencast"),
+    "zoom": ("harvester.sources.zoom:ZoomSettings", "harvester.sources.zoom:open_zoom"),
 }

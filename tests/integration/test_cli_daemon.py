@@ -287,7 +287,7 @@ def test_pausing_and_resuming_again_says_so_and_a_name_that_is_none_is_wrong_usa
     assert (again.code, "is paused since" in again.err) == (0, True)
     assert site.harvest("pause", "opencast").code == 0
     assert "it still rests, for opencast is paused" in site.harvest("resume", "useractions").err
-    for name in ("opencats", "duckbd", "zoom/x"):
+    for name in ("opencats", "duckbd", "slack/x"):
         wrong = site.harvest("pause", name)
         assert wrong.code == 2, name
     assert site.harvest("consume", "--although-paused").code == 2

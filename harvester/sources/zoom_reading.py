@@ -1,0 +1,125 @@
+"""One window of Zoom's meetings as it is read: each with its sessions, and what is complete when the reading breaks off."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, datetime, timedelta
+
+from harvester.coverage import Interval
+from harvester.errors import HarvesterError, PermanentError
+from harvester.event import Event
+from harvester.protocols import Broken, Page
+from harvester.retry import UnusableError
+from harvester.sources.zoom_lists import Lists, Missing
+from harvester.sources.zoom_notes import Memory
+from harvester.sources.zoom_rows import Meeting, event_of, meeting_data, missing, people, stays_of
+
+_PAGE_EVENTS = 1000
+_COVER_EVERY = 25
+"""Meetings whose participants are asked for before what is finished is told: so much is asked for again after a crash."""
+_YOUNG = timedelta(hours=2)
+"""A meeting that ended so recently may have its participants still to come."""
+_PATIENCE = timedelta(days=2)
+"""A meeting without a begin is left out for so long from the begin of its day on: it comes, and its time must not change."""
+_IN_A_ROW = 3
+"""So many meetings, one after another, that cannot be read are no fault of the meetings."""
+
+
+class Reading:
+    """One window. `oldest`: meetings that began before need not be noted."""
+
+    def __init__(self, lists: Lists, memory: Memory, source: str, window: Interval, *, oldest: datetime) -> None:
+        self._lists = lists
+        self._memory = memory
+        self._source = source
+        self._window = window
+        self._oldest = oldest
+        self._asked = 0
+        """Meetings whose participants were asked for since it was last told what is finished."""
+        self._doubtful: list[tuple[Meeting, HarvesterError]] = []
+        """Meetings that could not be read, while it is not known whether any other can."""
+
+    def notes(self) -> bytes:
+        """What the next poll should know."""
+        return self._memory.encoded(self._oldest, self._lists.budget)
+
+    async def day(self, day: date) -> AsyncIterator[Page]:
+        """The part of the window that lies in one day. What raises comes after a page that covers what was finished before."""
+        listed, broken = await self._lists.meetings(day)
+        if broken:
+            yield Page([], broken)
+        meetings = sorted((m for m in listed if self._wanted(m, day)), key=lambda m: m.start)
+        try:
+            for meeting in meetings:
+                for page in await self._meeting(meeting):
+                    yield page
+                if self._asked >= _COVER_EVERY and (done := self._finished(meeting)):
+                    yield done
+            for page in self._given_up(at_the_end=True):
+                yield page
+        except HarvesterError:
+            if self._asked and (done := self._finished(meeting)):
+                yield done
+            raise
+
+    def _wanted(self, meeting: Meeting, day: date) -> bool:
+        """Whether it began in the window, or on another day than it is listed for, so that no other window asks for it."""
+        if meeting.blank and self._lists.now() < meeting.start + _PATIENCE:
+            return False
+        return self._window.start <= meeting.start < self._window.end or meeting.start.date() != day
+
+    def _finished(self, meeting: Meeting) -> Page | None:
+        """What is complete when `meeting` is not, or may have companions of the same moment."""
+        self._asked = 0
+        end = min([meeting.start, *(doubtful.start for doubtful, _ in self._doubtful)])
+        if not self._window.start < end <= self._window.end:
+            return None
+        return Page([], covered=Interval(self._window.start, end), notes=self.notes())
+
+    async def _meeting(self, meeting: Meeting) -> Sequence[Page]:
+        """The pages of a meeting and its sessions; without these when they were read before and it did not change since."""
+        now = self._lists.now()
+        if seen := self._memory.unchanged(meeting, now):
+            return [Page([self._event(meeting, seen.people)])]
+        try:
+            sheets = await self._lists.stays(meeting)
+        except (UnusableError, PermanentError) as error:
+            self._doubtful.append((meeting, error))
+            if len(self._doubtful) >= _IN_A_ROW:
+                raise
+            return []
+        self._asked += 1
+        before = self._given_up()
+        if isinstance(sheets, Missing):
+            return [*before, self._without(meeting, sheets.why)]
+        events: list[Event] = []
+        broken: list[Broken] = []
+        for rows, read_at in sheets:
+            found, bad = stays_of(meeting, rows, self._source, read_at)
+            events += found
+            broken += bad
+        amount = people(events)
+        self._memory.read(meeting, len(events) + len(broken), amount, now)
+        events = [self._event(meeting, amount), *events]
+        pieces = [Page(events[at : at + _PAGE_EVENTS]) for at in range(0, len(events), _PAGE_EVENTS)]
+        return [*before, pieces[0]._replace(broken=broken), *pieces[1:]]
+
+    def _without(self, meeting: Meeting, why: str) -> Page:
+        """A meeting alone. Its participants are broken, unless there are none, or they may still come."""
+        now = self._lists.now()
+        self._memory.read(meeting, 0, None, now)
+        known = bool(why) and meeting.expected != 0 and now - (meeting.end or meeting.start) >= _YOUNG
+        return Page([self._event(meeting, None)], [missing(meeting, why)] if known else [])
+
+    def _given_up(self, *, at_the_end: bool = False) -> list[Page]:
+        """The doubtful ones, now that others could be read, or at least Zoom said of each of them that it cannot be.
+
+        Raises what was the matter when nothing tells whether anything can be read.
+        """
+        doubtful, self._doubtful = self._doubtful, []
+        for unsure, error in doubtful if at_the_end else ():
+            if isinstance(error, UnusableError):
+                self._doubtful = [(unsure, error)]
+                raise error
+        return [self._without(meeting, str(error)) for meeting, error in doubtful]
+
+    def _event(self, meeting: Meeting, amount: int | None) -> Event:
+        return event_of(meeting_data(meeting, amount), self._source, meeting.read_at)
