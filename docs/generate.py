@@ -16,6 +16,7 @@ from harvester.dashboard import dashboard
 from harvester.examples import about, example_env, title
 from harvester.options import Option, options_of
 from harvester.settings import families
+from harvester.visitors import PER, READS
 
 ROOT = Path(__file__).parent.parent
 _MADE = "<!-- Made by docs/generate.py from the code: change it there, then run `make docs`. -->"
@@ -53,6 +54,10 @@ empty label is none: producers have no `sink`, consumers no `source`. Times are 
 Beside them are `/livez` (200 while the event loop turns), `/startupz` (200 once the stores are open), `/readyz` (JSON, a state
 for each source, stream and sink; 503 only when this process does not work) and `/status` (what `harvest status --json` says).
 They are read-only, and answer who asks by address, by `localhost`, by this host's name or by one of `HARVESTER_LISTEN_NAMES`.
+A port alone is bound to loopback. Who binds further shows to that network the names of sources and streams, amounts, times, and
+the text of the newest errors; never an event, never a secret. With `HARVESTER_LISTEN_TOKEN` set, `/metrics` and `/status` answer
+only to `Authorization: Bearer TOKEN` (401 else; Prometheus: `authorization: {{credentials_file: …}}`), and the probes tell others
+their status alone. An address that reads more than {READS} times in {PER:.0f} s gets 429 for a while; probes never do.
 
 Alerts stand in `docker/prometheus/rules.yml`, each with its section of the [runbook](runbook.md); a dashboard in
 `docker/grafana/dashboards/`. There is no metric of when a login's token expires, since no source has one that does; and

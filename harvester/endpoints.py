@@ -1,7 +1,8 @@
 """The listener: /metrics, /livez, /readyz, /startupz, /status, served from a thread of its own.
 
 So it answers while the event loop it tells of stands still, and asks nothing outside: what it says was gathered before. It only
-reads; there is nothing here that changes anything. A browser on the same host is kept out: an unknown name in `Host` is
+reads; there is nothing here that changes anything. With a token set, what it tells is for those who bring it; the status alone of
+a probe is for everybody. A browser on the same host is kept out: an unknown name in `Host` is
 refused (DNS rebinding), no answer may be read across origins, and no request may have a body.
 """
 
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harvester import metrics
 from harvester.errors import ConfigError
+from harvester.visitors import Visitors
 
 if TYPE_CHECKING:
     from aiohttp.web import Application, AppRunner, Request, StreamResponse
 
 LOOPBACK = "127.0.0.1"
+PROBES = frozenset({"/livez", "/readyz", "/startupz"})
 _ANYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - only compared with
 _HEADERS = {"Server": "event-harvester", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -44,7 +47,7 @@ def exposition(accept: str = "") -> Reply:
 
 
 @asynccontextmanager
-async def serve(listen: str, routes: Routes, names: Collection[str] = ()) -> AsyncIterator[str]:
+async def serve(listen: str, routes: Routes, names: Collection[str] = (), visitors: Visitors | None = None) -> AsyncIterator[str]:
     """Serve `routes` on `listen` (HOST:PORT, or a port on loopback) while the block runs. `names`: further ones of this host.
 
     Yields the address as host:port, "" when `listen` is empty and nothing is served. Raises ConfigError when the
@@ -54,7 +57,7 @@ async def serve(listen: str, routes: Routes, names: Collection[str] = ()) -> Asy
         yield ""
         return
     host, port = address(listen)
-    thread = _Listener(listen, host, port, routes, {*names, host})
+    thread = _Listener(listen, (host, port), routes, {*names, host}, visitors or Visitors())
     await thread.begin()
     try:
         yield thread.bound
@@ -79,10 +82,10 @@ def reachable(listen: str) -> tuple[str, int]:
 class _Listener:
     """The thread with its loop."""
 
-    def __init__(self, listen: str, host: str, port: int, routes: Routes, names: Collection[str]) -> None:
+    def __init__(self, listen: str, place: tuple[str, int], routes: Routes, names: Collection[str], visitors: Visitors) -> None:
         self._listen = listen
-        self._host = host
-        self._port = port
+        self._host, self._port = place
+        self._visitors = visitors
         self._routes = routes
         self._names = {*(n.lower() for n in names), "localhost", socket.gethostname().lower()}
         self._loop = asyncio.new_event_loop()
@@ -117,7 +120,7 @@ class _Listener:
     async def _serve(self) -> None:
         from aiohttp import web  # noqa: PLC0415 - one-shot commands do not serve
 
-        runner = web.AppRunner(_application(self._routes, self._names), access_log=None, shutdown_timeout=1)
+        runner = web.AppRunner(_application(self._routes, self._names, self._visitors), access_log=None, shutdown_timeout=1)
         try:
             self._tell(await _bind(runner, self._host, self._port, self._listen))
         except ConfigError as error:
@@ -151,7 +154,7 @@ async def _bind(runner: "AppRunner", host: str, port: int, listen: str) -> str:
     return f"[{host}]:{runner.addresses[0][1]}" if ":" in host else f"{host}:{runner.addresses[0][1]}"
 
 
-def _application(routes: Routes, names: Collection[str]) -> "Application":
+def _application(routes: Routes, names: Collection[str], visitors: Visitors) -> "Application":
     from aiohttp import web  # noqa: PLC0415 - as above
 
     @web.middleware
@@ -160,7 +163,15 @@ def _application(routes: Routes, names: Collection[str]) -> "Application":
             return web.Response(status=421, text=f"{_REBOUND}\n", headers=_HEADERS)
         if request.can_read_body:
             return web.Response(status=413, text="no request here has a body\n", headers={**_HEADERS, "Connection": "close"})
-        return await handler(request)
+        probe = request.path in PROBES  # what probes ask is cheap to say, and a flood must not make us look dead
+        if not probe and (wait := visitors.wait(request.remote or "")):
+            return web.Response(status=429, text="too many requests\n", headers={**_HEADERS, "Retry-After": str(wait)})
+        if visitors.may_read(request.headers.get("Authorization", "")):
+            return await handler(request)
+        if probe:
+            answer = await handler(request)
+            return web.Response(status=answer.status, headers=_HEADERS)
+        return web.Response(status=401, text=f"{_UNKNOWN}\n", headers={**_HEADERS, "WWW-Authenticate": "Bearer"})
 
     def answering(make: Callable[[str], Reply]) -> Callable[["Request"], Awaitable["StreamResponse"]]:
         async def answer(request: "Request") -> "StreamResponse":
@@ -174,6 +185,7 @@ def _application(routes: Routes, names: Collection[str]) -> "Application":
     return app
 
 
+_UNKNOWN = "send Authorization: Bearer with the token of HARVESTER_LISTEN_TOKEN"
 _REBOUND = "this is not a name of mine: ask by address, or add the name to HARVESTER_LISTEN_NAMES"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from harvester import loading
@@ -101,6 +101,15 @@ def _zone(value: str) -> str:
         raise PydanticCustomError("zone", "no time zone", {"value": value}) from error
 
 
+def _token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value()
+    if token and (len(token) < _SHORTEST_TOKEN or not token.isprintable()):
+        raise PydanticCustomError(
+            "token", "no token (not shown): one has {least} characters at least, in one line", {"least": _SHORTEST_TOKEN}
+        )
+    return value
+
+
 def _known(part: str) -> AfterValidator:
     """Refuses a name or scheme that `part`, "package:function", does not know. No driver is imported for it."""
 
@@ -126,6 +135,7 @@ Url = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://")]
 SHARED_QUEUES = {"kafka": "Kafka", "sqs": "SQS"}
 """Schemes of queues that hosts share: beside them the store of letters has to be named."""
 Given = dict[str, Any]
+_SHORTEST_TOKEN = 16
 _ADDRESS = r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):)?\d{1,5}$|^$"
 
 
@@ -241,6 +251,11 @@ class CoreSettings(Access):
             "LISTEN_NAMES", "names it may be asked by there, besides addresses, localhost and this host's name; a comma list"
         ),
     ] = ()
+    listen_token: Annotated[
+        SecretStr,
+        AfterValidator(_token),
+        _setting("LISTEN_TOKEN", "token without which nothing but the status of probes is told there; unset: everybody may read"),
+    ] = SecretStr("")
     log_level: Annotated[
         Literal["debug", "info", "warn"], BeforeValidator(_lower), _setting("LOG_LEVEL", "least level that is logged")
     ] = "info"

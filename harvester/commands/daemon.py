@@ -28,6 +28,7 @@ from harvester.states import States
 from harvester.traces import exporting
 from harvester.turns import Owners
 from harvester.url import parse
+from harvester.visitors import Visitors
 from harvester.watchdog import watching
 
 _OPEN_AGAIN = 5.0
@@ -85,7 +86,8 @@ async def begun(
         dog = await stack.enter_async_context(watching())
         await stack.enter_async_context(exporting(core.traces_url))
         health = Health(states, dog, stop)
-        address = await stack.enter_async_context(serve(core.listen, health.routes(), core.listen_names))
+        visitors = Visitors(core.listen_token.get_secret_value())
+        address = await stack.enter_async_context(serve(core.listen, health.routes(), core.listen_names, visitors))
         stores = await stack.enter_async_context(_open_patiently(core, stop, health))
         if stores is None:
             yield None

@@ -15,9 +15,9 @@ def command(timeout: float) -> int:
     \b
     HEALTHCHECK CMD ["harvest", "healthcheck"]
     """
-    listen = parts.settings().get(CoreSettings).listen
-    if not listen:
+    core = parts.settings().get(CoreSettings)
+    if not core.listen:
         raise NobodyError("HARVESTER_LISTEN is not set: nobody can be asked; set it for the daemon and for this command")
-    said = ask(listen, "/livez", timeout=timeout)
+    said = ask(core, "/livez", timeout=timeout)
     click.echo(said.body.decode(errors="replace").strip(), err=said.status != 200)
     return 0 if said.status == 200 else 1

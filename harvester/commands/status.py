@@ -37,7 +37,7 @@ def command(as_json: bool) -> int:
     The daemon at HARVESTER_LISTEN is asked; when there is none, the stores are.
     """
     core = parts.settings().get(CoreSettings)
-    report = _of_daemon(core.listen)
+    report = _of_daemon(core)
     if report is None:
         report = run_once_report(core)
     if as_json:
@@ -47,12 +47,13 @@ def command(as_json: bool) -> int:
     return 5 if report.problems else 0
 
 
-def _of_daemon(listen: str) -> Report | None:
+def _of_daemon(core: CoreSettings) -> Report | None:
     """What the daemon says; None when none is set or none answers."""
+    listen = core.listen
     if not listen:
         return None
     try:
-        said = ask(listen, "/status", timeout=_PATIENCE)
+        said = ask(core, "/status", timeout=_PATIENCE)
     except NobodyError:
         return None
     if said.status == 503:

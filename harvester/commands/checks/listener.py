@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 
-from harvester.commands.asking import NobodyError, ask
+from harvester.commands.asking import NobodyError, NotForUsError, ask
 from harvester.commands.checks import Check, Finding, Tell
 from harvester.endpoints import address
 from harvester.settings import CoreSettings
@@ -19,20 +19,20 @@ def listener_check(core: CoreSettings, seconds: float) -> Check:
         if not core.listen:
             tell(Finding("listener", "ok", "off: HARVESTER_LISTEN is not set, so there are no metrics"))
             return
-        tell(await _looked(core.listen, seconds))
+        tell(await _looked(core, seconds))
 
     return Check("listener", look)
 
 
-async def _looked(listen: str, seconds: float) -> Finding:
-    host, port = address(listen)
+async def _looked(core: CoreSettings, seconds: float) -> Finding:
+    host, port = address(core.listen)
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return await asyncio.to_thread(_taken, listen, f"{host}:{port}", seconds)
+            return await asyncio.to_thread(_taken, core, f"{host}:{port}", seconds)
         why = (error.strerror or str(error)).lower()
         return Finding(
             "listener", "fail", f"{host}:{port} cannot be had: {why}", "set HARVESTER_LISTEN to an address of this host"
@@ -40,14 +40,16 @@ async def _looked(listen: str, seconds: float) -> Finding:
     return Finding("listener", "ok", f"{host}:{port} is free; no daemon listens there now")
 
 
-def _taken(listen: str, place: str, seconds: float) -> Finding:
+def _taken(core: CoreSettings, place: str, seconds: float) -> Finding:
     """Ours when it shows our metrics; its own judgement of itself counts too."""
     who = f"`ss -ltnp sport = :{place.rpartition(':')[2]}` names it"
     other = f"{who}; stop it, or set HARVESTER_LISTEN to another port"
     try:
-        if _OURS not in ask(listen, "/metrics", timeout=seconds).body:
+        if _OURS not in ask(core, "/metrics", timeout=seconds).body:
             return Finding("listener", "fail", f"another program listens on {place}", other)
-        alive = ask(listen, "/livez", timeout=seconds).status == 200
+        alive = ask(core, "/livez", timeout=seconds).status == 200
+    except NotForUsError as error:
+        return Finding("listener", "fail", str(error), f"or another program listens there: {who}")
     except NobodyError:
         return Finding(
             "listener", "fail", f"what listens on {place} does not answer: a daemon that is stopped, or no daemon", other
