@@ -44,6 +44,8 @@ def options_of(model: type[BaseModel]) -> tuple[Option, ...]:
     fields = [(field, info, *_aliases(model, field, info)) for field, info in model.model_fields.items()]
     tables = {name.removeprefix(PREFIX).partition("_")[0] for _, _, name, _ in fields}
     table = tables.pop().lower() if len(tables) == 1 else ""
+    if any(name == f"{PREFIX}{table.upper()}" for _, _, name, _ in fields):  # in TOML a key is no table as well
+        table = ""
     found = []
     for field, info, name, old in fields:
         key = name.removeprefix(PREFIX).lower()

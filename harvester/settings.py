@@ -22,6 +22,7 @@ from harvester.sources import SOURCES
 
 SETTINGS: tuple[str, ...] = (
     "harvester.settings:CoreSettings",
+    "harvester.privacy:PrivacySettings",
     "harvester.remotelogs:LogsSettings",
     "harvester.sources.opencast:OpencastSettings",
     "harvester.sources.zoom:ZoomSettings",

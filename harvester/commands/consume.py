@@ -31,7 +31,7 @@ def command(sinks: tuple[str, ...], until_empty: bool, accept_rejections: bool) 
         raise click.UsageError("--although-paused goes with --until-empty: a daemon obeys `harvest pause`")
     names = tuple(dict.fromkeys(sinks or parts.configured_sinks()))
     vendors = [OpencastSettings] if "opencast" in parts.configured_sources() else []
-    loaded = parts.settings(*vendors, EpisodeSettings, *parts.sink_settings(names))
+    loaded = parts.settings(*vendors, EpisodeSettings, *parts.sink_settings(names), reads=False)
     run = _emptied if until_empty else _fed
     return run(names, loaded, accept_rejections=accept_rejections)
 

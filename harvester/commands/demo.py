@@ -24,6 +24,7 @@ from harvester.errors import RefusedError
 from harvester.harvest import Harvest
 from harvester.loading import Loaded
 from harvester.openbook import OpenBook
+from harvester.privacy import PrivacySettings
 from harvester.retry import Retry
 from harvester.service import run_once
 from harvester.settings import CoreSettings, load
@@ -71,7 +72,7 @@ def _settings(folder: Path, url: str) -> Loaded:
     secret.touch(mode=0o600)
     secret.write_text("sandbox\n")
     environ = {"HARVESTER_CONFIG": str(folder / _MARK)}
-    return load(CoreSettings, OpencastSettings, EpisodeSettings, environ=environ)
+    return load(CoreSettings, OpencastSettings, PrivacySettings, EpisodeSettings, environ=environ)
 
 
 async def _demo(folder: Path, port: int) -> int:

@@ -10,6 +10,7 @@ import msgspec
 from pydantic import BaseModel
 
 from consumers.enrichers.opencast import EpisodeSettings
+from consumers.enrichers.places import GeoipSettings
 from harvester import logs
 from harvester.cli import REDACTOR
 from harvester.commands import config, parts
@@ -25,6 +26,7 @@ from harvester.commands.options import json_option
 from harvester.commands.words import amount_of, plain
 from harvester.faults import Fault
 from harvester.loading import Loaded
+from harvester.privacy import PrivacySettings
 from harvester.remotelogs import LogsSettings
 from harvester.service import run_once
 from harvester.settings import CoreSettings, inspect
@@ -59,7 +61,7 @@ def _inspected() -> Loaded:
     context = click.get_current_context()
     overrides = context.find_root().obj or {}
     core = inspect(CoreSettings, overrides=overrides).sound(CoreSettings)
-    used: list[type[BaseModel]] = [CoreSettings, LogsSettings, EpisodeSettings]
+    used: list[type[BaseModel]] = [CoreSettings, LogsSettings, PrivacySettings, EpisodeSettings, GeoipSettings]
     used += [*map(parts.source_settings, core.sources), *parts.sink_settings(core.sinks)]
     loaded = inspect(*dict.fromkeys(used), overrides=overrides)
     context.meta[REDACTOR] = loaded.redactor

@@ -25,12 +25,14 @@ from harvester.limits import Pace
 from harvester.loading import Loaded
 from harvester.logs import get_logger
 from harvester.opencast_answers import SEARCH, hit_of
+from harvester.privacy import PrivacySettings, Veil
 from harvester.protocols import Message
 from harvester.retry import ONE_SHOT, retrying
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 from harvester.sources.opencast import OpencastSettings, http_settings
 from harvester.sources.opencast_episodes import Workflows, episode_event
+from harvester.veiled import veil_of, veiled_event
 
 _BATCH = 50
 _INDEX = "episodes"
@@ -88,6 +90,8 @@ class _Site(NamedTuple):
     workflows: Workflows
     cluster: Any
     direct: DirectQueue
+    veil: Veil | None
+    """What is hidden of the people in them."""
 
 
 @asynccontextmanager
@@ -106,8 +110,9 @@ async def _open(loaded: Loaded, target: str) -> AsyncIterator[_Site]:
         admin = await enter(open_http(http_settings(opencast, admin=True), retry=ONE_SHOT, limits=pace))
         cluster = await enter(open_cluster(index))
         sink = await enter(open_elasticsearch(index, place=lambda *_: target))
+        veil = veil_of("opencast", loaded.get(PrivacySettings))
         letters = await enter(open_letters(loaded.get(CoreSettings).letters_url, loaded.get(CoreSettings)))
-        yield _Site(engage, Workflows(admin, opencast.workflow), cluster, DirectQueue(sink, (), letters))
+        yield _Site(engage, Workflows(admin, opencast.workflow), cluster, DirectQueue(sink, (), letters), veil)
 
 
 class _Done(NamedTuple):
@@ -160,7 +165,10 @@ async def _looked_up(site: _Site, mpid: str) -> Event | None:
     answer = await site.engage.get(SEARCH, id=mpid)
     try:
         hit = hit_of(answer.body, mpid)
-        return None if hit is None else episode_event(mpid, hit, await site.workflows.newest(mpid), "opencast", read_at)
+        if hit is None:
+            return None
+        event = episode_event(mpid, hit, await site.workflows.newest(mpid), "opencast", read_at)
+        return event if site.veil is None else veiled_event(event, site.veil)
     except msgspec.MsgspecError as error:
         raise _UnreadableError(str(error)) from error
     except TransientError as error:

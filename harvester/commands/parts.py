@@ -29,6 +29,7 @@ from harvester.harvest import Limits
 from harvester.letters import open_letters
 from harvester.loading import Loaded
 from harvester.metrics import HttpMetrics
+from harvester.privacy import PrivacySettings
 from harvester.protocols import CoverageStore, DeadLetters, Queue, Source
 from harvester.queues import open_queue
 from harvester.redact import know
@@ -39,17 +40,21 @@ from harvester.sources import SOURCES
 from harvester.sources.opencast import OpencastSettings, http_settings
 from harvester.states import Component
 from harvester.url import database_path, parse
+from harvester.veiled import veiled
 
 QUICK = Retry(attempts=1)
 """For look-ups that have a second chance: an event waits as a letter instead of holding up the stream."""
 
 
-def settings(*families: type[BaseModel]) -> Loaded:
+def settings(*families: type[BaseModel], reads: bool = True) -> Loaded:
     """The settings of these families and the core, with what the command line set. Starts the logs.
 
-    To be asked for once a command, for it tells of old names.
+    To be asked for once a command, for it tells of old names. With a source's family goes what is hidden of its records,
+    unless nothing of it is read.
     """
     context = click.get_current_context()
+    if reads and any(family.__module__.startswith("harvester.sources.") for family in families):
+        families = (*families, PrivacySettings)
     loaded = load(CoreSettings, LogsSettings, GeoipSettings, *families, overrides=context.find_root().obj or {})
     context.meta[REDACTOR] = loaded.redactor
     know(loaded.secrets)
@@ -116,7 +121,7 @@ async def open_source(name: str, loaded: Loaded, retry: Retry, component: Compon
         on_allowance=lambda told: http.allowance(*told),
         on_mode=found,
     ) as source:
-        yield source
+        yield veiled(source, name, loaded.get(PrivacySettings))
 
 
 class Stores(NamedTuple):

@@ -1,5 +1,11 @@
 """Sources: one vendor API each. A line here makes one known: its settings class and what opens it."""
 
+PRIVACY: dict[str, str] = {
+    "opencast": "harvester.sources.opencast_privacy:fields",
+    "zoom": "harvester.sources.zoom_privacy:fields",
+}
+"""Which fields of a source's records are about people; without a line a source is refused where anything is hidden."""
+
 SOURCES: dict[str, tuple[str, str]] = {
     "opencast": ("harvester.sources.opencast:OpencastSettings", "harvester.sources.opencast:open_opencast"),
     "zoom": ("harvester.sources.zoom:ZoomSettings", "harvester.sources.zoom:open_zoom"),

@@ -21,6 +21,7 @@ ONLY = {
         "harvester.http",
         "harvester.limits",
         "harvester.opencast_answers",
+        "harvester.privacy",
         "harvester.raw",
         "harvester.retry",
     ],
