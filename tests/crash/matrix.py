@@ -79,7 +79,7 @@ def prove(folder: Path, cells: Sequence[Cell], *, random_kills: int, seed: str) 
             try:
                 outcomes.append(_Proof(cell, folder, world, nodes, target).outcome(random_kills, seed))
                 tell(outcomes[-1].row())
-            except (MissingServerError, ConfigError, AssertionError) as error:
+            except (MissingServerError, ConfigError, AssertionError, OSError) as error:
                 tell(f"not proven: {error}")
                 good = False
     tell("\n".join([HEAD, *(outcome.row() for outcome in outcomes)]))

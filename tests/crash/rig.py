@@ -24,7 +24,7 @@ from tests.crash.targets import DUCKDB, Target
 from tests.services import RefusedError
 
 _SOURCE = "opencast"
-_BACK = 60.0
+_BACK = 180.0
 """Seconds that a server that was killed is waited for."""
 Found = TypeVar("Found")
 
