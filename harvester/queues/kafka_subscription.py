@@ -98,8 +98,10 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiok
         while True:
             left = max(0.0, until - time.monotonic())
             got = await self._polled(timeout_ms=ceil(1000 * left), max_records=limit)
+            if not self._owning.is_set():
+                return  # what aiokafka has fetched before `_placed` knows where the group stands: it comes again from there
             self._held += [record for some in got.values() for record in some]
-            if self._held or time.monotonic() >= until or not self._owning.is_set():
+            if self._held or time.monotonic() >= until:
                 return
             await asyncio.sleep(0.01)
 

@@ -214,6 +214,23 @@ async def test_the_age_of_what_waits_is_known_without_reading_what_waits(kafka: 
             tracemalloc.stop()
 
 
+async def test_f23_what_is_fetched_before_it_is_known_where_the_group_stands_is_not_handed_out_twice(kafka: Server) -> None:
+    async with open_queue(await made(kafka.url)) as queue, queue.subscribe("g") as subscription:
+        assert isinstance(subscription, KafkaSubscription)
+        receiving = asyncio.create_task(subscription.receive(100, PATIENCE))
+        await asyncio.sleep(0.3)  # it waits for messages; a rebalance passes meanwhile
+        partitions = subscription._consumer.assignment()
+        await subscription.on_partitions_revoked(partitions)
+        await queue.publish(batch(0, 100))
+        assert list(await receiving) == []
+        await subscription.on_partitions_assigned(partitions)
+        got = await received(subscription, 100)
+        assert sorted(texts(got)) == [f"{n:06}" for n in range(100)]
+        await subscription.commit(got, {"consumed": 100, "delivered": 100})
+        assert list(await subscription.receive(100, 0)) == []
+        await balanced(queue, "g")
+
+
 async def test_f23_a_member_whose_commit_outlasts_a_rebalance_goes_on_reading(
     kafka: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
