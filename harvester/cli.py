@@ -76,9 +76,10 @@ class _Commands(click.Group):
             code = super().invoke(ctx)
         except HarvesterError as error:
             from harvester.redact import Redactor  # noqa: PLC0415 - `harvest --version` needs none
+            from harvester.screens import plain  # noqa: PLC0415 - as above
 
             hide = ctx.meta.get(REDACTOR, Redactor()).text
-            words = "\n".join(map(hide, _words(error)))
+            words = plain("\n".join(map(hide, _words(error))))
             click.echo(words, err=True)
             _collected(ctx, began, error.exit_code, words)
             ctx.exit(error.exit_code)
@@ -130,11 +131,12 @@ def main() -> None:
 def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A fault of ours, with its traceback, but without any secret that an error's text may hold."""
     from harvester.redact import hidden  # noqa: PLC0415 - `harvest --version` needs none
+    from harvester.screens import plain  # noqa: PLC0415 - as above
 
     logs = sys.modules.get("harvester.logs")
     if logs is not None:
         logs.get_logger(logs.COLLECTED).error("died", exc_info=error)
-    sys.stderr.write(hidden("".join(traceback.format_exception(kind, error, trace))))
+    sys.stderr.write(plain(hidden("".join(traceback.format_exception(kind, error, trace)))))
 
 
 def run(args: list[str] | None = None) -> int:

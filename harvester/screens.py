@@ -1,10 +1,10 @@
-"""Screens: what came from outside, as a terminal may have it. A control character could forge lines, retitle or rewrite it."""
+"""Screens: what came from outside, as a terminal may have it: a control character could forge lines, or take it over."""
 
 import re
 import sys
 
-_UNSEEN = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
-"""In UTF-8: DEL, the controls that terminals also take for escape sequences, and what turns the direction of writing."""
+# JSON escapes the C0 controls; DEL and C1 (0x9B begins an escape sequence as ESC [ does) may stand in it as they are.
+_CONTROLS = re.compile(b"\x7f|\xc2[\x80-\x9f]")
 
 
 def plain(text: str) -> str:
@@ -14,5 +14,7 @@ def plain(text: str) -> str:
 
 
 def plain_json(document: bytes) -> bytes:
-    """The same JSON, with everything escaped that a terminal might obey. JSON itself escapes only what is below the blank."""
-    return _UNSEEN.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), document)
+    """The same JSON, with every control character escaped."""
+    if b"\xc2" not in document and b"\x7f" not in document:
+        return document
+    return _CONTROLS.sub(lambda match: b"\\u00%02x" % match[0][-1], document)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import select
 import stat
 import sys
@@ -22,10 +21,9 @@ from harvester import crash
 from harvester.disk import named
 from harvester.errors import PermanentError, TransientError
 from harvester.event import Event
+from harvester.screens import plain_json
 from harvester.url import Url
 
-# JSON escapes the C0 controls; DEL and C1 (0x9B begins an escape sequence as ESC [ does) may stand in it as they are.
-_CONTROLS = re.compile(b"\x7f|\xc2[\x80-\x9f]")
 _AT_ONCE = 2**20
 
 
@@ -62,10 +60,7 @@ class StdoutSink:
         records, rejections = shaped(events)
         now = self._now()
         lines = [document(record, event, now) for record, event, _ in records]
-        body = b"\n".join([*lines, b""])
-        if b"\xc2" in body or b"\x7f" in body:
-            body = _CONTROLS.sub(lambda match: b"\\u00%02x" % match[0][-1], body)
-        self._pour(body)
+        self._pour(plain_json(b"\n".join([*lines, b""])))
         crash.point("sink.after_write")
         return rejections
 

@@ -11,9 +11,10 @@ from harvester.commands import parts, presence
 from harvester.commands.acts import done
 from harvester.commands.options import confirmed, json_option, yes_option
 from harvester.commands.times import parse_time, shown
-from harvester.commands.words import amount_of, plain
+from harvester.commands.words import amount_of
 from harvester.letters import open_letters
 from harvester.protocols import DeadLetters, Letter
+from harvester.screens import plain, plain_json
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 
@@ -51,7 +52,7 @@ def list_(group: str, reason: str, since: str | None, limit: int, as_json: bool)
             if count > limit:
                 continue
             if as_json:
-                click.echo(msgspec.json.encode({k: v for k, v in _facts(letter).items() if k != "body"}))
+                click.echo(plain_json(msgspec.json.encode({k: v for k, v in _facts(letter).items() if k != "body"})))
             else:
                 due = f"due {shown(letter.due)}" if letter.due else "waits for you"
                 why = f"{letter.stage}/{letter.reason}"
@@ -76,7 +77,7 @@ def show(letter_id: str, as_json: bool) -> int:
             click.echo(f"{_beginning(len(found), letter_id)}: harvest dead-letters list", err=True)
             return 1
         if as_json:
-            click.echo(msgspec.json.encode(_facts(found[0])))
+            click.echo(plain_json(msgspec.json.encode(_facts(found[0]))))
             return 0
         for name, value in _facts(found[0]).items():
             if name != "body" and value not in (None, ""):

@@ -23,11 +23,12 @@ from harvester.commands.checks.sinks import sink_check
 from harvester.commands.checks.sources import source_check
 from harvester.commands.checks.stores import store_checks
 from harvester.commands.options import json_option
-from harvester.commands.words import amount_of, plain
+from harvester.commands.words import amount_of
 from harvester.faults import Fault
 from harvester.loading import Loaded
 from harvester.privacy import PrivacySettings
 from harvester.remotelogs import LogsSettings
+from harvester.screens import plain, plain_json
 from harvester.service import run_once
 from harvester.settings import CoreSettings, inspect
 from harvester.sources.opencast_settings import OpencastSettings
@@ -79,7 +80,7 @@ async def _diagnosed(loaded: Loaded, faults: Sequence[Fault], seconds: float, *,
     found = [Finding(hide(f.name), f.state, hide(f.text), hide(f.fix)) for f in found]
     code = 3 if faults else 5 if any(f.state in _TROUBLE for f in found) else 0
     if as_json:
-        click.echo(msgspec.json.encode({"format": _FORMAT, "code": code, "findings": [f._asdict() for f in found]}))
+        click.echo(plain_json(msgspec.json.encode({"format": _FORMAT, "code": code, "findings": [f._asdict() for f in found]})))
         return code
     click.echo("\n".join(_screen(found)))
     fine = sum(f.state == "ok" for f in found)

@@ -15,6 +15,7 @@ from harvester.coverage import Interval, plan
 from harvester.event import encode_event
 from harvester.loading import Loaded
 from harvester.retry import ONE_SHOT
+from harvester.screens import plain_json
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 
@@ -75,7 +76,7 @@ async def _look(
                 broken += len(page.broken)
                 events = page.events[: limit - seen] if limit else page.events
                 for event in events:
-                    click.echo(encode_event(event))
+                    click.echo(plain_json(encode_event(event)))
                 seen += len(events)
                 if limit and seen >= limit:
                     break

@@ -15,6 +15,7 @@ from harvester.errors import InvalidEventError
 from harvester.event import decode_event
 from harvester.protocols import Group, Queue
 from harvester.queues import open_queue
+from harvester.screens import plain, plain_json
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 
@@ -91,7 +92,8 @@ def peek(position: int, limit: int) -> int:
                 body: object = msgspec.Raw(message.body)
             except InvalidEventError as error:
                 body = {"undecodable": str(error), "body": message.body.decode(errors="backslashreplace")}
-            click.echo(msgspec.json.encode({"position": at, "key": message.key, "headers": dict(message.headers), "event": body}))
+            told = {"position": at, "key": message.key, "headers": dict(message.headers), "event": body}
+            click.echo(plain_json(msgspec.json.encode(told)))
         return 0
 
     return _run(act)
@@ -122,7 +124,7 @@ def check(as_json: bool) -> int:
         if as_json:
             click.echo(msgspec.json.encode({"faults": faults}))
         for fault in faults:
-            click.echo(fault, err=True)
+            click.echo(plain(fault), err=True)
         click.echo("the queue is damaged" if faults else "the queue is whole", err=True)
         return 1 if faults else 0
 

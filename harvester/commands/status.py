@@ -16,6 +16,7 @@ from harvester.letters import open_letters
 from harvester.pauses import paused
 from harvester.queues import open_queue
 from harvester.report import FORMAT, Problem, Report, SinkReport, Told, collect
+from harvester.screens import plain, plain_json
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 
@@ -41,9 +42,9 @@ def command(as_json: bool) -> int:
     if report is None:
         report = run_once_report(core)
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        click.echo(plain_json(msgspec.json.encode(report)))
     else:
-        click.echo("\n".join(screen(report, core.listen)))
+        click.echo(plain("\n".join(screen(report, core.listen))))
     return 5 if report.problems else 0
 
 

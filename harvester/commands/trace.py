@@ -12,8 +12,9 @@ from harvester.commands.times import parse_time, shown
 from harvester.commands.trace_facts import Answer, Facts, gather
 from harvester.commands.trace_scan import State, Thing
 from harvester.commands.trace_verdict import Verdict, fates, progress, read_states, shown_states, verdict
-from harvester.commands.words import amount_of, plain
+from harvester.commands.words import amount_of
 from harvester.protocols import Letter
+from harvester.screens import plain, plain_json
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 
@@ -44,7 +45,7 @@ def command(name: str, when: str | None, as_json: bool) -> int:
         facts = await gather(name.strip(), loaded)
         told = verdict(facts, moment)
         if as_json:
-            click.echo(msgspec.json.encode(_report(facts, told, moment)))
+            click.echo(plain_json(msgspec.json.encode(_report(facts, told, moment))))
         else:
             click.echo("\n".join(_screen(facts, told, moment)))
         return told.code
