@@ -4,7 +4,7 @@ import ast
 import re
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,18 +32,24 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
                         yield f"{path.relative_to(ROOT)}:{node.lineno}", re.compile(given, flags)
 
 
+def took(act: Callable[..., object], text: str | bytes) -> float:
+    """Seconds of this processor."""
+    began = time.process_time()
+    act(text)
+    return time.process_time() - began
+
+
 def test_s32_no_pattern_takes_long_over_text_that_is_made_to_be_hard() -> None:
     known = dict(patterns())
     assert len(known) > 20
-    slow = []
-    for name, pattern in known.items():
-        for text in PATHOLOGICAL:
-            given = text if isinstance(pattern.pattern, str) else text.encode()
-            for act in (pattern.fullmatch, pattern.search):
-                began = time.process_time()
-                act(given)  # type: ignore[arg-type]
-                if time.process_time() - began > 0.1:
-                    slow.append((name, given[:4]))
+    hard = [
+        (name, text[:4], act, text if isinstance(pattern.pattern, str) else text.encode())
+        for name, pattern in known.items()
+        for text in PATHOLOGICAL
+        for act in (pattern.fullmatch, pattern.search)
+    ]
+    # A busy neighbour slows one of three.
+    slow = [(name, begins) for name, begins, act, given in hard if all(took(act, given) > 0.1 for _ in range(3))]
     assert slow == []
 
 
