@@ -39,16 +39,21 @@ def check_call(words: list[str]) -> None:
     while rest:
         word = rest.pop(0)
         if word.startswith("-"):
-            check_option(at, context, word.split("=")[0])
+            option = check_option(at, context, word.split("=")[0])
+            if isinstance(at, click.Group) and option is not None and "=" not in word and not option.is_flag:
+                rest = rest[option.nargs :]  # a group's own option has its value before the next name
         elif isinstance(at, click.Group):
             found = at.get_command(context, word.replace("_", "-"))
             assert found is not None, f"harvest {' '.join(words)}: there is no {word}"
             at, context = found, click.Context(found, parent=context, info_name=word)
 
 
-def check_option(command: click.Command, context: click.Context, word: str) -> None:
-    known = {name.replace("_", "-") for p in command.get_params(context) for name in (*p.opts, *p.secondary_opts)}
+def check_option(command: click.Command, context: click.Context, word: str) -> click.Option | None:
+    """The option of that name; None for "-"."""
+    options = [p for p in command.get_params(context) if isinstance(p, click.Option)]
+    known = {name.replace("_", "-"): p for p in options for name in (*p.opts, *p.secondary_opts)}
     assert word == "-" or word.replace("_", "-") in known, f"{context.command_path}: there is no {word}"
+    return known.get(word.replace("_", "-"))
 
 
 CALLS = [(page, call) for page in TELLING for call in calls(page, "harvest")]
