@@ -113,7 +113,7 @@ class Meetings:
         now, timing = self._calls.now(), self.timing
         memory = self._memory(window, notes)
         known = Interval(max(window.start, now - (timing.horizon or timedelta.max)), min(window.end, now))
-        reading = Reading(self._lists, memory, self._source, known, oldest=now - timing.overlap - _KEPT)
+        reading = Reading(self._lists, memory, self._source, known, oldest=known.end - timing.overlap - _KEPT)
         for day in days(*known) if known.start < known.end else ():
             async for page in reading.day(day):
                 yield page
