@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import click
 import pytest
@@ -29,7 +29,7 @@ SPECIAL = "/+=&%41 '\"ü"
 USERINFO = f"{CANARY}userinfo"
 LAST = ("set", "reset", "seek", "forget", "purge")
 """Commands that take away what the others look at."""
-ENDLESS = {("run",), ("sandbox",), ("demo",)}
+ENDLESS = {("run",), ("sandbox",), ("sandbox", "opencast"), ("sandbox", "zoom"), ("demo",)}
 """They end by a signal."""
 ARGUMENTS = {
     "source": "opencast",
@@ -145,15 +145,18 @@ def run_endless(site: Site, seen: Seen, port: int, **more: str) -> None:
         ("run",),
         ("consume", "elasticsearch"),
         ("sandbox", "--port", "0"),
+        ("sandbox", "opencast", "--port", "0"),
+        ("sandbox", "zoom", "--port", "0"),
         ("demo", "--folder", "shown"),
     )
-    assert {(line[0],) for line in lines} >= ENDLESS
+    assert {line[:length] for line in lines for length in (1, 2)} >= ENDLESS
     for line in lines:
         with site.process(*line, **more, **(listen if line[0] == "run" else {})) as process:
             process.until(lambda: process.err.count("\n") > 0 or process.out.count("\n") > 0)
             if line[0] == "run" and port:
                 address = process.logged("started")["metrics"]
-                with urlopen(f"http://{address}/metrics", timeout=30) as answer:
+                bearer = f"Bearer {site.settings['HARVESTER_LISTEN_TOKEN']}".encode().decode("latin-1")  # its bytes as they are
+                with urlopen(Request(f"http://{address}/metrics", headers={"Authorization": bearer}), timeout=30) as answer:
                     seen.look("metrics", answer.read())
             process.stop()
             seen.look(f"stdout of {line[0]}", process.out.encode())
