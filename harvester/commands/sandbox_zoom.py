@@ -11,7 +11,7 @@ def _scopes(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]
     return tuple(scope.strip() for part in given for scope in part.split(",") if scope.strip())
 
 
-@click.command(name="zoom")
+@click.command(name="zoom", context_settings={"auto_envvar_prefix": "HARVESTER_SANDBOX_ZOOM"})
 @at_a_port(8901)
 @option("--meetings-per-day", default=80, type=click.IntRange(min=0), help="On the average of a week; each has some 16 sessions.")
 @option("--account-id", default="sandbox-account", help="The account that tokens are for.")
