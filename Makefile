@@ -8,7 +8,7 @@ ARGS   ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench crash several docs requirements clean
+.PHONY: help demo test check bench crash several docs requirements sbom clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -42,6 +42,10 @@ requirements: $(VENV)/.dev  ## resolve requirements/*.in into pinned, hashed *.t
 	  UV_CUSTOM_COMPILE_COMMAND="make requirements" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-emit-find-links --no-emit-index-url --upgrade $$set.in --output-file $$set.txt \
 	    $$(case $$set in run|dev) echo -c production.txt;; esac) || exit 1; done
+
+sbom: $(BIN)/python  ## write dist/sbom.cdx.json: what an installation for production consists of, as CycloneDX
+	@mkdir -p dist
+	$(BIN)/python requirements/sbom.py requirements/production.txt > dist/sbom.cdx.json
 
 clean:  ## remove what was installed and made, but not var/, where your data are, nor .cache/, the servers fetched for tests
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
