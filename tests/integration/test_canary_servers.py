@@ -1,5 +1,6 @@
 """S05: with queue, stores and cache on servers, well, away and talking back: no secret is found in anything that is written."""
 
+import asyncio
 import os
 import socketserver
 import subprocess
@@ -10,10 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
-from tests.integration.test_canaries import Seen
+from harvester.access import Access
+from harvester.objects import open_objects
+from tests import services
+from tests.integration.test_canaries import Seen, canaries, installation, run_all
 from tests.services import Server
-from tests.site import ROOT
+from tests.site import ROOT, Site, World, world
+from tests.unit.collector import Collector, collecting
 
 CANARY = "c4nary-"
 SECRETS = {
@@ -88,6 +94,101 @@ def run(folder: Path, where: Mapping[str, str], seen: Seen, *, commands: tuple[t
         codes.append(done.returncode)
     seen.look_at_files(folder)
     return codes
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with collecting() as found:
+        yield found
+
+
+def plain_canaries() -> dict[str, str]:
+    """For every setting of a secret one that servers can be given, too. A server's user is set where it asks for one."""
+    values = {name: f"{CANARY}{number}-sixteen-characters" for number, name in enumerate(canaries())}
+    del values["HARVESTER_ELASTICSEARCH_PASSWORD"]  # of two logins one is a fault
+    return values
+
+
+def site_at(folder: Path, vendor: World, collector: Collector, values: Mapping[str, str], where: Mapping[str, str]) -> Site:
+    site = installation(folder, vendor.url, collector.url, values)
+    site.settings |= {"HARVESTER_AWS_ACCESS_KEY_ID": "harvester", "HARVESTER_LOG_LEVEL": "debug", **where}
+    return site
+
+
+def walked(site: Site, seen: Seen) -> None:
+    """Every command of the tree; what they wrote was looked at. They worked: what is kept on servers was used."""
+    assert site.harvest("setup").code == 0
+    ended = run_all(site, seen)
+    done = (
+        "useractions (0)",
+        "useractions (1)",
+        "once (1)",
+        "consume (0)",
+        "coverage show (0)",
+        "dead-letters list (0)",
+        "audit (0)",
+    )
+    assert {command: ended[command] for command in done} == dict.fromkeys(done, 0)
+    seen.look_at_files(site.folder)
+
+
+async def in_bucket(url: str, values: Mapping[str, str]) -> dict[str, bytes]:
+    """Every object below the place."""
+    keys = {"aws_access_key_id": "harvester", "aws_secret_access_key": values["HARVESTER_AWS_SECRET_ACCESS_KEY"]}
+    found = {}
+    async with open_objects(url, Access(**keys)) as objects:
+        async for key in objects.names(""):
+            stored = await objects.get(key)
+            assert stored is not None
+            found[key] = stored.body
+    return found
+
+
+@pytest.mark.slow
+def test_s05_every_command_leaves_no_secret_with_queue_on_sqs_and_stores_on_s3(
+    sqs: Server, s3: Server, collector: Collector, tmp_path: Path
+) -> None:
+    values = plain_canaries()
+    seen = Seen(values)
+    with world(login="basic", password=values["HARVESTER_OPENCAST_PASSWORD"], late=False, growing=False) as vendor:
+        where = places(sqs.url, s3.url, "memory://")
+        walked(site_at(tmp_path, vendor, collector, values, where), seen)
+    for place in ("COVERAGE", "LETTERS"):
+        stored = asyncio.run(in_bucket(where[f"HARVESTER_{place}_URL"], values))
+        assert stored or place == "LETTERS", "the last commands took the letters away"
+        for key, body in stored.items():
+            seen.look(f"s3 {key}", body)
+    assert seen.leaks == []
+
+
+@pytest.mark.slow
+def test_s05_every_command_leaves_no_secret_with_queue_on_kafka_and_stores_on_redis(
+    kafka: Server, collector: Collector, tmp_path: Path
+) -> None:
+    values = plain_canaries()
+    seen = Seen(values)
+    with (
+        services.own("redis") as node,
+        world(login="basic", password=values["HARVESTER_OPENCAST_PASSWORD"], late=False, growing=False) as vendor,
+    ):
+        with Redis(port=node.port) as redis:
+            redis.config_set("requirepass", values["HARVESTER_REDIS_PASSWORD"])
+        where = {
+            "HARVESTER_QUEUE_URL": f"kafka://{kafka.url}/canary?partitions=1&replication=1",
+            "HARVESTER_COVERAGE_URL": f"redis://127.0.0.1:{node.port}/0",
+            "HARVESTER_CACHE_URL": f"redis://127.0.0.1:{node.port}/1",
+            "HARVESTER_LETTERS_URL": "file://var/letters",
+        }
+        walked(site_at(tmp_path, vendor, collector, values, where), seen)
+        for database in (0, 1):
+            with Redis(port=node.port, db=database, password=values["HARVESTER_REDIS_PASSWORD"]) as redis:
+                kept = list(redis.scan_iter())
+                assert kept, f"nothing was kept in database {database}"
+                for key in kept:
+                    seen.look(
+                        f"redis {key!r}", redis.get(key) if redis.type(key) == b"string" else repr(redis.hgetall(key)).encode()
+                    )
+    assert seen.leaks == []
 
 
 def test_s05_no_secret_is_left_behind_where_queue_and_stores_are_servers(sqs: Server, s3: Server, tmp_path: Path) -> None:

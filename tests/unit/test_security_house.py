@@ -69,3 +69,18 @@ def test_s75_the_linter_of_security_holds_for_the_whole_product() -> None:
     assert not [rule for rule in lint["ignore"] if re.fullmatch(r"S\d*", rule) and rule != "S101"]
     lenient = {pattern for pattern, rules in lint["per-file-ignores"].items() if "S" in rules}
     assert lenient == {"tests/**", "benchmarks/**"}
+
+
+def test_the_page_of_security_knows_every_item_that_a_test_bears_the_number_of() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    held, _, open_ = page.partition("\n## ")
+    rows = {found[1]: found[2] for found in re.finditer(r"^\| (S\d\d) \| .*? \| (.*) \|$", held, re.MULTILINE)}
+    tested: dict[str, set[str]] = {}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE):
+            for number in re.findall(r"(?<=_)s\d\d(?=_)", name):
+                tested.setdefault(number.upper(), set()).add(name)
+    assert len(rows) > 25
+    assert set(rows) == set(tested)
+    assert {item for item, text in rows.items() if not any(name in text for name in tested[item])} == set()
+    assert set(re.findall(r"^\| (S\d\d) ", open_, re.MULTILINE)) & set(rows) == set()
