@@ -15,7 +15,7 @@ from harvester.event import Event
 
 _CLOCK = re.compile(r"(?:(\d{1,6}):)?(\d{1,6}):([0-5]\d)", re.ASCII)
 _MINUTES = re.compile(r"(\d{1,9})(?: ?mins?)?", re.ASCII)
-_CITY = re.compile(r"(.+?)\s*\(\s*([A-Z]{2})\s*\)", re.ASCII)
+_CITY = re.compile(r"(\S.{0,99}?)\s{0,9}\(\s{0,9}([A-Z]{2})\s{0,9}\)", re.ASCII)
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -21,7 +21,7 @@ _DONE = "SUCCEEDED"
 _MOST = 100
 """Workflows that a server is asked for of one recording."""
 _REFUSED = (400, 404, 414, 422)
-_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,255}")
+_ID = re.compile(r"(?!\.{1,255}$)[A-Za-z0-9._-]{1,255}")
 """What an id of a media package may be to stand in a path; every other was forged."""
 _MILLISECOND = timedelta(milliseconds=1)
 
