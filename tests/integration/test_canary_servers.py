@@ -66,11 +66,12 @@ def parrot() -> Iterator[int]:
             thread.join()
 
 
-def places(sqs: str, s3: str, redis: str) -> Mapping[str, str]:
+def places(sqs: str, s3: str, redis: str, name: str = "canary") -> Mapping[str, str]:
+    """`name`: of queue and bucket; a server keeps them from one test to the next."""
     return {
-        "HARVESTER_QUEUE_URL": f"sqs://eu-west-1/canary?endpoint={sqs}",
-        "HARVESTER_COVERAGE_URL": f"s3://canary/books?endpoint={s3}&region=eu-west-1",
-        "HARVESTER_LETTERS_URL": f"s3://canary/letters?endpoint={s3}&region=eu-west-1",
+        "HARVESTER_QUEUE_URL": f"sqs://eu-west-1/{name}?endpoint={sqs}",
+        "HARVESTER_COVERAGE_URL": f"s3://{name}/books?endpoint={s3}&region=eu-west-1",
+        "HARVESTER_LETTERS_URL": f"s3://{name}/letters?endpoint={s3}&region=eu-west-1",
         "HARVESTER_CACHE_URL": redis,
     }
 
@@ -151,7 +152,7 @@ def test_s05_every_command_leaves_no_secret_with_queue_on_sqs_and_stores_on_s3(
     values = plain_canaries()
     seen = Seen(values)
     with world(login="basic", password=values["HARVESTER_OPENCAST_PASSWORD"], late=False, growing=False) as vendor:
-        where = places(sqs.url, s3.url, "memory://")
+        where = places(sqs.url, s3.url, "memory://", "canary-walk")
         walked(site_at(tmp_path, vendor, collector, values, where), seen)
     for place in ("COVERAGE", "LETTERS"):
         stored = asyncio.run(in_bucket(where[f"HARVESTER_{place}_URL"], values))
