@@ -15,7 +15,7 @@ from harvester.event import Event
 
 _CLOCK = re.compile(r"(?:(\d{1,6}):)?(\d{1,6}):([0-5]\d)", re.ASCII)
 _MINUTES = re.compile(r"(\d{1,9})(?: ?mins?)?", re.ASCII)
-_CITY = re.compile(r"(\S.{0,99}?)\s{0,9}\(\s{0,9}([A-Z]{2})\s{0,9}\)", re.ASCII)
+_COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -273,5 +273,8 @@ def _flag(row: dict[str, Any], *names: str) -> bool | None:
 
 def _city_and_country(location: str | None) -> tuple[str | None, str | None]:
     """`Boston (US )`: both. A text alone is the country's name."""
-    found = _CITY.fullmatch(location or "")
-    return (found[1], found[2]) if found else (None, location)
+    city, bracket, rest = (location or "").rpartition("(")
+    city, country = city.strip(), rest.removesuffix(")").strip()
+    if bracket and city and rest.endswith(")") and _COUNTRY.fullmatch(country):
+        return city, country
+    return None, location
