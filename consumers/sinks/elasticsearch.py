@@ -12,7 +12,7 @@ from consumers.records.mapping import record_classes
 from consumers.records.record import Record, add_document, document_id, index_name, index_pattern
 from consumers.sinks.elasticsearch_answers import FILTER, refused_items
 from consumers.sinks.elasticsearch_cluster import NDJSON, Cluster, open_cluster
-from consumers.sinks.elasticsearch_find import held, query
+from consumers.sinks.elasticsearch_find import IF_ANY, held, query, refreshed
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from consumers.sinks.elasticsearch_templates import Guard
 from consumers.sinks.shaped import Shaped, shaping
@@ -22,7 +22,6 @@ from harvester.errors import InvalidEventError, TransientError
 from harvester.event import Event
 
 _LEAST = 64 * 2**10
-_IF_ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
 _FILTERED = {"filter_path": FILTER}
 
 
@@ -102,15 +101,9 @@ class ElasticsearchSink:
         found: list[Held] = []
         for record in record_classes():
             pattern = index_pattern(record)
-            try:
-                await self._cluster.request(
-                    "POST", f"/{pattern}/_refresh", params=_IF_ANY
-                )  # what was written last is not shown yet
-            except StatusError as error:
-                if error.status not in (401, 403):  # who may only read sees it within ten seconds
-                    raise
+            await refreshed(self._cluster, pattern)
             asked = query(record, name, source)
-            found += held(record, await self._cluster.request("POST", f"/{pattern}/_search", asked, params=_IF_ANY))
+            found += held(record, await self._cluster.request("POST", f"/{pattern}/_search", asked, params=IF_ANY))
         return found
 
     async def _send(self, bulk: Bulk) -> list[Rejection]:

@@ -8,7 +8,10 @@ import msgspec
 
 from consumers.protocols import Held
 from consumers.records.record import Record, columns
+from consumers.sinks.elasticsearch_cluster import Cluster
+from harvester.answers import StatusError
 
+IF_ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
 _MOST = 100
 _LONG = range(-(2**63), 2**63)
 
@@ -37,6 +40,15 @@ class _Hits(msgspec.Struct, frozen=True):
 
 class _Found(msgspec.Struct, frozen=True):
     hits: _Hits = _Hits()
+
+
+async def refreshed(cluster: Cluster, pattern: str) -> None:
+    """What was written last is found, too; who may only read finds it within ten seconds."""
+    try:
+        await cluster.request("POST", f"/{pattern}/_refresh", params=IF_ANY)
+    except StatusError as error:
+        if error.status not in (401, 403):
+            raise
 
 
 def query(record: type[Record], name: str, source: str) -> bytes:

@@ -6,10 +6,9 @@ from typing import Any
 import msgspec
 
 from consumers.sinks.elasticsearch_cluster import Cluster
-from harvester.answers import StatusError
+from consumers.sinks.elasticsearch_find import IF_ANY, refreshed
 
 _PAGE = 1000
-_IF_ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
 
 
 class _Buckets(msgspec.Struct, frozen=True):
@@ -25,21 +24,12 @@ class _Answer(msgspec.Struct, frozen=True):
     aggregations: _Aggregations = _Aggregations()
 
 
-async def _refreshed(cluster: Cluster, pattern: str) -> None:
-    """What was written last is found, too; who may only read finds it within ten seconds."""
-    try:
-        await cluster.request("POST", f"/{pattern}/_refresh", params=_IF_ANY)
-    except StatusError as error:
-        if error.status not in (401, 403):
-            raise
-
-
 async def distinct(cluster: Cluster, pattern: str, field: str) -> Sequence[str]:
     """Each value once, sorted; nothing when no index matches. `field` is a keyword.
 
     TransientError: no answer. PermanentError: login or rights. A pattern is asked for in parts, so that none is left out.
     """
-    await _refreshed(cluster, pattern)
+    await refreshed(cluster, pattern)
     values: list[str] = []
     after: dict[str, Any] | None = None
     while True:
@@ -47,7 +37,7 @@ async def distinct(cluster: Cluster, pattern: str, field: str) -> Sequence[str]:
         if after is not None:
             composite["after"] = after
         asked = msgspec.json.encode({"size": 0, "aggs": {"found": {"composite": composite}}})
-        answer = await cluster.request("POST", f"/{pattern}/_search", asked, params=_IF_ANY)
+        answer = await cluster.request("POST", f"/{pattern}/_search", asked, params=IF_ANY)
         page = msgspec.json.decode(answer, type=_Answer).aggregations.found
         values += [str(bucket["key"][field]) for bucket in page.buckets]
         after = page.after_key

@@ -69,6 +69,7 @@ def command(target: str, pattern: str | None, mpid: str | None, as_json: bool) -
         raise click.BadParameter(f"{target!r}: the index template is for names that begin with {_INDEX}", param_hint="-t")
     if mpid is not None and pattern is not None:
         raise click.UsageError("--mpid names the recording itself: leave --source-index-pattern out")
+    parts.default_node()
     loaded = parts.settings(OpencastSettings, ElasticsearchSettings)
     if not loaded.get(OpencastSettings).admin_url:
         raise ConfigError(
@@ -102,7 +103,6 @@ async def _open(loaded: Loaded, target: str) -> AsyncIterator[_Site]:
     except ModuleNotFoundError as error:
         raise ConfigError(f"the sink elasticsearch needs {error.name}: install event-harvester[elasticsearch]") from error
     opencast, index = loaded.get(OpencastSettings), loaded.get(ElasticsearchSettings)
-    index = index if index.url else index.model_copy(update={"url": "localhost:9200"})
     pace = [Pace(timedelta(seconds=opencast.wait))]
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -165,16 +165,12 @@ async def _looked_up(site: _Site, mpid: str) -> Event | None:
     answer = await site.engage.get(SEARCH, id=mpid)
     try:
         hit = hit_of(answer.body, mpid)
-        if hit is None:
-            return None
-        event = episode_event(mpid, hit, await site.workflows.newest(mpid), "opencast", read_at)
-        return event if site.veil is None else veiled_event(event, site.veil)
-    except msgspec.MsgspecError as error:
-        raise _UnreadableError(str(error)) from error
     except TransientError as error:
-        if str(error).startswith("search:"):
-            raise _UnreadableError(str(error)) from error
-        raise
+        raise _UnreadableError(str(error)) from error
+    if hit is None:
+        return None
+    event = episode_event(mpid, hit, await site.workflows.newest(mpid), "opencast", read_at)
+    return event if site.veil is None else veiled_event(event, site.veil)
 
 
 async def _written(site: _Site, events: Sequence[Event]) -> None:

@@ -21,6 +21,7 @@ from consumers.enrichers.places import GeoipSettings, open_places
 from consumers.protocols import Enricher, Sink
 from consumers.records import gives_records
 from consumers.sinks import open_sink, settings_of
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester import logs, metrics
 from harvester.cli import REDACTOR
 from harvester.coverages import open_coverages
@@ -74,6 +75,14 @@ def configured_sinks() -> tuple[str, ...]:
     """The sinks that the settings name, before all settings are read: what is wrong with others is told later, all at once."""
     overrides = click.get_current_context().find_root().obj or {}
     return inspect(CoreSettings, overrides=overrides).sound(CoreSettings).sinks
+
+
+def default_node() -> None:
+    """Where nothing names the index it is on this host, as for the predecessor; to be called before `settings`."""
+    given = click.get_current_context().find_root().ensure_object(dict)
+    name = "HARVESTER_ELASTICSEARCH_URL"
+    if name not in given and not inspect(ElasticsearchSettings).sound(ElasticsearchSettings).url:
+        given[name] = "localhost:9200"
 
 
 def sink_settings(names: Iterable[str]) -> list[type[BaseModel]]:

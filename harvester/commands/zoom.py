@@ -14,13 +14,11 @@ from harvester.commands.times import begun
 from harvester.coverage import Interval
 from harvester.loading import Loaded
 from harvester.service import run_once
-from harvester.settings import inspect
 from harvester.sources.zoom_settings import ZoomSettings
 
 _DAY = timedelta(days=1)
 _LATE = timedelta(days=2)
 """So long before yesterday rows may still come late: these days are read again."""
-_ELASTICSEARCH = "localhost:9200"
 
 
 def _day(text: str) -> date:
@@ -62,16 +60,8 @@ def command(text: str | None, destination: str, as_json: bool) -> int:
     models: list[type[BaseModel]] = [ZoomSettings]
     if not printing:
         models.append(ElasticsearchSettings)
-        _default_node()
+        parts.default_node()
     return run_once(_harvest(parts.settings(*models), day, printing=printing, as_json=as_json))
-
-
-def _default_node() -> None:
-    """Where nothing names the index it is on this host."""
-    given = click.get_current_context().find_root().ensure_object(dict)
-    name = "HARVESTER_ELASTICSEARCH_URL"
-    if name not in given and not inspect(ElasticsearchSettings).sound(ElasticsearchSettings).url:
-        given[name] = _ELASTICSEARCH
 
 
 async def _harvest(loaded: Loaded, day: date | None, *, printing: bool, as_json: bool) -> int:

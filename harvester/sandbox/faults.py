@@ -7,24 +7,12 @@ from typing import NamedTuple
 from harvester.errors import ConfigError
 from harvester.sandbox.dice import share
 
-REQUESTS = (
-    "429-seconds",
-    "429-date",
-    "429-iso",
-    "429-bare",
-    "500",
-    "503",
-    "slow",
-    "reset",
-    "truncated",
-    "half-json",
-    "html",
-    "empty",
-    "shifted",
-)
-"""What can happen to a request and passes. `truncated`: fewer bytes than Content-Length says. `half-json`: a whole answer, half a
-text. `empty`: a page of actions that tells their total and has no row. `shifted`: a page that begins one row further on than it
-should, as if one before it had just been deleted."""
+PASSING = ("429-seconds", "429-date", "429-iso", "429-bare", "500", "503", "slow", "reset", "truncated", "half-json", "html")
+"""What can happen to a request of any vendor, and passes. `truncated`: fewer bytes than Content-Length says. `half-json`: a whole
+answer, half a text."""
+REQUESTS = (*PASSING, "empty", "shifted")
+"""The same of Opencast. `empty`: a page of actions that tells their total and has no row. `shifted`: a page that begins one row
+further on than it should, as if one before it had just been deleted."""
 MISLEADING = ("401", "403", "404", "date-ahead", "date-behind")
 """What ends a harvest, or tells it a time that is one hour off: never a part of `all`."""
 

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from harvester.errors import ConfigError
-from harvester.sandbox.faults import Kinds
+from harvester.sandbox.faults import MISLEADING, PASSING, Kinds
 
 DAY = 86_400_000
 """One UTC day in milliseconds, the grain in which meetings are made."""
@@ -24,22 +24,8 @@ MOST_A_DAY = 20_000
 BROKEN_RECORDS = ("nan", "surrogate", "not-utf8", "deep", "nameless")
 """What makes a record unfit; `nameless`: a meeting without uuid, a session without join_time."""
 ZOOM_FAULTS = Kinds(
-    requests=(
-        "429-seconds",
-        "429-date",
-        "429-iso",
-        "429-bare",
-        "500",
-        "503",
-        "slow",
-        "reset",
-        "truncated",
-        "half-json",
-        "html",
-        "dead-token",
-        "dead-page",
-    ),
-    misleading=("401", "403", "404", "date-ahead", "date-behind"),
+    requests=(*PASSING, "dead-token", "dead-page"),
+    misleading=MISLEADING,
     records=(*BROKEN_RECORDS, "pretty", "nul"),
 )
 """`dead-token`: the access token is good for nothing any more (401, code 124); `dead-page`: the page token is (400, code 300)."""
