@@ -59,6 +59,16 @@ class Driver(NamedTuple):
     """The ways in which an answer can be no whole page."""
 
 
+@contextmanager
+def spoiled(set_faults: Callable[[dict[str, float]], None], usual: dict[str, float], how: str) -> Iterator[None]:
+    """Every request fails so, while the block runs."""
+    set_faults({**usual, how: 1.0})
+    try:
+        yield
+    finally:
+        set_faults(usual)
+
+
 @asynccontextmanager
 async def opencast(mode: Mode, **switches: Any) -> AsyncIterator[Site]:
     records = {"nan": 0.01, "no-created": 0.01}
@@ -68,20 +78,12 @@ async def opencast(mode: Mode, **switches: Any) -> AsyncIterator[Site]:
         [stream] = await source.streams()
         assert stream.mode == mode
 
-        @contextmanager
-        def spoiled(how: str) -> Iterator[None]:
-            running.sandbox.set_faults({**records, how: 1.0})
-            try:
-                yield
-            finally:
-                running.sandbox.set_faults(records)
-
         yield Site(
             source,
             stream,
             truth=lambda window: {str(a.id): a.version for a in running.truth(*window).actions.values()},
             unreadable=lambda window: len(running.truth(*window).broken),
-            spoiled=spoiled,
+            spoiled=partial(spoiled, running.sandbox.set_faults, records),
             advance=running.clock.advance,
             now=running.clock.now,
         )
@@ -94,20 +96,12 @@ async def zoom(**switches: Any) -> AsyncIterator[Site]:
     async with serve(world) as running, zoom_university.opened(running.url) as source:
         [stream] = await source.streams()
 
-        @contextmanager
-        def spoiled(how: str) -> Iterator[None]:
-            running.sandbox.set_faults({**records, how: 1.0})
-            try:
-                yield
-            finally:
-                running.sandbox.set_faults(records)
-
         yield Site(
             source,
             stream,
             truth=partial(zoom_university.truth, running),
             unreadable=partial(zoom_university.unreadable, running),
-            spoiled=spoiled,
+            spoiled=partial(spoiled, running.sandbox.set_faults, records),
             advance=running.clock.advance,
             now=running.clock.now,
             state=zoom_university.state,

@@ -5,10 +5,9 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -19,6 +18,7 @@ import pytest
 from harvester.cli import cli
 from harvester.options import Option, options_of
 from harvester.settings import families
+from tests.answering import answering
 from tests.site import HOUR, NOON, ROOT, Site, World, stamp, world
 from tests.unit.collector import Collector, collecting
 from tests.unit.test_documents import leaves
@@ -190,18 +190,9 @@ class Mirror(BaseHTTPRequestHandler):
         """Silent."""
 
 
-@contextmanager
-def mirror(status: int) -> Iterator[str]:
+def mirror(status: int) -> AbstractContextManager[str]:
     """Its address, while the block runs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Status", (Mirror,), {"status": status}))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return answering(type("Status", (Mirror,), {"status": status}))
 
 
 def free_port() -> int:

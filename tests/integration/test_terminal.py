@@ -6,17 +6,16 @@ import pty
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.answering import answering
 from tests.opencast_table import ACTIONS, HOUR, NOW, Row, Table, record
 from tests.site import ROOT, Site, stamp
 
@@ -86,17 +85,9 @@ class Vendor(BaseHTTPRequestHandler):
         """Silent."""
 
 
-@contextmanager
-def vendor(*, refuses: bool = False) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Evil", (Vendor,), {"refuses": refuses, "held": table()}))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def vendor(*, refuses: bool = False) -> AbstractContextManager[str]:
+    """Its address, while the block runs."""
+    return answering(type("Evil", (Vendor,), {"refuses": refuses, "held": table()}))
 
 
 def on_a_terminal(site: Site, *args: str) -> bytes:
