@@ -12,6 +12,7 @@ from elasticsearch import AsyncElasticsearch
 from elasticsearch.helpers import async_bulk
 from pydantic import BaseModel, Field
 
+from benchmarks.peers.agents import agent
 from consumers.protocols import Cache
 
 PAGE = 100
@@ -113,6 +114,7 @@ def document(envelope: Envelope, episode: Mapping[str, Any]) -> dict[str, Any]:
     event["enrichment"] = "complete" if episode else "not_found"
     return {
         **document,
+        "ua": agent(document["useragent"]),
         "timestamp": time,
         "action": action,
         "is_live": False,

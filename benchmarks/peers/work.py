@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from benchmarks.actions import RECORDINGS, episode, mpid
+from benchmarks.peers.agents import agent
 
 _UNKNOWN = (None, "", "-omitted-")
 
@@ -70,6 +71,7 @@ def document(envelope: Mapping[str, Any], episodes: Mapping[str, dict[str, Any]]
         "session_id": _known(session["sessionId"]),
         "huid": _known(session["userId"]),
         "useragent": _known(session["userAgent"]),
+        "ua": agent(_known(session["userAgent"])),
         "action": {
             "type": data["type"],
             "inpoint": data["inpoint"],

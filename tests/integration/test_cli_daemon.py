@@ -35,7 +35,7 @@ def get(site: Site, path: str) -> tuple[int, str]:
         with urllib.request.urlopen(f"http://{site.settings['HARVESTER_LISTEN']}{path}", timeout=20) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+        return (0, "") if error.code == 429 else (error.code, error.read().decode())  # who asks all the time waits a while
     except OSError:
         return 0, ""
 
@@ -52,8 +52,9 @@ def ready(site: Site) -> Any:
 
 def looked_at(site: Site) -> Any:
     """What /status says once the daemon has looked at the end of its work."""
-    report = json.loads(get(site, "/status")[1])
-    return report if report["sources"][0]["live_edge"] and not report["sinks"][0]["lag"] else None
+    status, body = get(site, "/status")
+    report = json.loads(body) if status else None
+    return report if report and report["sources"][0]["live_edge"] and not report["sinks"][0]["lag"] else None
 
 
 def wrong(site: Site) -> str:

@@ -166,7 +166,7 @@ async def test_an_hour_of_three_thousand_rows_is_made_and_paged_quickly() -> Non
     hour = milliseconds(NOON) // 3_600_000 - 26
     box._table.hour(hour - 24)  # what is made once a process
     took = []
-    for day in (0, 2, 3):
+    for day in (0, 3, 4):  # no weekend
         began = time.process_time()
         rows = box._table.hour(hour - 24 * day)
         took.append(time.process_time() - began)
