@@ -31,20 +31,28 @@ def kill_at_random(site: Site, kills: int, seed: str, server_kills: int = 0) -> 
 def kill_beside(site: Site, kills: int, seed: str, die: Callable[[], int], longest: float) -> int:
     """Both processes at once, each at its own random moments, up to `longest` seconds after its start, beside what `die` kills.
 
-    They are killed on until `die` has ended, whose answer this is, so that servers die while they work.
+    They are killed on until `die` has ended, whose answer this is, so that servers die while they work; and until a fifth of the
+    kills cut work, since a busy machine starts them so slowly that many are killed before they have any. At three times the kills
+    it is given up.
     """
     shares = ((HARVESTER, kills - kills // 2), (site.consumer, kills // 2))
     with ThreadPoolExecutor(3) as threads:
         dying = threads.submit(die)
-        running = [threads.submit(_keep_killing, site, command, share, seed, longest, dying.done) for command, share in shares]
+
+        def enough(number: int) -> bool:
+            return dying.done() and (site.moved >= kills // 5 or number >= 3 * kills)
+
+        running = [threads.submit(_keep_killing, site, command, share, seed, longest, enough) for command, share in shares]
     for one in running:
         one.result()
     return dying.result()
 
 
-def _keep_killing(site: Site, command: Sequence[str], kills: int, seed: str, longest: float, enough: Callable[[], bool]) -> None:
+def _keep_killing(
+    site: Site, command: Sequence[str], kills: int, seed: str, longest: float, enough: Callable[[int], bool]
+) -> None:
     for number, seconds in enumerate(moments(f"{seed}{command[0]}", 0.5, longest)):
-        if number >= kills and enough():
+        if number >= kills and enough(number):
             return
         site.kill_after(command, seconds)
 
