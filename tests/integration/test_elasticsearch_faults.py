@@ -185,10 +185,10 @@ def test_f33_a_server_killed_in_mid_bulk_and_long_away_loses_and_doubles_nothing
 ) -> None:
     settings = {"HARVESTER_BATCH_EVENTS": "25", "HARVESTER_IN_FLIGHT": "2", "HARVESTER_ELASTICSEARCH_BULK_BYTES": "64KiB"}
     site = site_of(tmp_path, emptied, vendor, **settings)
-    events = [useraction_event(number % 2000, version=1 + number // 2000) for number in range(3000)]
+    events = [useraction_event(number % 1000, version=1 + number // 1000) for number in range(1500)]
     publish(site, events)
     with site.process("consume", "duckdb", "elasticsearch") as process:
-        process.until(lambda: 0 < site.lag("elasticsearch") < 2800, PATIENCE)
+        process.until(lambda: 0 < site.lag("elasticsearch") < 1400, PATIENCE)
         emptied.kill()
         assert site.lag("elasticsearch") > 0, "it was killed at work"
         later = [useraction_event(number, version=9) for number in range(300)]

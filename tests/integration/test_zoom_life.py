@@ -138,7 +138,7 @@ async def test_participants_are_asked_for_once_a_meeting_and_again_only_when_it_
                 known[uuid] = told
             found.running.clock.advance(timedelta(hours=6))
         assert found.calls(STAYS) <= 1.05 * least
-        assert found.calls(LISTS) == 2 * days
+        assert 2 * days <= found.calls(LISTS) <= 1.05 * 2 * days  # a request that a busy machine cut is repeated
         await found.rest(start)
 
 

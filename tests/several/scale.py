@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -35,6 +36,7 @@ GROUP = "elasticsearch"
 SESSION = 1
 """Seconds of the session, and so until a member that was killed is missed."""
 _LOOK = 0.1
+_PUBLISHED_AT_ONCE = 500
 _UTC = ZoneInfo("UTC")
 
 
@@ -42,6 +44,7 @@ class Plan(NamedTuple):
     """How much, how fast, and how long the sink is away."""
 
     events: int = 500_000
+    """At least; more come until each act was done `rounds` times, up to four times as many."""
     rate: int = 2_000
     away: float = 300.0
     rounds: int = 3
@@ -89,10 +92,10 @@ class Report(NamedTuple):
 _ZERO = ("missing", "doubled", "stale", "unaccounted")
 
 
-def states(events: int) -> Iterator[tuple[int, int, Message]]:
-    """Number, outpoint and message of each event: nine of ten new actions, then the tenth, which is an older one grown."""
+def states() -> Iterator[tuple[int, int, Message]]:
+    """Number, outpoint and message of each event, without end: nine of ten are new actions, the tenth is an older one grown."""
     number = 0
-    for nth in range(events):
+    for nth in count():
         if nth % 10 == 9:
             told = row(number - 4, FIRST_HOUR + timedelta(seconds=number - 4), large=True)
             outpoint = (number - 4) * 7 % 5400
@@ -204,41 +207,44 @@ async def beside(work: "asyncio.Future[None] | asyncio.Task[None]") -> AsyncIter
             await work
 
 
-async def publish(queue: Queue, plan: Plan, truth: dict[str, int], held: asyncio.Event) -> None:
-    """All events at the rate that was planned, whatever becomes of them; not while `held` is clear."""
-    batch: list[Message] = []
-    began, sent = time.monotonic(), 0
-    for number, outpoint, message in states(plan.events):
-        truth[str(number)] = max(outpoint, truth.get(str(number), -1))
-        batch.append(message)
-        if len(batch) == 500:
-            await held.wait()
-            await queue.publish(batch, {"read": len(batch), "published": len(batch)}, "opencast/useractions")
-            sent, batch = sent + len(batch), []
-            await asyncio.sleep(max(0.0, began + sent / plan.rate - time.monotonic()))
-    await queue.publish(batch, {"read": len(batch), "published": len(batch)}, "opencast/useractions")
+async def publish(queue: Queue, plan: Plan, truth: dict[str, int], enough: asyncio.Event) -> int:
+    """All events at the rate that was planned, whatever becomes of them, and more until `enough` is set; how many they were."""
+    began, sent, more = time.monotonic(), 0, states()
+    while sent < plan.events or not (enough.is_set() or sent >= 4 * plan.events):
+        batch: list[Message] = []
+        for number, outpoint, message in islice(more, _PUBLISHED_AT_ONCE):
+            truth[str(number)] = max(outpoint, truth.get(str(number), -1))
+            batch.append(message)
+        await queue.publish(batch, {"read": len(batch), "published": len(batch)}, "opencast/useractions")
+        sent += len(batch)
+        await asyncio.sleep(max(0.0, began + sent / plan.rate - time.monotonic()))
+    return sent
 
 
-async def acts(members: Members, watch: Watch, flowing: "asyncio.Task[None]", settles: float) -> dict[str, list[float]]:
-    """They join, leave and are killed in turn, as long as events flow; the standstill after each."""
+async def acts(
+    members: Members, watch: Watch, flowing: "asyncio.Task[int]", plan: Plan, enough: asyncio.Event
+) -> dict[str, list[float]]:
+    """They join, leave and are killed in turn while events flow; the standstill after each. Sets `enough` when all was done."""
     seen: dict[str, list[float]] = {"join": [], "leave": [], "kill": []}
     for name in "abc":
         await members.join(name)
-        await watch.during(settles)
+        await watch.during(plan.settles)
     turn = 0
     while not flowing.done():
         name = "abc"[turn % 3]
         act = ("leave", "kill")[turn % 2]
         doing = asyncio.create_task(getattr(members, act)(name))
-        stood = await watch.during(settles)
+        stood = await watch.during(plan.settles)
         await doing
         await members.join(name)
-        joined = await watch.during(settles)
+        joined = await watch.during(plan.settles)
         if flowing.done():
             return seen
         seen[act].append(stood)
         seen["join"].append(joined)
         turn += 1
+        if turn >= 2 * plan.rounds:
+            enough.set()
         tell(f"{act} of {name}: {stood:.2f} s, joins again: {joined:.2f} s, lag {watch.lag:,}")
     return seen
 
@@ -258,20 +264,19 @@ async def prove(plan: Plan, folder: Path) -> Report:
 
 async def _proven(plan: Plan, queue: Queue, members: Members, node: Node) -> Report:
     truth: dict[str, int] = {}
-    flows = asyncio.Event()
-    flows.set()
+    enough = asyncio.Event()
     watch = Watch(queue)
-    publishing = asyncio.create_task(publish(queue, plan, truth, flows))
+    publishing = asyncio.create_task(publish(queue, plan, truth, enough))
     async with beside(asyncio.create_task(watch.look())):
-        seen = await acts(members, watch, publishing, plan.settles)
-        await publishing
+        seen = await acts(members, watch, publishing, plan, enough)
+        events = await publishing
         memory, resumed = await _sink_away(plan, queue, members, watch, node, truth)
         while watch.lag:
             await watch.moves(120)
         await asyncio.sleep(1)
     for name in "abc":
         await members.leave(name)
-    return await _judged(plan, queue, node, truth, seen, memory, resumed)
+    return await _judged(events, queue, node, truth, seen, memory, resumed)
 
 
 async def _sink_away(
@@ -280,7 +285,9 @@ async def _sink_away(
     """Events flow on while Elasticsearch is dead; what the consumers hold meanwhile, and how soon they go on."""
     node.kill()
     more = plan._replace(events=int(plan.rate * plan.away * 0.5), rate=plan.rate // 2)
-    again = asyncio.create_task(publish(queue, more, {}, _set()))
+    enough = asyncio.Event()
+    enough.set()
+    again = asyncio.create_task(publish(queue, more, {}, enough))
     await asyncio.sleep(plan.away / 2)  # what may be in flight is, by then
     before = members.memory()
     await asyncio.sleep(plan.away / 2)
@@ -290,14 +297,8 @@ async def _sink_away(
     return (before, after), await watch.moves(120)
 
 
-def _set() -> asyncio.Event:
-    event = asyncio.Event()
-    event.set()
-    return event
-
-
 async def _judged(
-    plan: Plan,
+    events: int,
     queue: Queue,
     node: Node,
     truth: Mapping[str, int],
@@ -314,7 +315,7 @@ async def _judged(
     stands = (await queue._cluster.stands(GROUP, queue._partitions)).values()
     unbalanced = sum(abs(s.offset - s.since - s.counts.get("consumed", 0)) for s in stands)
     return Report(
-        events=plan.events,
+        events=events,
         leaves=seen["leave"],
         kills=seen["kill"],
         joins=seen["join"],
