@@ -18,7 +18,7 @@ REDACTOR = "harvester.redactor"
 """Where in a context's `meta` a command puts what hides its secrets."""
 
 COMMANDS = {
-    "demo": "See it work: a simulated Opencast, a week of actions, every fault, and the proof.",
+    "demo": "See it work: a week of lectures and meetings, every fault, and the proof.",
     "useractions": "Harvest Opencast user actions once: what is new, or a range.",
     "load-episodes": "Load the recordings that people watched into their own index.",
     "zoom": "Harvest Zoom meetings and who took part, of one day, into the index or onto stdout.",

@@ -1,139 +1,180 @@
-"""`harvest demo`: all of it against the sandbox, with faults, and the proof on one screen."""
+"""`harvest demo`: all of it against the sandboxes, with faults, and the proof on one screen."""
 
 import asyncio
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import click
 
-from consumers.batch import Processing
 from consumers.consume import consume
-from consumers.enrichers.opencast import EpisodeSettings
-from consumers.records import gives_records
 from consumers.sinks import open_sink
 from harvester import logs
-from harvester.commands import demo_screen, parts
+from harvester.commands import demo_folder, demo_screen, parts
 from harvester.commands.audit import equations
-from harvester.commands.progress import bar
+from harvester.commands.demo_found import people_of, query
+from harvester.commands.demo_screen import Pass, Shown
+from harvester.commands.progress import Bar, bar
+from harvester.coverage import Interval
 from harvester.errors import RefusedError
 from harvester.harvest import Harvest
 from harvester.loading import Loaded
 from harvester.openbook import OpenBook
-from harvester.privacy import PrivacySettings
 from harvester.retry import Retry
+from harvester.sandbox.serve import Running, RunningZoom, serve
+from harvester.sandbox.settings import SandboxSettings
+from harvester.sandbox.zoom_settings import ZOOM_REST, ZoomSandboxSettings
 from harvester.service import run_once
-from harvester.settings import CoreSettings, load
-from harvester.sources.opencast import OpencastSettings
+from harvester.settings import CoreSettings
 
-if TYPE_CHECKING:
-    from harvester.sandbox.serve import Running
-
-_WEEK = timedelta(days=7)
-_REST = timedelta(hours=7)
-"""Longer than `settle`: after it every row has come to rest."""
+_LONG_PAST = timedelta(days=3)
+"""The week ends so long ago that all has come to rest before the real now: no book may lie in the future."""
+_SETTLED = timedelta(hours=6)
+"""The harvester reads Opencast once more so long after it was read; all of it has come to rest then."""
 _PATIENCE = Retry(attempts=None, scale=0.1)
-"""As the daemon retries, in a tenth of the time."""
-_FAULTS = {"all": 0.12, "records": 0.002}
-_MARK, _PASSWORD = "harvester.toml", "opencast.password"
+"""As the daemon retries and keeps to limits, in a tenth of the time."""
+_STREAMS = {"opencast": "useractions", "zoom": "meetings"}
+"""What is read of each source."""
+
+
+class Size(NamedTuple):
+    """How much there is to harvest."""
+
+    days: int = 7
+    actions_per_day: int = 2500
+    meetings_per_day: int = 40
+    faults: float = 0.12
+    records: float = 0.002
+    slow: float = 0.2
+    """Seconds that a slow answer takes."""
+
+
+_WEEK = Size()
+
+
+class Vendors(NamedTuple):
+    """The simulated Opencast and Zoom of one university, and the week that is harvested from them."""
+
+    opencast: Running
+    zoom: RunningZoom
+    start: datetime
+    end: datetime
+
+    def rest(self) -> None:
+        """Nothing new happens, and time passes until nothing changes any more."""
+        for vendor, rest in ((self.opencast, _SETTLED), (self.zoom, ZOOM_REST)):
+            vendor.sandbox.stop_changing()
+            vendor.clock.advance(rest + timedelta(hours=1))
+
+
+class Reader(NamedTuple):
+    """One stream on its way into the queue."""
+
+    name: str
+    harvest: Harvest
+    book: OpenBook
 
 
 @click.command("demo")
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=Path("var/demo"), show_default=True, help="Made anew each time."
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the sandbox.  [default: a free one]")
-def command(folder: Path, port: int) -> int:
-    """Start a simulated Opencast, harvest a week of lecture-player actions through the queue into DuckDB while it misbehaves in
-    every way we know, and show what arrived and that nothing is missing. Needs no credentials and no network.
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the simulated Opencast.  [default: a free one]")
+@click.option("--pseudonymous", is_flag=True, help="Hide people, as HARVESTER_PRIVACY=pseudonymous does.")
+def command(folder: Path, port: int, pseudonymous: bool) -> int:
+    """Start a simulated Opencast and a simulated Zoom of one university, harvest a week of lectures and meetings through the
+    queue into DuckDB while both misbehave in every way we know, and show what arrived, that nothing is missing, and who was in
+    both. Needs no credentials and no network.
     """
-    if folder.exists() and not (folder / _MARK).exists():
+    if folder.exists() and not (folder / demo_folder.MARK).exists():
         raise RefusedError(f"{folder} is no demo folder: name another with --folder, it would be emptied")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return run_once(_demo(folder, port))
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - _LONG_PAST
+    return run_once(show(folder, end, port=port, pseudonymous=pseudonymous))
 
 
-def _settings(folder: Path, url: str) -> Loaded:
-    (folder / _MARK).write_text(
-        "# Written by `harvest demo`: HARVESTER_CONFIG names this file to the other commands.\n"
-        f'queue_url = "sqlite:///{folder}/queue.db"\n'
-        f'coverage_url = "file://{folder}/coverage"\n'
-        f'letters_url = "sqlite:///{folder}/letters.db"\n'
-        f'duckdb_path = "{folder}/harvest.duckdb"\n'
-        "\n[opencast]\n"
-        f'url = "{url}"\nuser = "harvester"\npassword_file = "{folder / _PASSWORD}"\nwait = 0\n'
-    )
-    secret = folder / _PASSWORD
-    secret.touch(mode=0o600)
-    secret.write_text("sandbox\n")
-    environ = {"HARVESTER_CONFIG": str(folder / _MARK)}
-    return load(CoreSettings, OpencastSettings, PrivacySettings, EpisodeSettings, environ=environ)
-
-
-async def _demo(folder: Path, port: int) -> int:
-    from harvester.sandbox.serve import serve
-    from harvester.sandbox.settings import SandboxSettings
-
+async def show(folder: Path, end: datetime, *, size: Size = _WEEK, port: int = 0, pseudonymous: bool = False) -> int:
+    """The whole demo in an empty folder, of the days before a midnight. The exit code: 0 when everything is proven."""
     began = time.monotonic()
-    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - _REST - timedelta(hours=1)
-    world = SandboxSettings(now=now, login="digest", faults=_FAULTS, slow=0.2, retry_after=0.3)
-    async with serve(world, port=port) as sandbox:
-        loaded = _settings(folder, sandbox.url)
+    start = end - timedelta(days=size.days)
+    rates = {"all": size.faults, "records": size.records}
+    usual: dict[str, Any] = {"now": end, "faults": rates, "slow": size.slow, "retry_after": 0.3}
+    lectures = SandboxSettings(**usual, login="digest", actions_per_day=size.actions_per_day)
+    meetings = ZoomSandboxSettings(**usual, meetings_per_day=size.meetings_per_day, page_cap=30, pace=1 / _PATIENCE.scale)
+    async with serve(lectures, port=port) as opencast, serve(meetings) as zoom:
+        loaded = demo_folder.settings(folder, opencast.url, zoom.url, pseudonymous=pseudonymous)
         logs.setup("warn")
-        click.echo(demo_screen.opening(sandbox.url, now - _WEEK, now), err=True)
-        shown = await _harvest(loaded, sandbox, now - _WEEK, now)
-        screen = shown.text(seconds=time.monotonic() - began, folder=folder, command=_command())
+        click.echo(demo_screen.opening(opencast.url, zoom.url, start, end), err=True)
+        shown = await _harvest(loaded, Vendors(opencast, zoom, start, end))
+        demo_folder.write_query(folder)
+        screen = shown.text(seconds=time.monotonic() - began, folder=folder, command=Path(sys.argv[0]))
     click.echo(screen)
     return 0 if shown.proven else 1
 
 
-async def _harvest(loaded: Loaded, sandbox: "Running", start: datetime, end: datetime) -> demo_screen.Shown:
+async def _harvest(loaded: Loaded, vendors: Vendors) -> Shown:
     core, stop = loaded.get(CoreSettings), asyncio.Event()
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(parts.open_stores(core))
-        source = await stack.enter_async_context(parts.open_source("opencast", loaded, _PATIENCE))
         enrichers = await stack.enter_async_context(parts.open_enrichers(loaded, _PATIENCE))
         sink = await stack.enter_async_context(open_sink(f"duckdb:///{core.duckdb_path}"))
-        book = OpenBook(stores.coverages, "opencast", stores.queue, pace=timedelta(0))
-        await book.load()
-        stream = (await source.streams())[0]
-        harvest = Harvest(source, stream, stores.queue, book, stores.letters, limits=parts.limits(core))
-        processing = Processing(sink, stores.letters, stop, enrichers=enrichers, wants=gives_records)
+        readers = [await _reader(name, loaded, stores, stack) for name in _STREAMS]
+        processing = parts.processing(sink, stores.letters, stop, enrichers)
         feeding = asyncio.create_task(consume(stores.queue, "duckdb", processing, stores.letters, stop))
-        first = await _poll(harvest, start, end, "a week of actions")
-        sandbox.sandbox.stop_changing()
-        sandbox.clock.advance(_REST)
-        second = await _poll(harvest, start, end, "late and growing rows")
+        first = await _pass([reader.harvest for reader in readers], vendors, "a week of lectures and meetings")
+        vendors.rest()
+        second = await _pass([reader.harvest for reader in readers], vendors, "what came late or changed")
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
         await consume(stores.queue, "duckdb", processing, stores.letters, stop, until_empty=True)
-        letters = [letter async for letter in stores.letters.scan("")]
-        return demo_screen.Shown(
-            truth=sandbox.truth(start, end),
+        lectures = vendors.opencast.truth(vendors.start, vendors.end)
+        meetings = vendors.zoom.truth(vendors.start, vendors.end)
+        return Shown(
+            lectures=lectures,
+            meetings=meetings,
+            people=people_of(lectures, meetings),
             equations=await equations(stores.queue),
-            coverage=book.coverage(stream.name),
-            letters=letters,
-            stats=sandbox.stats.snapshot(),
-            polls=(first, second),
-            found=await asyncio.to_thread(demo_screen.query, core.duckdb_path, start, end),
+            coverages={f"{r.name}/{_STREAMS[r.name]}": r.book.coverage(_STREAMS[r.name]) for r in readers},
+            letters=[letter async for letter in stores.letters.scan("")],
+            stats={"opencast": vendors.opencast.stats.snapshot(), "zoom": vendors.zoom.stats.snapshot()},
+            passes=(first, second),
+            found=await asyncio.to_thread(query, core.duckdb_path, vendors.start, vendors.end),
         )
 
 
-async def _poll(harvest: Harvest, start: datetime, end: datetime, title: str) -> dict[str, int]:
-    """One live poll; what it published and left out."""
-    before = dict(harvest.totals)
-    with bar(title, end - start) as shown:
-        harvest.on_window = lambda w: shown.update((w.end - start).total_seconds(), count=harvest.totals["read"], reached=w.end)
-        await harvest.poll(start)
-    return {name: amount - before[name] for name, amount in harvest.totals.items()}
+async def _reader(name: str, loaded: Loaded, stores: parts.Stores, stack: AsyncExitStack) -> Reader:
+    source = await stack.enter_async_context(parts.open_source(name, loaded, _PATIENCE))
+    book = OpenBook(stores.coverages, name, stores.queue, pace=timedelta(0))
+    await book.load()
+    [stream] = [stream for stream in await source.streams() if stream.name == _STREAMS[name]]
+    limits = parts.limits(loaded.get(CoreSettings))
+    return Reader(name, Harvest(source, stream, stores.queue, book, stores.letters, limits=limits), book)
 
 
-def _command() -> str:
-    """How this command was called, for what to type next."""
-    called = Path(sys.argv[0])
-    return "harvest" if called.name == "__main__.py" else str(called)
+async def _pass(harvests: Sequence[Harvest], vendors: Vendors, title: str) -> Pass:
+    """One live poll of each source, all at once."""
+    before = [dict(harvest.totals) for harvest in harvests]
+    with bar(title, (vendors.end - vendors.start) * len(harvests)) as shown:
+        _told(harvests, vendors.start, shown)
+        await asyncio.gather(*(harvest.poll(vendors.start) for harvest in harvests))
+    done = {name: sum(h.totals[name] - b[name] for h, b in zip(harvests, before, strict=True)) for name in before[0]}
+    return Pass(done["published"], done["filtered"])
+
+
+def _told(harvests: Sequence[Harvest], start: datetime, shown: Bar) -> None:
+    """The bar shows how far all of them have come together."""
+    reached = [0.0] * len(harvests)
+
+    def told(nth: int, window: Interval) -> None:
+        reached[nth] = (window.end - start).total_seconds()
+        shown.update(sum(reached), count=sum(harvest.totals["read"] for harvest in harvests), reached=window.end)
+
+    for nth, harvest in enumerate(harvests):
+        harvest.on_window = partial(told, nth)

@@ -20,6 +20,9 @@ class Snapshot(NamedTuple):
     """Requests repeated before the Retry-After that they were given had passed (F40)."""
     violations: Mapping[str, int] = {}
     """Limit → requests that came in spite of it."""
+    unfit: int = 0
+    """Different records put into answers that can only end as dead letters; one that changed counts again. Zoom's alone: those of
+    Opencast do not change, so the truth tells their number."""
 
     def requests_of(self, endpoint: str) -> int:
         """Calls of one endpoint, whatever became of them."""
@@ -37,6 +40,7 @@ class Stats:
         self._rows = 0
         self._early = 0
         self._violations: Counter[str] = Counter()
+        self._unfit: set[bytes] = set()
 
     def request(self, endpoint: str, outcome: str) -> None:
         self._requests.setdefault(endpoint, Counter())[outcome] += 1
@@ -56,7 +60,10 @@ class Stats:
     def violation(self, limit: str) -> None:
         self._violations[limit] += 1
 
+    def unfit(self, record: bytes) -> None:
+        self._unfit.add(record)
+
     def snapshot(self) -> Snapshot:
         requests = {endpoint: dict(outcomes) for endpoint, outcomes in self._requests.items()}
-        counts = (dict(self._faults), self._rows, dict(self._lookups), self._early, dict(self._violations))
+        counts = (dict(self._faults), self._rows, dict(self._lookups), self._early, dict(self._violations), len(self._unfit))
         return Snapshot(requests, *counts)

@@ -165,7 +165,7 @@ class ZoomSandbox:
         now = self.moment().now
         where = place(request, self._seal, now, cap=self.settings.page_cap)
         moment = Moment(where.at, self._stopped)
-        found = route.find(self.account, Call(request, moment, named(raw), self.settings.hipaa, self.faults))
+        found = route.find(self.account, Call(request, moment, named(raw), self.settings.hipaa, self.faults, self.stats))
         if isinstance(found, Listing):
             body, rows = page(found, where, self._seal, now)
             self.stats.served(rows)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from harvester.sandbox.faults import Faults
 from harvester.sandbox.rows import SPOILED
+from harvester.sandbox.stats import Stats
 from harvester.sandbox.zoom_account import Account, Moment
 from harvester.sandbox.zoom_pages import Listing, days
 from harvester.sandbox.zoom_people import Person
@@ -24,7 +25,7 @@ from harvester.sandbox.zoom_rows import (
     report_participant,
     time_text,
 )
-from harvester.sandbox.zoom_settings import DAY
+from harvester.sandbox.zoom_settings import BROKEN_RECORDS, DAY
 from harvester.sandbox.zoom_world import Meeting, Session
 
 
@@ -35,6 +36,7 @@ class Call(NamedTuple):
     """The meeting or user in the path; "": there is none."""
     hipaa: bool
     faults: Faults
+    stats: Stats
 
     def asked(self, name: str, known: tuple[str, ...]) -> str:
         """A parameter, by default the first known. Raises RefusedError for an unknown value."""
@@ -47,21 +49,26 @@ class Call(NamedTuple):
         return field in self.request.query.get("include_fields", "").split(",")
 
     def meeting_record(self, row: Row) -> bytes:
-        return _record(row, "uuid", self.faults.of_record(str(row["uuid"])))
+        return self._record(row, "uuid", str(row["uuid"]))
 
     def session_record(self, meeting: Meeting, stay: Session, row: Row) -> bytes:
-        return _record(row, "join_time", self.faults.of_record(key_of(meeting, stay)))
+        return self._record(row, "join_time", key_of(meeting, stay))
+
+    def _record(self, row: Row, name: str, key: str) -> bytes:
+        """As its fault has it; `name`: the field that a nameless one lacks."""
+        fault = self.faults.of_record(key)
+        if fault == "nameless":
+            row = {field: value for field, value in row.items() if field != name}
+        record = msgspec.json.encode(row)
+        if fault in SPOILED:
+            record = SPOILED[fault](record)
+        if fault in BROKEN_RECORDS:
+            self.stats.unfit(record)
+        return record
 
 
 def key_of(meeting: Meeting, stay: Session) -> str:
     return f"{meeting.uuid}/{stay.user_id}/{time_text(stay.join)}"
-
-
-def _record(row: Row, name: str, fault: str | None) -> bytes:
-    if fault == "nameless":
-        row = {field: value for field, value in row.items() if field != name}
-    record = msgspec.json.encode(row)
-    return SPOILED[fault](record) if fault in SPOILED else record
 
 
 def metrics_meetings(account: Account, call: Call) -> Listing[Meeting]:

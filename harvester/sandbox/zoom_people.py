@@ -8,6 +8,8 @@ from harvester.sandbox.actions import viewers
 from harvester.sandbox.dice import dice
 from harvester.sandbox.episodes import lectures
 
+DOMAIN = "university.example"
+"""Of the mail addresses: before the @ stands the id that the same person has in Opencast."""
 INSTANT, SCHEDULED, PERSONAL, RECURRING = 1, 2, 4, 8
 """Types of meetings, by the vendor's numbers; PERSONAL: in a personal room."""
 
@@ -81,7 +83,7 @@ def _person(seed: str, huid: str) -> Person:
         huid=huid,
         id=urlsafe_b64encode(rng.randbytes(16)).decode().rstrip("="),
         name=f"{rng.choice(_FIRST)} {rng.choice(_LAST)}",
-        email=f"{huid}@university.example",
+        email=f"{huid}@{DOMAIN}",
         dept=rng.choice(("Arts & Sciences", "Extension", "Wirtschaft", "")),
     )
 
