@@ -29,6 +29,13 @@ _LOGINS, _ORDERS = ("none", "basic", "digest"), ("id", "shuffled", "restless", "
     type=click.Choice(("by-package", "listed")),
     help="How workflows are asked for, by Opencast's release.",
 )
+@option(
+    "--tobira",
+    default="admin",
+    type=click.Choice(("admin", "forbidden", "none")),
+    help="The harvest interface: there, forbidden to this account, or not installed.",
+)
+@option("--episode-changes", default=0.0, type=click.FloatRange(min=0), help="Lectures renamed, taken back or published, a day.")
 @option("--session", default="nested", type=click.Choice(("nested", "flat")), help="The shape of sessions in actions.")
 @option("--playing", default="int", type=click.Choice(("int", "bool")), help="The shape of isPlaying.")
 @option("--masked/--unmasked", default=False, help="Whether users, addresses and sessions are -omitted-.")

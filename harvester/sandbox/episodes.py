@@ -34,6 +34,8 @@ class Lecture(NamedTuple):
     """False: it was deleted since, search does not know it"""
     recorded: Template | None
     """The recording this is, None for a made-up one"""
+    modified: datetime | None = None
+    """When it was changed last, None: never since it was published"""
 
 
 _COURSES = (
@@ -106,10 +108,29 @@ def _recorded(name: str) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
+def first_modified(lecture: Lecture) -> datetime:
+    """When it was published."""
+    if lecture.recorded:
+        return datetime.fromisoformat(_recorded(f"episode-{lecture.recorded}")["search-results"]["result"]["modified"])
+    return lecture.start + timedelta(hours=20)
+
+
+def _changed(hit: dict[str, Any], lecture: Lecture) -> Hit:
+    """A recorded hit as it is now."""
+    if lecture.modified is None:
+        return hit
+    package = hit["mediapackage"] | {"title": lecture.title} | ({"seriestitle": lecture.course} if lecture.course else {})
+    return hit | {"mediapackage": package, "modified": _written(lecture.modified)}
+
+
+def _written(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds").replace("+00:00", "Z")
+
+
 def pre16_hit(lecture: Lecture) -> Hit:
     """A hit as Opencast ≤ 15 gives it: flat Dublin Core beside the media package."""
     if lecture.recorded:
-        return dict(_recorded(f"episode-{lecture.recorded}")["search-results"]["result"])
+        return _changed(dict(_recorded(f"episode-{lecture.recorded}")["search-results"]["result"]), lecture)
     start = lecture.start.isoformat().replace("+00:00", "Z")
     model = _recorded("episode-dce-live" if lecture.live else "episode-dce-segments")["search-results"]["result"]
     package = {
@@ -136,7 +157,7 @@ def pre16_hit(lecture: Lecture) -> Hit:
         "ocMediapackage": "",
         "mediaType": "AudioVisual",
         "keywords": "",
-        "modified": (lecture.start + timedelta(hours=20)).isoformat().replace("+00:00", "Z"),
+        "modified": _written(lecture.modified or first_modified(lecture)),
         "score": 7.45499,
     }
     if lecture.series:
@@ -158,7 +179,8 @@ def _attachments(lecture: Lecture, model: Any) -> object:
 def v16_hit(lecture: Lecture) -> Hit:
     """A hit as Opencast ≥ 16 gives it: Dublin Core as lists of text under `dc`."""
     if lecture.recorded == "pre16":
-        return dict(_recorded("episode-v16")["result"][0])
+        hit = dict(_recorded("episode-v16")["result"][0])
+        return _changed(hit | {"modified": _written(first_modified(lecture))}, lecture)
     old = pre16_hit(lecture)
     dublin_core = {"identifier": [lecture.mpid], "title": [lecture.title], "created": [str(old["dcCreated"])]}
     for name, value in (("isPartOf", lecture.series), ("type", lecture.kind), ("description", lecture.description)):
@@ -174,13 +196,13 @@ def v16_hit(lecture: Lecture) -> Hit:
     }
 
 
-def pre16_answer(hits: Sequence[Hit], *, total: int, offset: int, limit: int, query: str) -> object:
+def pre16_answer(hits: Sequence[object], *, total: int, offset: int, limit: int, query: str) -> object:
     """The envelope of Opencast ≤ 15, its numbers as text."""
     head = {"searchTime": "1", "total": str(total), "limit": str(limit), "offset": str(offset), "query": query}
     return {"search-results": head | one_or_many(list(hits))}
 
 
-def v16_answer(hits: Sequence[Hit], *, total: int, offset: int, limit: int) -> object:
+def v16_answer(hits: Sequence[object], *, total: int, offset: int, limit: int) -> object:
     return {"offset": offset, "limit": limit, "total": total, "result": list(hits)}
 
 

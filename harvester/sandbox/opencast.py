@@ -1,7 +1,7 @@
 """A simulated Opencast: the endpoints that the harvester reads, from opencast/opencast as its source code has them.
 
-`/usertracking/actions.json`, `/search/episode.json` and `/search/series.json` behave like the vendor's, logins and faults
-included; `/sandbox/…` and `/truth` are ours, open and never faulty.
+`/usertracking/actions.json`, `/search/episode.json`, `/search/series.json` and `/tobira/harvest` behave like the vendor's, logins
+and faults included; `/sandbox/…`, `/truth` and `/truth/episodes` are ours, open and never faulty.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -13,16 +13,18 @@ from aiohttp import web
 
 from harvester.sandbox import truth
 from harvester.sandbox.auth import Guard
+from harvester.sandbox.changes import Changes, State
 from harvester.sandbox.clock import SandboxClock, local_instant, milliseconds, moment_of
 from harvester.sandbox.controls import Controls, http_date
 from harvester.sandbox.counting import counting
-from harvester.sandbox.episodes import Hit, Lecture, lectures, pre16_answer, pre16_hit, series_hits, v16_answer, v16_hit
+from harvester.sandbox.episodes import Lecture, lectures, pre16_answer, pre16_hit, series_hits, v16_answer, v16_hit
 from harvester.sandbox.faults import Faults
 from harvester.sandbox.mishaps import FAULT, SKEW, Endpoint, Mishaps
 from harvester.sandbox.rows import Rows
 from harvester.sandbox.settings import HOUR, REST, SandboxSettings, Switches
 from harvester.sandbox.stats import Stats
 from harvester.sandbox.table import FOREVER, Query, Table, View
+from harvester.sandbox.tobira import HARVEST, Feed, TrueEpisode
 from harvester.sandbox.truth import Oracle, Truth
 from harvester.sandbox.workflows import Instance, instances
 from harvester.sandbox.workflows import answer as workflow_answer
@@ -51,7 +53,9 @@ class OpencastSandbox:
         self._stopped: datetime | None = None
         rows = Rows(settings, self.faults)
         self._table = Table(settings, self.catalogue, rows, since=milliseconds(self.since))
-        self.oracle = Oracle(settings, self._table, self.faults)
+        self.changes = Changes(settings, self.catalogue, since=milliseconds(self.since))
+        self.feed = Feed(self.changes, self.faults, since=milliseconds(self.since))
+        self.oracle = Oracle(settings, self._table, self.faults, self.changes)
         self._hit = pre16_hit if settings.search == "pre16" else v16_hit
 
     def app(self) -> web.Application:
@@ -60,8 +64,10 @@ class OpencastSandbox:
         app = web.Application(middlewares=[counting(self.stats, lambda request: request.path)])
         app.on_response_prepare.append(self._dated)
         workflows = (WORKFLOWS, self._listed) if self.settings.workflows == "listed" else (WORKFLOWS_OF, self._of_package)
-        for path, endpoint in ((ACTIONS, self._actions), (EPISODES, self._episodes), (SERIES, self._series), workflows):
+        searches = ((EPISODES, self._episodes), (SERIES, self._series), (HARVEST, self._harvest))
+        for path, endpoint in ((ACTIONS, self._actions), *searches, workflows):
             app.router.add_get(path, _vendors(guard, mishaps, endpoint))
+        app.router.add_get("/truth/episodes", self._true_episodes)
         Controls(self).add_routes(app)
         return app
 
@@ -84,6 +90,10 @@ class OpencastSandbox:
         found = [action for hour in self.oracle.hours(start, end, self.view(now)) for action in hour]
         broken = {action.id: action.broken for action in found if action.broken}
         return Truth(now=now, actions={action.id: action for action in found if not action.broken}, broken=broken)
+
+    def episodes(self, start: datetime | None = None, end: datetime | None = None) -> dict[str, TrueEpisode]:
+        """Every recording whose newest change was in that time, by its id."""
+        return self.feed.truth(self.view(self.clock.latest), start, end)
 
     def truth_pieces(self, start: datetime | None, end: datetime | None, *, lines: bool) -> Iterator[bytes]:
         """The truth as lines or as one document, an hour at a time."""
@@ -161,16 +171,54 @@ class OpencastSandbox:
             limit, offset = _bounds(request, default=20)
         except ValueError as error:
             return web.Response(status=HTTPStatus.BAD_REQUEST, text=str(error))
-        mpid, words, series = (request.query.get(name, "") for name in ("id", "q", "sid"))
+        mpid, words, series, sort = (request.query.get(name, "") for name in ("id", "q", "sid", "sort"))
         if mpid:
             self.stats.lookup(mpid)
         found = [
-            lecture
-            for lecture in self.catalogue
-            if lecture.exists and mpid in {"", lecture.mpid} and series in {"", lecture.series} and _mentions(lecture, words)
+            state
+            for state in self._standing(mpid)
+            if state.lecture.exists and series in {"", state.lecture.series} and _mentions(state.lecture, words)
         ]
-        hits = [self._hit(lecture) for lecture in found[offset : offset + limit]]
+        if sort and not self._sorted(found, sort):
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text=f"Invalid sort parameter: {sort}")
+        hits = [self._listed_hit(state, alone=bool(mpid)) for state in found[offset : offset + limit]]
         return self._found(hits, total=len(found), offset=offset, limit=limit, query=str(request.query_string))
+
+    def _standing(self, mpid: str) -> Sequence[State]:
+        view = self.view()
+        if not mpid:
+            return list(self.changes.standing(view))
+        state = self.changes.now(mpid, view)
+        return [] if state is None else [state]
+
+    def _sorted(self, found: list[State], sort: str) -> bool:
+        """From 16 on by `modified asc|desc`, before by name; False for what the vendor refuses."""
+        if self.settings.search == "pre16":
+            if sort.removesuffix("_DESC") == "MEDIA_PACKAGE_ID":  # every other is passed over here
+                found.sort(key=lambda state: state.lecture.mpid, reverse=sort.endswith("_DESC"))
+            return True
+        field, _, order = sort.lower().partition(" ")
+        if field == "modified" and order in ("", "asc", "desc"):
+            found.sort(key=lambda state: state.at, reverse=order == "desc")
+            return True
+        return False
+
+    def _listed_hit(self, state: State, *, alone: bool) -> msgspec.Raw:
+        body = msgspec.json.encode(self._hit(state.lecture))
+        return msgspec.Raw(body if alone else self.feed.spoiled(state.lecture.mpid, body))
+
+    async def _harvest(self, request: web.Request) -> web.Response:
+        match self.settings.tobira:
+            case "none":
+                return web.Response(status=HTTPStatus.NOT_FOUND, text="Not Found")
+            case "forbidden":
+                return web.Response(status=HTTPStatus.FORBIDDEN, text="Forbidden")
+            case _:
+                return self.feed.answer(request.query, self.view(), milliseconds(self.clock.now()))
+
+    async def _true_episodes(self, _: web.Request) -> web.Response:
+        """The newest state of every recording."""
+        return _json(msgspec.json.encode({"now": self.clock.latest, "episodes": self.episodes()}))
 
     async def _series(self, request: web.Request) -> web.Response:
         try:
@@ -199,7 +247,7 @@ class OpencastSandbox:
         lecture = next((lecture for lecture in self.catalogue if lecture.mpid == mpid), None)
         return [] if lecture is None else instances(self.settings.seed, lecture)
 
-    def _found(self, hits: Sequence[Hit], *, total: int, offset: int, limit: int, query: str) -> web.Response:
+    def _found(self, hits: Sequence[object], *, total: int, offset: int, limit: int, query: str) -> web.Response:
         if self.settings.search == "16":
             return _json(msgspec.json.encode(v16_answer(hits, total=total, offset=offset, limit=limit)))
         return _json(msgspec.json.encode(pre16_answer(hits, total=total, offset=offset, limit=limit, query=query)))

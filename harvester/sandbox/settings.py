@@ -24,6 +24,7 @@ Login = Literal["none", "basic", "digest"]
 Order = Literal["id", "shuffled", "restless", "moved"]
 Search = Literal["pre16", "16"]
 Listing = Literal["listed", "by-package"]
+Tobira = Literal["admin", "forbidden", "none"]
 
 
 class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,12 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     masked: bool = False
     """`-omitted-` for user, address and session."""
     search: Search = "pre16"
+    tobira: Tobira = "admin"
+    """The harvest interface: there, `forbidden` to this account, or not installed (`none`)."""
+    episode_changes: float = 0
+    """Lectures that are renamed, taken back or published again, a day."""
+    takes_back: bool = True
+    """False: none is taken back."""
     workflows: Listing = "by-package"
     """How they are asked for: `listed` by parameters, up to 11, or of one media package, from 12 on."""
     faults: Mapping[str, float] = {}
@@ -85,6 +92,7 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
                 ("speed", self.speed, 0),
                 ("actions_per_day", self.actions_per_day, 0),
                 ("limit_cap", self.limit_cap, 0),
+                ("episode_changes", self.episode_changes, 0),
                 ("fault_burst", self.fault_burst, 1),
                 ("retry_after", self.retry_after, 0),
                 ("slow", self.slow, 0),
@@ -114,3 +122,4 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     day: bool | None = None
     usertracking: bool | None = None
     limit_cap: int | None = None
+    tobira: Tobira | None = None

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from harvester.sandbox.actions import FIRST_AGENT, Action
+from harvester.sandbox.changes import Changes
 from harvester.sandbox.clock import milliseconds, moment_of
 from harvester.sandbox.faults import BROKEN_RECORDS, Faults
 from harvester.sandbox.settings import SandboxSettings
@@ -62,10 +63,11 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 class Oracle:
     """Knows the truth without having stored it: it makes the same hours as the table."""
 
-    def __init__(self, settings: SandboxSettings, table: Table, faults: Faults) -> None:
+    def __init__(self, settings: SandboxSettings, table: Table, faults: Faults, changes: Changes) -> None:
         self._settings = settings
         self._table = table
         self._faults = faults
+        self._changes = changes
 
     def hours(self, start: datetime | None, end: datetime | None, view: View) -> Iterator[list[TrueAction]]:
         """Actions with `start <= created < end`, an hour at a time, broken ones among them."""
@@ -77,6 +79,8 @@ class Oracle:
         length = action.length_at(view.now)
         lecture, viewer, masked = action.lecture, action.viewer, self._settings.masked
         fault = None if action.grows else self._faults.of_record(action.id)
+        if self._settings.episode_changes and (state := self._changes.now(lecture.mpid, view)):
+            lecture = state.lecture
         known = lecture if lecture.exists else None
         return TrueAction(
             id=action.id,
