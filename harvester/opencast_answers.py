@@ -4,11 +4,12 @@ Wrapped or not, nothing for none, an object for one, a list for many: told apart
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from harvester.errors import TransientError
+from harvester.raw import MAX_DEPTH, Refused, depth, split
 
 SEARCH = "/search/episode.json"
 
@@ -16,6 +17,38 @@ SEARCH = "/search/episode.json"
 def instances(body: bytes) -> Sequence[msgspec.Raw]:
     """The workflow instances of an answer: wrapped or a bare list, none, one object or many."""
     return _some(_inside(_inside(_raw(body, "workflow"), "workflows"), "workflow"))
+
+
+def operations(workflow: msgspec.Raw) -> Sequence[msgspec.Raw]:
+    """The operations of a workflow instance, wrapped or a bare list."""
+    return _some(_inside((_members(workflow) or {}).get("operations"), "operation"))
+
+
+class Found(NamedTuple):
+    """A page of a search: how many hits there are by the server's count, those that may travel, and those that may not."""
+
+    total: int | None
+    hits: Sequence[msgspec.Raw]
+    refused: Sequence[Refused]
+
+
+def found(body: bytes) -> Found:
+    """A page in pieces, so that one bad hit does not spoil the others. TransientError when it is no page at all."""
+    refused: list[Refused] = []
+    try:
+        body.decode()
+        records = hits(body)
+        whole = b"\n" not in body and b"\r" not in body and all(depth(bytes(record)) <= MAX_DEPTH for record in records)
+    except (ValueError, TransientError):
+        whole = False
+    envelope = body
+    if not whole:
+        path = ("search-results", "result") if b'"search-results"' in body[:100] else ("result",)
+        parts = split(body.strip(), *path)
+        envelope, records, refused = parts.envelope, [msgspec.Raw(record) for record in parts.records], parts.refused
+    members = _members(_inside(_raw(envelope, "search"), "search-results")) or {}
+    total = bytes(members.get("total", b"")).strip(b'"')
+    return Found(int(total) if total.isdigit() else None, records, refused)
 
 
 def hits(body: bytes) -> Sequence[msgspec.Raw]:
@@ -69,6 +102,20 @@ class Hit(msgspec.Struct, frozen=True, rename="camel"):
     mediapackage: Package | None = None
     modified: str | None = None
     dc_created: str | None = None
+    dc: Any = None
+
+    @property
+    def subject(self) -> str | None:
+        """The id of the recording; None when it is none, such as a series."""
+        if self.mediapackage is None:
+            return None
+        id_ = self.id if self.mediapackage.id is None else self.mediapackage.id
+        return None if id_ is None else _text(id_)
+
+    @property
+    def began(self) -> str | None:
+        """When the recording began, or else was created."""
+        return (self.mediapackage.start if self.mediapackage else None) or self.dc_created or _first(self.dc)
 
 
 def hit_of(body: bytes, mpid: str) -> msgspec.Raw | None:
@@ -77,10 +124,15 @@ def hit_of(body: bytes, mpid: str) -> msgspec.Raw | None:
         hit = read_hit(raw)
         if hit is None or hit.mediapackage is None:
             continue
-        id_ = hit.id if hit.mediapackage.id is None else hit.mediapackage.id
-        if id_ is None or _text(id_) == mpid:
+        if hit.subject in (None, mpid):
             return raw
     return None
+
+
+def _first(dc: Any) -> str | None:
+    """The time of creation in Dublin Core as from 16 on, lists of text."""
+    values = dc.get("created") if isinstance(dc, dict) else None
+    return next((value for value in values if isinstance(value, str)), None) if isinstance(values, list) else None
 
 
 def read_hit(raw: msgspec.Raw) -> Hit | None:

@@ -116,6 +116,7 @@ async def born(stores: Stores, running: Running, **settings: Any) -> AsyncIterat
                 break
             except (TransientError, PermanentError):
                 continue
+        assert isinstance(stream, UserActions)
         book = OpenBook(stores.coverages, source.name, stores.queue.id, pace=timedelta(0))
         await book.load()
         harvest = Harvest(source, stream, stores.queue, book, stores.letters, limits=_LIMITS, retry=AT_ONCE)

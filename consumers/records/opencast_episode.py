@@ -47,19 +47,27 @@ class Recording(Record, index="episodes", table="episodes", key="mpid"):
     live_end: Annotated[datetime | None, "when the capture ended"]
     live_duration: Annotated[int | None, "length of the capture in ms"]
     available: Annotated[datetime | None, "when the live stream was taken back, so that the recording is what is seen"]
+    updated: Annotated[datetime | None, "when the recording was changed last at its Opencast, or deleted"]
+    deleted: Annotated[bool, "whether it was deleted; then nothing else is known of it"]
 
 
 class _Data(msgspec.Struct, frozen=True):
-    search: dict[str, Any]
+    search: dict[str, Any] = {}
     workflow: Any = None
+    deleted: dict[str, Any] | None = None
 
 
 def recording(event: Event) -> Recording:
-    """The record of one recording; what is not known of it is null. Raises InvalidEventError when there is no search hit."""
+    """The record of one recording; what is not known of it is null. Raises InvalidEventError for what is none.
+
+    Of a deleted one only that is left: so no older state that comes late brings it back.
+    """
     try:
         data = msgspec.json.decode(event.data, type=_Data)
     except (ValueError, RecursionError) as error:
         raise InvalidEventError(f"no episode: {error}") from error
+    if data.deleted is not None:
+        return _deleted(event.subject, data.deleted)
     package = data.search.get("mediapackage")
     if not isinstance(package, dict):
         raise InvalidEventError("no episode: the search hit has no media package")
@@ -87,7 +95,15 @@ def recording(event: Event) -> Recording:
         live_end=ended,
         live_duration=None if started is None or ended is None else (ended - started) // _MILLISECOND,
         available=_operation(data.workflow, "retract-element")[1],
+        updated=instant(_scalar(data.search.get("modified"))),
+        deleted=False,
     )
+
+
+def _deleted(mpid: str, told: dict[str, Any]) -> Recording:
+    found: dict[str, Any] = dict.fromkeys(Recording.__struct_fields__)
+    found |= {"mpid": mpid, "slides": [], "live_stream": False, "updated": _moment(told.get("updated")), "deleted": True}
+    return Recording(**found)
 
 
 def described(hit: dict[str, Any]) -> Episode:

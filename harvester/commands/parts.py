@@ -115,8 +115,8 @@ async def open_source(name: str, loaded: Loaded, retry: Retry, component: Compon
         log.info("waiting", reason=wait.reason, attempt=wait.attempt, seconds=round(wait.seconds, 1), error=wait.text)
 
     def found(mode: str, reason: str) -> None:
-        # what has always been so is no news in every run of a cron job
-        tell = log.debug if mode == "window" else log.info
+        # what has always been so is no news in every run of a cron job; by search, deletions are not told
+        tell = log.debug if mode in ("window", "feed") else log.warning if mode == "search" else log.info
         tell("read mode", mode=mode, reason=reason)
 
     opener = _named(SOURCES[name][1])

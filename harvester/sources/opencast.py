@@ -1,11 +1,11 @@
-"""Opencast: what viewers do in the lecture player.
+"""Opencast: what viewers do in the lecture player, and the recordings they do it in.
 
 API: `/usertracking/actions.json`, opencast/opencast:modules/usertracking-impl/.../endpoint/UserTrackingRestService.java: by `day`
 or as a whole, and on the patched servers that this source came from by `start` and `end`. Which of them a server knows is asked.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,9 +19,11 @@ from harvester.raw import checked
 from harvester.retry import DAEMON, Retry, Wait
 from harvester.sources.opencast_calls import Endpoint, OutsideError
 from harvester.sources.opencast_days import days, interior, seams
+from harvester.sources.opencast_episodes import Workflows
 from harvester.sources.opencast_mark import Mark, seconds, times
 from harvester.sources.opencast_paging import Reading
 from harvester.sources.opencast_probe import probe
+from harvester.sources.opencast_recordings import Recordings
 from harvester.sources.opencast_rows import offset_of, useraction_event
 from harvester.sources.opencast_settings import Mode, OpencastSettings, http_settings
 from harvester.sources.opencast_sheets import page_of, sheets
@@ -33,7 +35,7 @@ _DAY = timedelta(days=1)
 _ZONE_CHECK = timedelta(hours=1)
 """How often, at most, an empty window makes us ask whether it looks empty because of the zone alone."""
 
-OnMode = Callable[[Mode, str], None]
+OnMode = Callable[[str, str], None]
 
 
 @asynccontextmanager
@@ -52,26 +54,46 @@ async def open_opencast(
     Raises ConfigError for a bad address.
     """
     pace = Pace(timedelta(seconds=settings.wait))
-    opened = open_http(
-        http_settings(settings), retry=retry, limits=[pace], on_request=on_request, on_wait=on_wait, on_allowance=on_allowance
-    )
-    async with opened as client:
-        yield Opencast(client, settings, ZoneInfo(settings.timezone or zone), on_mode)
+
+    def client(*, admin: bool) -> AbstractAsyncContextManager[HttpClient]:
+        place = http_settings(settings, admin=admin)
+        return open_http(place, retry=retry, limits=[pace], on_request=on_request, on_wait=on_wait, on_allowance=on_allowance)
+
+    async with AsyncExitStack() as stack:
+        engage = await stack.enter_async_context(client(admin=False))
+        workflows = None
+        if settings.admin_url and Recordings.name in settings.streams:
+            workflows = Workflows(await stack.enter_async_context(client(admin=True)), settings.workflow)
+        yield Opencast(engage, settings, ZoneInfo(settings.timezone or zone), on_mode, workflows)
 
 
 class Opencast:
-    """One Opencast installation; it has one stream."""
+    """One Opencast installation, and what of it is harvested."""
 
     name = "opencast"
 
-    def __init__(self, http: HttpClient, settings: OpencastSettings, zone: ZoneInfo, on_mode: OnMode | None = None) -> None:
+    def __init__(
+        self,
+        http: HttpClient,
+        settings: OpencastSettings,
+        zone: ZoneInfo,
+        on_mode: OnMode | None = None,
+        workflows: Workflows | None = None,
+    ) -> None:
         self._http = http
-        self._stream = UserActions(http, settings, zone, self.name, on_mode)
+        known = (
+            UserActions(http, settings, zone, self.name, on_mode),
+            Recordings(http, workflows, settings, self.name, on_mode),
+        )
+        self._streams = [stream for stream in known if stream.name in settings.streams]
 
-    async def streams(self) -> Sequence["UserActions"]:
-        """The user actions. Raises PermanentError, with what to do, when this server cannot serve them."""
-        await self._stream.probe()
-        return [self._stream]
+    async def streams(self) -> "Sequence[UserActions | Recordings]":
+        """Those that are set. Raises PermanentError, with what to do, when this server cannot serve one of them."""
+        for stream in self._streams:
+            # else recordings are asked about when they are read: who wants actions alone need not know
+            if isinstance(stream, UserActions) or len(self._streams) == 1:
+                await stream.probe()
+        return self._streams
 
     def now(self) -> datetime:
         """The server's clock, known since the probe."""

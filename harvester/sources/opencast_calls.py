@@ -168,8 +168,8 @@ def explain(error: StatusError) -> str:
             return (
                 f"opencast: 404 for {ACTIONS}: the plugin opencast-plugin-usertracking is switched off (as it is "
                 "by default since Opencast 13) or removed, or this is not the presentation node. Ask the administrator to switch "
-                "it on there; without it, episodes come from the harvest interface (/tobira/harvest), views from the statistics "
-                "API or access logs."
+                "it on there; without it, episodes come from the harvest interface (/tobira/harvest: set "
+                "HARVESTER_OPENCAST_STREAMS=episodes), views from the statistics API or access logs."
             )
         case _:
             return str(error)

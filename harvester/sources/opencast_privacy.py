@@ -29,10 +29,11 @@ _EPISODE: Fields = {
         **dict.fromkeys(("id", "state", "template"), Kind.KEEP),
         "operations": {"": Kind.KEEP, **_OPERATION, "operation": {"": Kind.KEEP, **_OPERATION}},
     },
+    "deleted": dict.fromkeys(("id", "kind", "updated"), Kind.KEEP),
 }
 """Creators, contributors and whoever started a workflow are left out: no record has them."""
 
 
 def fields(names: Collection[str]) -> Fields:
     """Those of a recording, or of a user action in both shapes of its session."""
-    return _EPISODE if "search" in names else _ACTION
+    return _EPISODE if {"search", "deleted"} & set(names) else _ACTION

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from harvester.coverage import Timing
 from harvester.http import Basic, Digest, HttpSettings, base_url, reread
@@ -17,6 +17,11 @@ _DAY = timedelta(days=1)
 
 def _setting(name: str, *old: str, **more: object) -> object:
     return Field(validation_alias=AliasChoices(f"HARVESTER_OPENCAST_{name}", *old), **more)  # type: ignore[call-overload]
+
+
+def _words(value: object) -> object:
+    """A comma list, each word once."""
+    return tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip())) if isinstance(value, str) else value
 
 
 class OpencastSettings(BaseModel):
@@ -33,6 +38,15 @@ class OpencastSettings(BaseModel):
     workflow: Annotated[str, _setting("WORKFLOW", description="definition of the workflow that publishes a recording")] = (
         "DCE-archive-publish-external"
     )
+    streams: Annotated[
+        tuple[Literal["useractions", "episodes"], ...],
+        BeforeValidator(_words),
+        _setting(
+            "STREAMS",
+            min_length=1,
+            description="what is harvested, a comma list: useractions, and episodes (recordings that change, or are deleted)",
+        ),
+    ] = ("useractions",)
     login: Annotated[Literal["digest", "basic"], _setting("LOGIN", description="how the server asks for the password")] = "digest"
     timezone: Annotated[
         str, _setting("TIMEZONE", description="zone of the server's clock; empty: the zone of HARVESTER_TIMEZONE")

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from harvester.coverage import Interval, Intervals, cut
+from harvester.coverage import EPOCH, Interval, Intervals, cut
 from harvester.errors import InvalidEventError, TransientError
 from harvester.event import Event, decode_event, encode_event
 from harvester.protocols import Source, Stream
 from harvester.sandbox.serve import serve
 from harvester.sandbox.settings import REST, SandboxSettings
 from harvester.sandbox.zoom_settings import ZoomSandboxSettings
+from harvester.sources.opencast import UserActions
+from harvester.sources.opencast_recordings import Recordings, Way
 from harvester.sources.opencast_settings import Mode
 from tests import zoom_university
 from tests.opencast_table import Got, opened, read
@@ -42,6 +44,12 @@ class Site(NamedTuple):
     """The vendor's clock."""
     state: Callable[[Event], object] = lambda event: event.version
     """What of an event the truth holds: its version, where that is not the time of its reading."""
+
+    when: Callable[[Event], datetime] = lambda event: event.time
+    """By which time a window holds an event: when it happened, unless things are read by when they changed."""
+
+    dated: Callable[[Event], bool] = lambda event: True
+    """Whether the vendor says when it happened: who tells that a thing was deleted says no more of it."""
 
     def newest(self, got: Got) -> dict[str, object]:
         """The newest state by subject."""
@@ -76,6 +84,7 @@ async def opencast(mode: Mode, **switches: Any) -> AsyncIterator[Site]:
     world = SandboxSettings(**usual, faults=records, fault_burst=1000, **switches)
     async with serve(world) as running, opened(running.url, zone="Europe/Vienna", batch_size=60) as source:
         [stream] = await source.streams()
+        assert isinstance(stream, UserActions)
         assert stream.mode == mode
 
         yield Site(
@@ -86,6 +95,33 @@ async def opencast(mode: Mode, **switches: Any) -> AsyncIterator[Site]:
             spoiled=partial(spoiled, running.sandbox.set_faults, records),
             advance=running.clock.advance,
             now=running.clock.now,
+        )
+
+
+@asynccontextmanager
+async def episodes(way: Way, **switches: Any) -> AsyncIterator[Site]:
+    records = {"nan": 0.03, "no-created": 0.03}
+    usual: dict[str, Any] = {"now": NOW, "speed": 0, "history": timedelta(days=2), "episode_changes": 1_000}
+    world = SandboxSettings(**usual, faults=records, fault_burst=1000, **switches)
+    async with serve(world) as running, opened(running.url, batch_size=25, streams="episodes") as source:
+        running.sandbox.stop_changing(NOW)
+        [stream] = await source.streams()
+        assert isinstance(stream, Recordings)
+        assert stream.way == way
+        yield Site(
+            source,
+            stream,
+            truth=lambda window: {
+                mpid: (e.modified - EPOCH) // timedelta(milliseconds=1)
+                for mpid, e in running.sandbox.episodes(*window).items()
+                if not e.broken
+            },
+            unreadable=lambda window: sum(e.broken is not None for e in running.sandbox.episodes(*window).values()),
+            spoiled=partial(spoiled, running.sandbox.set_faults, records),
+            advance=running.clock.advance,
+            now=running.clock.now,
+            when=lambda event: EPOCH + timedelta(milliseconds=event.version),
+            dated=lambda event: not bytes(event.data).startswith(b'{"deleted"'),
         )
 
 
@@ -115,6 +151,9 @@ DRIVERS = [
     # their history is what the tests read, for a bad record without a time may be of any
     Driver("opencast by day", partial(opencast, "day", patched=False, history=SPAN.end - SPAN.start), SPOILS),
     Driver("opencast by tail", partial(opencast, "tail", patched=False, day=False, history=SPAN.end - SPAN.start), SPOILS),
+    Driver("episodes", partial(episodes, "feed"), TORN),
+    Driver("episodes by search", partial(episodes, "search", tobira="forbidden", search="16", takes_back=False), TORN),
+    Driver("episodes by search before 16", partial(episodes, "search", tobira="none", takes_back=False), TORN),
     Driver("zoom", zoom, TORN),
     Driver("zoom by reports", partial(zoom, plan="pro"), TORN),
 ]
@@ -198,7 +237,7 @@ async def test_an_event_says_where_when_and_what_in_the_words_of_the_envelope(si
     for event in (await read(site.stream, SPAN)).events:
         assert event.source == site.source.name
         assert event.type.startswith(f"{site.source.name.partition('/')[0]}.")
-        assert SPAN.start <= event.time < SPAN.end
+        assert SPAN.start <= site.when(event) < SPAN.end
         assert event.time.tzinfo is UTC
         assert abs(event.read_at - site.now()) < timedelta(seconds=10)
         assert event.version >= 0
@@ -212,7 +251,8 @@ async def test_the_time_is_the_same_for_all_versions_of_a_subject(site: Site) ->
     early = {e.subject: e for e in (await read(site.stream, SPAN)).events}
     site.advance(REST)
     for event in (await read(site.stream, SPAN)).events:
-        assert event.time == early.get(event.subject, event).time
+        dated = site.dated(event) and site.dated(early.get(event.subject, event))
+        assert event.time == early.get(event.subject, event).time or not dated
         assert event.version >= early.get(event.subject, event).version
 
 

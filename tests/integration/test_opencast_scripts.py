@@ -7,6 +7,7 @@ from aiohttp import web
 
 from harvester.errors import PermanentError, TransientError
 from harvester.http import TooLargeError
+from harvester.sources.opencast import UserActions
 from tests.opencast_table import ACTIONS, HOUR, Row, Table, read, record, served, spread
 
 EMPTY = b'{"actions":{"total":"0","offset":"0","limit":"1"}}'
@@ -59,6 +60,7 @@ async def test_q55_the_probe_knows_a_stock_server_by_any_row(first: bytes) -> No
     table = Table([Row(1, HOUR.start, body=first)], ignores_window=True)
     async with served(table) as source:
         [stream] = await source.streams()
+        assert isinstance(stream, UserActions)
         assert stream.mode == "day"
     async with served(table, mode="window") as source:
         with pytest.raises(PermanentError, match=r"ignores start and end.*HARVESTER_OPENCAST_MODE=window"):

@@ -28,6 +28,7 @@ CONTENT = {
     ("meetings", 1): "fb37d04adf390edd8a8234b3e3138b9f",
     ("sessions", 1): "4b3b0b0a5d04ec0cdfffb46271591b2d",
     ("episodes", 1): "c03f410a85043fb23166eae729228f80",
+    ("episodes", 2): "ec88fdab6d19b1e405db676d7e71a732",
     ("useractions", 1): "2edd2d1ea4e1cc6cc799cacf998205a9",
     ("useractions", 2): "9dc89c539a34f3ffe302c862d0c86165",
 }

@@ -61,7 +61,7 @@ async def _asked(name: str, opened: Any, heard: _Heard, place: HttpSettings, tel
             streams = await source.streams()
             tell(Finding(f"{name}: login", "ok", "accepted"))
             at = "API"
-            modes = "".join(f"; read in {mode} mode: {reason}" for mode, reason in heard.modes[-1:])
+            modes = "".join(f"; read in {mode} mode: {reason}" for mode, reason in heard.modes)
             tell(Finding(f"{name}: API", "ok", f"there, with {', '.join(stream.name for stream in streams)}{modes}"))
             tell(_clock(name, source.now(), datetime.now(UTC)))
             at = "reading"
