@@ -18,6 +18,8 @@ class DirectQueue:
         self._sink = sink
         self._enrichers = enrichers
         self._letters = letters
+        self.refused: list[str] = []
+        """Keys of the events that became letters."""
 
     async def publish(self, messages: Sequence[Message], counts: Mapping[str, int] = NO_COUNTS, owner: str = "") -> None:  # noqa: ARG002
         """Returns = written. What the sink refuses becomes a letter; TransientError when it is busy."""
@@ -36,3 +38,4 @@ class DirectQueue:
             letters.append(letter_of(self._sink.name, body, "write", error, event_id=event.id, key=event.key))
         if letters:
             await self._letters.add(letters)
+            self.refused += [letter.key for letter in letters]

@@ -117,6 +117,8 @@ async def _open(loaded: Loaded, target: str) -> AsyncIterator[_Site]:
 
 class _Done(NamedTuple):
     indexed: int
+    refused: list[str]
+    """The index took them not; each is a dead letter."""
     absent: list[str]
     """The search service knows none of that id."""
     failed: list[str]
@@ -138,7 +140,8 @@ async def _each(site: _Site, wanted: Sequence[str]) -> _Done:
     found: list[Event] = []
     absent: list[str] = []
     failed: list[str] = []
-    indexed = 0
+    refused: list[str] = []
+    written = 0
     with bar("load_episodes", len(wanted)) as shown:
         for number, mpid in enumerate(wanted, 1):
             try:
@@ -150,10 +153,10 @@ async def _each(site: _Site, wanted: Sequence[str]) -> _Done:
                 found += [event] if event else []
                 absent += [] if event else [mpid]
             if len(found) == _BATCH or number == len(wanted):
-                await _written(site, found)
-                indexed, found = indexed + len(found), []
-            shown.update(number, count=indexed)
-    return _Done(indexed, absent, failed)
+                refused += await _written(site, found)
+                written, found = written + len(found), []
+            shown.update(number, count=written)
+    return _Done(written - len(refused), refused, absent, failed)
 
 
 class _UnreadableError(Exception):
@@ -173,17 +176,24 @@ async def _looked_up(site: _Site, mpid: str) -> Event | None:
     return event if site.veil is None else veiled_event(event, site.veil)
 
 
-async def _written(site: _Site, events: Sequence[Event]) -> None:
+async def _written(site: _Site, events: Sequence[Event]) -> list[str]:
+    """Writes them; the mpids of those that the index refused."""
     messages = [Message(event.key, encode_event(event)) for event in events]
+    before = len(site.direct.refused)
     await retrying(partial(site.direct.publish, messages), ONE_SHOT)
+    keys = set(site.direct.refused[before:])
+    return [event.subject for event in events if event.key in keys]
 
 
 def _tell(done: _Done, target: str, seconds: float, *, as_json: bool) -> int:
     if as_json:
         click.echo(msgspec.json.encode({**done._asdict(), "index": target, "seconds": round(seconds, 3)}))
     click.echo(f"load_episodes: {amount_of(done.indexed, 'recording')} in {target}, {seconds:.1f} s", err=True)
-    for what, mpids in (("not known to the search service", done.absent), ("failed", done.failed)):
+    named = (("not known to the search service", done.absent), ("failed", done.failed), ("refused by the index", done.refused))
+    for what, mpids in named:
         if mpids:
             more = f" and {len(mpids) - _NAMED} more" if len(mpids) > _NAMED else ""
             click.echo(f"{what}: {len(mpids)}: {', '.join(mpids[:_NAMED])}{more}", err=True)
-    return 5 if done.failed else 0
+    if done.refused:
+        click.echo("why: harvest dead-letters list --group elasticsearch", err=True)
+    return 5 if done.failed or done.refused else 0

@@ -102,6 +102,28 @@ def test_q62_a_live_stream_without_pictures_and_workflow_is_loaded_too(
         assert (document["slides"], document["presenter_still"], document["live_start"]) == ([], None, None)
 
 
+def test_what_the_index_refuses_is_counted_apart_named_and_ends_with_5(
+    tmp_path: Path, elasticsearch_any: ElasticsearchServer
+) -> None:
+    pictured = next(lecture.mpid for lecture in CATALOGUE.values() if lecture.recorded == "dce-segments")
+    plain = next(lecture.mpid for lecture in CATALOGUE.values() if lecture.exists and lecture.recorded is None)
+    with world() as vendor:
+        site = site_of(tmp_path, vendor, elasticsearch_any)
+        numbers = {"template": {"mappings": {"properties": {"presenter_still": {"type": "long"}}}}}
+        elasticsearch_any.call("PUT", "/_component_template/harvester-episodes@custom", numbers)
+        assert site.harvest("setup", "load_index_templates").code == 0
+        for number, mpid in enumerate((pictured, plain)):
+            elasticsearch_any.call("PUT", f"/useractions-2024.11.05/_doc/{number}", {"mpid": mpid})
+        done = site.harvest("load_episodes", "-s", "useractions-2024.11.05", "--json")
+        assert done.code == 5
+        assert (done.json["indexed"], done.json["refused"]) == (1, [pictured])
+        assert indexed(elasticsearch_any).keys() == {plain}
+        assert "1 recording in episodes" in done.err
+        assert f"refused by the index: 1: {pictured}" in done.err
+        (letter,) = site.harvest("dead-letters", "list", "--group", "elasticsearch", "--json").lines
+        assert letter["key"].endswith(pictured)
+
+
 def test_without_templates_nothing_is_written(tmp_path: Path, elasticsearch_any: ElasticsearchServer) -> None:
     with world() as vendor:
         site = site_of(tmp_path, vendor, elasticsearch_any)

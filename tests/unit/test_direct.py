@@ -53,6 +53,7 @@ async def test_what_the_sink_refuses_is_a_letter_and_the_others_are_written(stor
     (letter,) = await all_letters(stores.letters)
     assert (letter.group, letter.stage, letter.reason, letter.body) == (SINK, "write", "mapping", message("e1").body)
     assert sink.table.keys() == {"e0", "e2"}
+    assert direct.refused == [message("e1").key]
 
 
 async def test_a_batch_that_is_refused_whole_is_halved_until_the_guilty_one_is_alone(stores: Stores, sink: KeyedSink) -> None:
