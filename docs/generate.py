@@ -12,6 +12,7 @@ from consumers.records.record import Record, index_pattern
 from consumers.records.template import template
 from consumers.sinks.duckdb_sql import RANK
 from harvester import measures
+from harvester.commands.export import EXPORTS, Export
 from harvester.dashboard import dashboard
 from harvester.examples import about, example_env, title
 from harvester.options import Option, options_of
@@ -78,6 +79,35 @@ document and a null in the table. A name with `*` is an open family: any number 
 the table, which is empty when there are none. An `ip` that is no address and a `keyword` of more than 1,024 characters stay in
 the document as they are, but a search does not find them. Tables of DuckDB have one column more, `{RANK.name}` ({RANK.text}).
 """
+_EXPORTS = f"""{_MADE}
+# Exports
+
+`harvest export viewing_options`, `attendance` and `rollcall` write one table each as CSV, to stdout or to `--output FILE`, from
+Elasticsearch or from the file of DuckDB (`--from`; both give the same). Nothing is changed there. While the file of DuckDB is
+read, the sink that fills it waits.
+
+| option | takes |
+|---|---|
+| `-s/--start`, `-e/--end` | actions and stays from this time on, and before that one; without an offset in `HARVESTER_TIMEZONE` |
+| `--series` | lectures of the series of this id; meetings of this number |
+| `--course` | lectures of the series of this very title; meetings of this very topic |
+| `--mpid`, `--meeting` | this recording, this meeting alone |
+| `--from` | `elasticsearch` or `duckdb`; without it the first of both in `HARVESTER_SINKS` |
+
+A lecture is called as its newest action that knows its recording has it, a meeting as its newest state. What is not known is
+empty. Times are UTC. Lines end with CR LF, fields that need it are in double quotes (RFC 4180), and the text is UTF-8 without a
+mark at its beginning: in Excel open it by *Data, From Text/CSV*. A text that begins with `= + - @`, a tab or a line break has a
+`'` before it, for a spreadsheet would run it; control characters are written as `\\x1b`. Nothing found is the header alone and
+exit code 0. A file of `--output` appears when it is whole.
+
+**Seconds and shares.** The player leaves a footprint for each part that was played without a break. `seconds_watched` adds them
+up, repeats too; `share` counts each second of the recording once. A player that leaves none has heartbeats instead: their number
+times their distance is the same, roughly. In a meeting it is the time between entering and leaving, two devices at a time counted
+once; a stay whose end is not told has no length. Who only waited to be let in was not there.
+
+**Who is who.** Viewers are told apart by `huid`, participants by their account, else their mail address, else the name they
+chose: guests of one name are one. What privacy has hidden before it was stored is a hash here, too.
+"""
 
 
 def configuration() -> str:
@@ -99,6 +129,11 @@ def records() -> str:
     return _RECORDS + "".join(_record(record) for record in record_classes())
 
 
+def exports() -> str:
+    """docs/exports.md."""
+    return _EXPORTS + "".join(map(_export, EXPORTS))
+
+
 def pages() -> Mapping[Path, str]:
     """Every generated file with its content."""
     example = example_env(families())
@@ -106,6 +141,7 @@ def pages() -> Mapping[Path, str]:
         ROOT / "docs/configuration.md": configuration(),
         ROOT / "docs/metrics.md": metrics(),
         ROOT / "docs/records.md": records(),
+        ROOT / "docs/exports.md": exports(),
         ROOT / "docker/grafana/dashboards/harvester.json": dashboard(),
         ROOT / "example.env": example,
         ROOT / ".env.example": example,
@@ -131,6 +167,12 @@ def _row(option: Option) -> str:
     toml = f"`{option.toml}{'_file' if option.secret else ''}`"
     old = ", ".join(f"`{name}`" for name in option.old)
     return f"| `{option.name}` | {toml} | {default} | {option.info.description} | {old} |\n"
+
+
+def _export(export: Export) -> str:
+    rows = "".join(f"| `{column.name}` | {column.text} |\n" for column in export.columns)
+    head = f"\n## {export.name}\n\n{export.about}\n\n```sh\n{export.example}\n```\n\nRows come {export.order}\n\n"
+    return f"{head}| column | what it holds |\n|---|---|\n{rows}"
 
 
 def _record(record: type[Record]) -> str:

@@ -22,6 +22,7 @@ COMMANDS = {
     "useractions": "Harvest Opencast user actions once: what is new, or a range.",
     "load-episodes": "Load the recordings that people watched into their own index.",
     "zoom": "Harvest Zoom meetings and who took part, of one day, into the index or onto stdout.",
+    "export": "How lectures were watched, who attended, the roll call of a course: as CSV.",
     "run": "The daemon: harvest for ever, and feed the sinks.",
     "consume": "Feed sinks from the queue.",
     "status": "How everything is, what is wrong, and what to do about it.",
