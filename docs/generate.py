@@ -59,6 +59,7 @@ A port alone is bound to loopback. Who binds further shows to that network the n
 the text of the newest errors; never an event, never a secret. With `HARVESTER_LISTEN_TOKEN` set, `/metrics` and `/status` answer
 only to `Authorization: Bearer TOKEN` (401 else; Prometheus: `authorization: {{credentials_file: …}}`), and the probes tell others
 their status alone. An address that reads more than {READS} times in {PER:.0f} s gets 429 for a while; probes never do.
+`/webhooks/zoom` takes what Zoom pushes, and tells nothing ([how to set it up](deployment.md#webhooks-of-zoom)).
 
 Alerts stand in `docker/prometheus/rules.yml`, each with its section of the [runbook](runbook.md); a dashboard in
 `docker/grafana/dashboards/`. There is no metric of when a login's token expires, since no source has one that does; and

@@ -1,9 +1,11 @@
-"""The listener: /metrics, /livez, /readyz, /startupz, /status, served from a thread of its own.
+"""The listener: /metrics, /livez, /readyz, /startupz, /status and webhooks, served from a thread of its own.
 
 So it answers while the event loop it tells of stands still, and asks nothing outside: what it says was gathered before. It only
 reads; there is nothing here that changes anything. With a token set, what it tells is for those who bring it; the status alone of
 a probe is for everybody. A browser on the same host is kept out: an unknown name in `Host` is
 refused (DNS rebinding), no answer may be read across origins, and no request may have a body.
+
+What is pushed to a webhook has a body, comes from anybody under whatever name, and proves by its signature who it is from.
 """
 
 import asyncio
@@ -11,15 +13,18 @@ import errno
 import ipaddress
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from harvester import metrics
 from harvester.errors import ConfigError
+from harvester.pushed import PUSHED, Posts, posting
 from harvester.visitors import Visitors
 
 if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler, Middleware
     from aiohttp.web import Application, AppRunner, Request, StreamResponse
 
 LOOPBACK = "127.0.0.1"
@@ -47,17 +52,24 @@ def exposition(accept: str = "") -> Reply:
 
 
 @asynccontextmanager
-async def serve(listen: str, routes: Routes, names: Collection[str] = (), visitors: Visitors | None = None) -> AsyncIterator[str]:
-    """Serve `routes` on `listen` (HOST:PORT, or a port on loopback) while the block runs. `names`: further ones of this host.
+async def serve(
+    listen: str,
+    routes: Routes,
+    names: Collection[str] = (),
+    visitors: Visitors | None = None,
+    posts: Posts = MappingProxyType({}),
+) -> AsyncIterator[str]:
+    """Serve `routes` and `posts` on `listen` (HOST:PORT, or a port on loopback) while the block runs.
 
-    Yields the address as host:port, "" when `listen` is empty and nothing is served. Raises ConfigError when the
-    address cannot be had.
+    `names`: further ones of this host. Yields the address as host:port, "" when `listen` is empty and nothing is served. Raises
+    ConfigError when the address cannot be had.
     """
     if not listen:
         yield ""
         return
     host, port = address(listen)
-    thread = _Listener(listen, (host, port), routes, {*names, host}, visitors or Visitors())
+    answers = _Answers(routes, posts, {*names, host, "localhost", socket.gethostname()}, visitors or Visitors())
+    thread = _Listener(listen, (host, port), answers)
     await thread.begin()
     try:
         yield thread.bound
@@ -79,15 +91,22 @@ def reachable(listen: str) -> tuple[str, int]:
     return _ANYWHERE.get(host, host), port
 
 
+class _Answers(NamedTuple):
+    """What is answered, and to whom."""
+
+    routes: Routes
+    posts: Posts
+    names: Collection[str]
+    visitors: Visitors
+
+
 class _Listener:
     """The thread with its loop."""
 
-    def __init__(self, listen: str, place: tuple[str, int], routes: Routes, names: Collection[str], visitors: Visitors) -> None:
+    def __init__(self, listen: str, place: tuple[str, int], answers: "_Answers") -> None:
         self._listen = listen
         self._host, self._port = place
-        self._visitors = visitors
-        self._routes = routes
-        self._names = {*(n.lower() for n in names), "localhost", socket.gethostname().lower()}
+        self._answers = answers
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._work, name="listener", daemon=True)
@@ -120,7 +139,8 @@ class _Listener:
     async def _serve(self) -> None:
         from aiohttp import web  # noqa: PLC0415 - one-shot commands do not serve
 
-        runner = web.AppRunner(_application(self._routes, self._names, self._visitors), access_log=None, shutdown_timeout=1)
+        # Not unpacked: a signature is of the bytes that came, and nobody sends packed ones here.
+        runner = web.AppRunner(_application(self._answers), access_log=None, shutdown_timeout=1, auto_decompress=False)
         try:
             self._tell(await _bind(runner, self._host, self._port, self._listen))
         except ConfigError as error:
@@ -154,34 +174,51 @@ async def _bind(runner: "AppRunner", host: str, port: int, listen: str) -> str:
     return f"[{host}]:{runner.addresses[0][1]}" if ":" in host else f"{host}:{runner.addresses[0][1]}"
 
 
-def _application(routes: Routes, names: Collection[str], visitors: Visitors) -> "Application":
+def _guard(names: Collection[str], visitors: Visitors) -> "Middleware":
+    """Stands before everything that is there to be read."""
     from aiohttp import web  # noqa: PLC0415 - as above
 
-    @web.middleware
-    async def guarded(request: "Request", handler: Callable[["Request"], Awaitable["StreamResponse"]]) -> "StreamResponse":
+    async def guarded(request: "Request", handler: "Handler") -> "StreamResponse":
         if not known(request.host, names):
-            return web.Response(status=421, text=f"{_REBOUND}\n", headers=_HEADERS)
+            return web.Response(status=421, text=f"{_REBOUND}\n")
         if request.can_read_body:
-            return web.Response(status=413, text="no request here has a body\n", headers={**_HEADERS, "Connection": "close"})
+            return web.Response(status=413, text="no request here has a body\n", headers={"Connection": "close"})
         probe = request.path in PROBES  # what probes ask is cheap to say, and a flood must not make us look dead
         if not probe and (wait := visitors.wait(request.remote or "")):
-            return web.Response(status=429, text="too many requests\n", headers={**_HEADERS, "Retry-After": str(wait)})
+            return web.Response(status=429, text="too many requests\n", headers={"Retry-After": str(wait)})
         if visitors.may_read(request.headers.get("Authorization", "")):
             return await handler(request)
         if probe:
             answer = await handler(request)
-            return web.Response(status=answer.status, headers=_HEADERS)
-        return web.Response(status=401, text=f"{_UNKNOWN}\n", headers={**_HEADERS, "WWW-Authenticate": "Bearer"})
+            return web.Response(status=answer.status)
+        return web.Response(status=401, text=f"{_UNKNOWN}\n", headers={"WWW-Authenticate": "Bearer"})
 
-    def answering(make: Callable[[str], Reply]) -> Callable[["Request"], Awaitable["StreamResponse"]]:
+    return guarded
+
+
+def _application(answers: _Answers) -> "Application":
+    from aiohttp import web  # noqa: PLC0415 - as above
+
+    guarded = _guard({name.lower() for name in answers.names}, answers.visitors)
+
+    @web.middleware
+    async def standing(request: "Request", handler: "Handler") -> "StreamResponse":
+        return await (handler(request) if request.path.startswith(PUSHED) else guarded(request, handler))
+
+    def answering(make: Callable[[str], Reply]) -> "Handler":
         async def answer(request: "Request") -> "StreamResponse":
             status, body, kind = make(request.headers.get("Accept", ""))
-            return web.Response(status=status, body=body, headers={**_HEADERS, "Content-Type": kind})
+            return web.Response(status=status, body=body, headers={"Content-Type": kind})
 
         return answer
 
-    app = web.Application(middlewares=[guarded], client_max_size=1024)
-    app.add_routes([web.get(path, answering(make)) for path, make in routes.items()])
+    async def named(_: "Request", response: "StreamResponse") -> None:
+        response.headers.update(_HEADERS)
+
+    app = web.Application(middlewares=[standing], client_max_size=1024)
+    app.on_response_prepare.append(named)
+    app.add_routes([web.get(path, answering(make)) for path, make in answers.routes.items()])
+    app.add_routes([web.post(path, posting(post)) for path, post in answers.posts.items()])
     return app
 
 

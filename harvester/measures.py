@@ -29,6 +29,12 @@ STATES = ("paused", "standby", "running", "starting", "waiting", "degraded", "st
 CACHE_RESULTS = ("hit", "miss", "negative", "error")
 LETTER_REASONS = ("pending", "mapping", "schema", "undecodable", "refused", "payload_too_large", "exception", "killed", "other")
 OUTCOMES = ("2xx", "3xx", "4xx", "5xx", "timeout", "error")
+NOTICES = (
+    *("accepted", "unwanted", "validated"),
+    *("forged", "stale", "replayed", "unreadable"),
+    *("too_large", "too_many", "incomplete"),
+)
+"""What becomes of a request to a webhook: it is good, it is refused, or not even read."""
 WAIT_REASONS = ("outage", "unusable")
 DROPS = (("unwanted", "true"), ("lost", "false"))
 """Why events do not come to a sink that are no letters either, and whether that is meant."""
@@ -115,6 +121,13 @@ ratelimit_remaining = _gauge("ratelimit_remaining", "Requests that are left of t
 ratelimit_reset = _gauge("ratelimit_reset_timestamp_seconds", "When the next period begins, as the vendor last said.", "source")
 ratelimit_wait = _counter("ratelimit_wait_seconds_total", "Seconds waited because the vendor asked for it.", "source")
 retry_wait = _counter("retry_wait_seconds_total", "Seconds waited before another try, by reason.", "source", "reason")
+notices = _counter(
+    "webhook_notices_total",
+    "What was pushed to a webhook, by what became of it. accepted: it wakes a stream; forged: its signature is wrong.",
+    "source",
+    "outcome",
+)
+early_polls = _counter("early_polls_total", "Polls before their time, called for by a webhook.", *_STREAM)
 requests = _histogram("http_request_duration_seconds", "Requests to a source.", "source", "endpoint", "code_class")
 publish_time = _histogram("publish_duration_seconds", "From handing a batch to the queue to its acknowledgement.", "source")
 batch_time = _histogram("batch_duration_seconds", "From receiving a batch to its commit.", "sink")

@@ -270,6 +270,16 @@ def lease(source: str, stream: str, *, held: bool) -> None:
     measures.lease_owner.labels(source, stream).set(held)
 
 
+def notice(source: str, outcome: str, amount: int = 1) -> None:
+    """Count what was pushed to a source's webhook, by one of `measures.NOTICES`; 0 makes the series."""
+    measures.notices.labels(source, outcome).inc(amount)
+
+
+def early_poll(source: str, stream: str, amount: int = 1) -> None:
+    """Count polls that a webhook called for; 0 makes the series."""
+    measures.early_polls.labels(source, stream).inc(amount)
+
+
 def config(digest: str) -> None:
     """The digest of all settings but the secrets."""
     measures.config.clear()

@@ -242,7 +242,7 @@ class CoreSettings(Access):
         str,
         _setting(
             "LISTEN",
-            "address of /metrics, /livez, /readyz, /startupz and /status: HOST:PORT, or a port on loopback; unset: off",
+            "address of /metrics, /livez, /readyz, /startupz, /status and webhooks: HOST:PORT, or a port on loopback; unset: off",
             pattern=_ADDRESS,
         ),
     ] = ""

@@ -15,7 +15,8 @@ _ADDRESSES = 1000
 class Visitors:
     """With a token only who brings it may read; without one everybody may. Nobody may read all the time."""
 
-    def __init__(self, token: str = "", *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, token: str = "", *, reads: int = READS, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._reads = reads
         self._expected = f"Bearer {token}".encode() if token else b""
         self._monotonic = monotonic
         self._came: OrderedDict[str, deque[float]] = OrderedDict()
@@ -27,11 +28,11 @@ class Visitors:
     def wait(self, address: str) -> int:
         """Seconds after which it may come again; 0: it may come now, and this counts."""
         now = self._monotonic()
-        came = self._came.setdefault(address, deque(maxlen=READS))
+        came = self._came.setdefault(address, deque(maxlen=self._reads))
         self._came.move_to_end(address)
         if len(self._came) > _ADDRESSES:
             self._came.popitem(last=False)
-        if len(came) == READS and came[0] + PER > now:
+        if len(came) == self._reads and came[0] + PER > now:
             return math.ceil(came[0] + PER - now)
         came.append(now)
         return 0

@@ -29,7 +29,9 @@ from harvester.traces import exporting
 from harvester.turns import Owners
 from harvester.url import parse
 from harvester.visitors import Visitors
+from harvester.wake import Wakes
 from harvester.watchdog import watching
+from harvester.webhooks import Webhooks, webhooks
 
 _OPEN_AGAIN = 5.0
 _LOOK_EVERY = 5.0
@@ -55,6 +57,8 @@ class Daemon(NamedTuple):
     live: dict[str, Live]
     sinks: tuple[str, ...]
     """The groups of the sinks that are fed here."""
+    wakes: Wakes
+    """What wakes streams early."""
 
 
 def run_daemon(work: Callable[[asyncio.Event], Awaitable[None]], core: CoreSettings) -> int:
@@ -80,21 +84,23 @@ async def begun(
 ) -> AsyncIterator[Daemon | None]:
     """A daemon with its stores open and its listener answering; None when the stop came before that was possible."""
     core, states, feeds = loaded.get(CoreSettings), States(), [*sinks]
-    names, groups = tuple(sources), tuple(map(parts.group_of, feeds))
+    names, groups, live = tuple(sources), tuple(map(parts.group_of, feeds)), dict[str, Live]()
     _tell_of_all(loaded, states, names, groups)
     async with AsyncExitStack() as stack:
         dog = await stack.enter_async_context(watching())
         await stack.enter_async_context(exporting(core.traces_url))
         health = Health(states, dog, stop)
         visitors = Visitors(core.listen_token.get_secret_value())
-        address = await stack.enter_async_context(serve(core.listen, health.routes(), core.listen_names, visitors))
+        hooks = hooks_of(loaded, names, live)
+        serving = serve(core.listen, health.routes(), core.listen_names, visitors, hooks.posts)
+        address = await stack.enter_async_context(serving)
         stores = await stack.enter_async_context(_open_patiently(core, stop, health))
         if stores is None:
             yield None
             return
         board = await stack.enter_async_context(followed(stores.coverages, stop))
         health.pauses = lambda: board.pauses
-        daemon = Daemon(loaded, stores, states, board, stop, {}, groups)
+        daemon = Daemon(loaded, stores, states, board, stop, live, groups, hooks.wakes)
         await stack.enter_async_context(_looking_around(daemon, health))
         health.begun = True
         get_logger("service").info("started", sources=[*names], sinks=feeds, metrics=address or "off")
@@ -112,6 +118,19 @@ def _tell_of_all(loaded: Loaded, states: States, sources: Iterable[str], groups:
     states.refresh()
     metrics.config(_digest(loaded))
     metrics.poll_interval(loaded.get(CoreSettings).poll_interval)
+
+
+def hooks_of(loaded: Loaded, sources: Iterable[str], live: Mapping[str, Live]) -> Webhooks:
+    """The webhooks that are set up, each by its vendor's clock."""
+
+    def clock(name: str) -> datetime:
+        found = live.get(name)
+        return _now(found.source) if found else datetime.now(UTC)
+
+    hooks = webhooks({name: loaded.get(parts.source_settings(name)) for name in sources}, clock)
+    if hooks.posts and not loaded.get(CoreSettings).listen:
+        get_logger("service").warning("webhooks are set up, and nothing listens: set HARVESTER_LISTEN", paths=[*hooks.posts])
+    return hooks
 
 
 def _digest(loaded: Loaded) -> str:

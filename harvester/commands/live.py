@@ -5,6 +5,7 @@ Several daemons share the streams by leases: who holds one keeps it until he end
 
 import asyncio
 import itertools
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -25,6 +26,7 @@ from harvester.service import sleep_until, supervise, unless
 from harvester.settings import CoreSettings
 from harvester.states import Component
 from harvester.turns import Owners, Turn
+from harvester.wake import Wake
 
 _LEASE_AGAIN = 5.0
 """Seconds between two tries to take over a stream that another harvests."""
@@ -76,6 +78,8 @@ class _Following:
         self._limits = parts.limits(core)
         self._skew = metrics.SourceMetrics(source.name).skew
         self._skewed = False
+        self._wake = daemon.wakes.get(self._name) or Wake()
+        metrics.early_poll(source.name, stream.name, 0)
         held = partial(metrics.lease, source.name, stream.name)
         self._turn = Turn(live.owners, HARVESTING.format(stream=stream.name), lambda ours: held(held=ours))
         self._log = get_logger("harvest").bind(source=source.name, stream=stream.name)
@@ -108,7 +112,7 @@ class _Following:
         await switched(self._switch, self._daemon.states, run)
 
     async def _work(self, *, first: bool) -> None:
-        halt = self._switch.halt
+        halt, early, usual = self._switch.halt, False, 0.0
         while not halt.is_set():
             if not await self._ours(first=first):
                 await sleep_until(halt, _LEASE_AGAIN)
@@ -116,6 +120,7 @@ class _Following:
             self._look_at_clock()
             begin = await self._first_start()
             self._allow(begin)
+            self._wake.polling()
             try:
                 await self._harvest.poll(begin)
                 await self._harvest.reread()
@@ -123,7 +128,10 @@ class _Following:
                 self._log.warning("the book was reset or deleted: beginning as it says")
                 continue
             self._component.worked()
-            await sleep_until(halt, max(self._core.poll_interval, self._stream.timing.pause.total_seconds()))
+            if not early:  # what is woken early comes at its usual time all the same, so that no notice makes anything later
+                usual = time.monotonic() + max(self._core.poll_interval, self._stream.timing.pause.total_seconds())
+            if early := await self._wake.sleep(halt, usual):
+                metrics.early_poll(self._source.name, self._stream.name)
 
     async def _ours(self, *, first: bool) -> bool:
         """Whether to harvest it: its lease is ours, or leases are off. Else this stands by, and takes over when it is free.

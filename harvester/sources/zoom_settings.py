@@ -75,6 +75,21 @@ class ZoomSettings(BaseModel):
     start: Annotated[str, _setting("START", description="first meeting time when nothing is recorded, ISO or YYYYMMDDHHmmss")] = (
         ""
     )
+    webhook_secret: Annotated[
+        SecretStr,
+        _setting(
+            "WEBHOOK_SECRET",
+            description="secret token of the app's events: with it they are taken at /webhooks/zoom of HARVESTER_LISTEN",
+        ),
+    ] = SecretStr("")
+    webhook_pause: Annotated[
+        float,
+        _setting(
+            "WEBHOOK_PAUSE",
+            gt=0,
+            description="seconds from such an event to the poll that it calls for, and between two of these",
+        ),
+    ] = 300.0
     timeout: Annotated[float, _setting("TIMEOUT", gt=0, description="seconds one request may take")] = 60.0
     max_body: Annotated[int, _setting("MAX_BODY", ge=1024, description="bytes one answer may have, after decompression")] = (
         64 * 2**20

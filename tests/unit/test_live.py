@@ -23,6 +23,7 @@ from harvester.protocols import Page
 from harvester.settings import CoreSettings, load
 from harvester.sources.opencast import OpencastSettings
 from harvester.states import States
+from harvester.wake import Wake, Wakes
 from tests.fakes import HOUR, NOON, TIMING, Clock, Vendor, VendorStream
 from tests.taps import open_stores, until
 
@@ -82,20 +83,20 @@ def vendor(monkeypatch: pytest.MonkeyPatch) -> Two:
 
 
 @pytest.fixture
-async def begin(vendor: Two, tmp_path: Path) -> AsyncIterator[Callable[[], Daemon]]:
+async def begin(vendor: Two, tmp_path: Path) -> AsyncIterator[Callable[..., Daemon]]:
     """Starts a daemon that harvests the vendor."""
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(open_stores(tmp_path, vendor.clock))
         tasks: list[asyncio.Task[None]] = []
         boards: list[Switchboard] = []
 
-        def begun() -> Daemon:
+        def begun(wakes: Wakes | None = None) -> Daemon:
             loaded = load(CoreSettings, OpencastSettings, environ=SETTINGS, cwd=tmp_path)
             board, stop = Switchboard(), asyncio.Event()
             boards.append(board)
             board.apply({})
             kept = parts.Stores(stores.queue, stores.coverages, stores.letters)
-            daemon = Daemon(loaded, kept, States(), board, stop, {}, ())
+            daemon = Daemon(loaded, kept, States(), board, stop, {}, (), wakes or {})
             tasks.append(asyncio.create_task(harvesting("opencast", daemon)))
             return daemon
 
@@ -153,6 +154,54 @@ async def test_f52_what_needs_a_person_in_one_stream_does_not_end_or_restart_the
     vendor.clock.advance(timedelta(minutes=30))
     await until(lambda: vendor.other.fetches > fetched, 30)
     assert vendor.opened == 1
+
+
+class Watched(Wake):
+    """Until when the stream meant to sleep, each time that it did."""
+
+    def __init__(self, pause: timedelta = timedelta()) -> None:
+        super().__init__(pause)
+        self.untils: list[float] = []
+
+    async def sleep(self, halt: asyncio.Event, until: float) -> bool:
+        self.untils.append(until)
+        return await super().sleep(halt, until)
+
+
+class Impatient(Watched):
+    """Twice in three times there is news."""
+
+    async def sleep(self, halt: asyncio.Event, until: float) -> bool:
+        self.untils.append(until)
+        await asyncio.sleep(0.001)
+        return not halt.is_set() and len(self.untils) % 3 != 0
+
+
+async def test_a_notice_has_its_stream_polled_early_and_no_other(
+    vendor: Two, begin: Callable[..., Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SETTINGS, "HARVESTER_POLL_INTERVAL", "3600")
+    wake, other = Watched(timedelta(milliseconds=10)), Watched()
+    begin({"opencast/one": wake, "opencast/other": other})
+    await until(lambda: wake.untils and other.untils, 30)
+    fetched, others = vendor.one.fetches, vendor.other.fetches
+    wake.notice()
+    await until(lambda: len(wake.untils) == 2, 30)
+    assert vendor.one.fetches > fetched
+    assert wake.due is None
+    assert vendor.other.fetches == others
+    assert len(other.untils) == 1
+
+
+async def test_what_is_polled_early_is_polled_at_its_usual_time_all_the_same(
+    vendor: Two, begin: Callable[..., Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SETTINGS, "HARVESTER_POLL_INTERVAL", "3600")
+    wake = Impatient()
+    begin({"opencast/one": wake})
+    await until(lambda: len(wake.untils) > 6, 30)
+    assert len(set(wake.untils[:3])) == len(set(wake.untils[3:6])) == 1
+    assert wake.untils[0] < wake.untils[3] < wake.untils[6]
 
 
 async def test_a_paused_stream_gives_its_lease_back_and_its_sibling_goes_on(vendor: Two, begin: Callable[[], Daemon]) -> None:
