@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from consumers.batch import BreakerError, Processing
+from consumers.minutes import Minutes
 from consumers.repairs import Repairs, failure
 from consumers.writing import StoppedError
 from harvester import crash, traces
 from harvester.errors import HarvesterError, RefusedError
 from harvester.limits import Bound
 from harvester.logs import get_logger
+from harvester.ownevents import Tell, silent
 from harvester.protocols import DeadLetters, Delivery, Queue, Subscription
 from harvester.turns import Turn
 
@@ -35,6 +37,8 @@ class Flow(NamedTuple):
     """Seconds one receive waits for messages."""
     due_every: float = 5.0
     """Seconds between two looks for due letters, and between two at lag and letters for the metrics."""
+    minute: float = 60.0
+    """Seconds that one own event tells of."""
     breaker_pause: float = 60.0
     """Seconds a stopped sink waits before it tries again."""
 
@@ -50,19 +54,24 @@ async def consume(
     turn: Turn | None = None,
     until_empty: bool = False,
     on_commit: Callable[[Mapping[str, int]], None] | None = None,
+    tell: Tell = silent,
 ) -> None:
     """Until `stop` is set (what is in flight is finished first), or until the queue and the due letters are empty.
 
     `turn`: the lease of whoever takes the group's due letters; None: there is no other member. `on_commit` hears of what was
     given to the queue's commit: with several members that may be more than the queue counted, when partitions were lost.
-    PermanentError: the sink cannot work. With `until_empty` an open breaker raises BreakerError instead of waiting.
+    PermanentError: the sink cannot work. With `until_empty` an open breaker raises BreakerError instead of waiting. `tell` takes
+    the own events of this member.
     """
-    log = get_logger("consume").bind(sink=group)
+    log, minutes = get_logger("consume").bind(sink=group), Minutes(group, tell, every=flow.minute)
     while not stop.is_set():
         try:
             async with queue.subscribe(group) as subscription:
-                run = _Run(subscription, group, processing, letters, flow, on_commit, lambda: queue.lag(group), turn)
+                run = _Run(
+                    subscription, group, processing, letters, flow, on_commit, lambda: queue.lag(group), turn, minutes=minutes
+                )
                 await run.run(stop, until_empty=until_empty)
+            minutes.end()
             return
         except RefusedError as error:
             processing.metrics.lost(error.lost)
@@ -132,8 +141,11 @@ class _Run:
         on_commit: Callable[[Mapping[str, int]], None] | None,
         lag: Callable[[], Awaitable[Mapping[str, int]]],
         turn: Turn | None,
+        *,
+        minutes: Minutes,
     ) -> None:
         self._lag = lag
+        self._minutes = minutes
         self._turns = _Turns(turn, flow.due_every)
         self._metrics = processing.metrics
         self._subscription = subscription
@@ -210,8 +222,11 @@ class _Run:
     async def _process(self, deliveries: Sequence[Delivery], size: int) -> dict[str, int]:
         # The task waits for room and not the loop, which makes it: only what is committed is let out.
         await self._bound.acquire(len(deliveries), size)
+        began = time.monotonic()
         with traces.receiving("consume", deliveries, {"harvester.sink": self._group}):
-            return await self._processing.process(deliveries)
+            counts = await self._processing.process(deliveries)
+        self._minutes.worked(time.monotonic() - began)
+        return counts
 
     async def _commit_finished(self) -> None:
         """Commit the unbroken run of finished batches at the head, in one act."""
@@ -231,6 +246,7 @@ class _Run:
             crash.point("consume.before_commit")
             if not _COMMIT_FIRST:
                 await self._subscription.commit([d for b in done for d in b.deliveries], counts)
+            self._minutes.committed(counts, [b.deliveries for b in done])
             self._metrics.breaker(open=False)
             self._metrics.buffer(self._bound.events, self._bound.size)
             if self._on_commit:
@@ -244,10 +260,13 @@ class _Run:
         done = self._repairs.turn(room, ours=self._turns.ours)
         if done:
             await self._subscription.commit([], {"repaired": done})
+            self._minutes.repaired(done)
         if time.monotonic() >= self._measure_at:
             self._measure_at = time.monotonic() + self._flow.due_every
-            self._metrics.lag(sum((await self._lag()).values()))
-            self._metrics.letters((await self._letters.counts()).get(self._group, {}))
+            lag, held = sum((await self._lag()).values()), (await self._letters.counts()).get(self._group, {})
+            self._metrics.lag(lag)
+            self._metrics.letters(held)
+            self._minutes.look(lag, sum(held.values()))
 
     async def _drain(self) -> None:
         """After the stop: finish what is in flight; what cannot be written now stays uncommitted and comes again."""

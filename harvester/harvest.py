@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from harvester import __version__, crash, traces
+from harvester import crash, traces
 from harvester.coverage import Coverage, Interval, Intervals, SpanPolicy, covered, due_to_settle, live_window, plan
 from harvester.errors import CoverageResetError, InvalidEventError, PayloadTooLargeError, TransientError
 from harvester.event import Event, encode_event
@@ -20,8 +20,11 @@ from harvester.logs import get_logger
 from harvester.metrics import StreamMetrics
 from harvester.openbook import OpenBook
 from harvester.outbox import Batch, Outbox
-from harvester.protocols import Broken, DeadLetters, Letter, Message, Outlet, Page, Source, Stream, letter_id
+from harvester.ownevents import Tell, silent
+from harvester.ownwindows import OwnWindows
+from harvester.protocols import Broken, DeadLetters, Letter, Message, Outlet, Page, Source, Stream
 from harvester.retry import ONE_SHOT, OutageError, Retry, Wait, retrying
+from harvester.unread import unread
 
 _COVER_FIRST = os.environ.get("HARVESTER_CRASH_ORDER") == "cover-first"
 """Only the crash proof sets this: with the order switched it must find losses, else it proves nothing."""
@@ -56,6 +59,7 @@ class Harvest:
         metrics: StreamMetrics | None = None,
         on_window: Callable[[Interval], None] | None = None,
         on_wait: Callable[[Wait], None] = lambda _: None,
+        tell: Tell = silent,
     ) -> None:
         self._source = source
         self._stream = stream
@@ -64,6 +68,7 @@ class Harvest:
         self._retry = retry
         self.metrics = metrics or StreamMetrics(source.name, stream.name)
         self._owner = f"{source.name}/{stream.name}"
+        self._own = OwnWindows(source.name, stream.name, tell)
         self._recent: dict[str, tuple[str, datetime]] = {}
         self._known = Intervals()
         """Time of which `_recent` holds all that was published: what is new in it came late, or grew."""
@@ -134,6 +139,7 @@ class Harvest:
     async def _flush(self) -> None:
         await self._book.flush()
         self._still_valid()
+        self._own.covered()
 
     def _still_valid(self) -> None:
         # Another stream of the source may have met the reset: then this one's facts went with the book.
@@ -147,7 +153,7 @@ class Harvest:
         if _COVER_FIRST and record:
             await self._cover(fact)
         outbox = self._outbox(keep=again)
-        async with outbox, _pages(self._stream, window, notes or b"") as pages:
+        async with self._own.reading(), outbox, _pages(self._stream, window, notes or b"") as pages:
             async for page in pages:
                 fresh = self._sift(page.events)
                 self._count_late(fresh, window)
@@ -165,7 +171,9 @@ class Harvest:
             self._known |= [window]
         if self.on_window:
             self.on_window(window)
-        self._report()
+        self._report(window)
+        if not record or self._book.stored(self._stream.name):
+            self._own.covered()
 
     def _fact(self, interval: Interval, asked_at: datetime) -> Coverage:
         """What reading an interval proves. Nothing behind the horizon: there the vendor may have forgotten."""
@@ -263,24 +271,13 @@ class Harvest:
         await retrying(once, self._retry, on_wait=waits)
 
     def _letter(self, broken: Broken) -> Letter:
-        now = datetime.now(UTC)
-        return Letter(
-            id=letter_id(self._source.name, "", broken.body),
-            group=self._source.name,
-            stage="read",
-            reason=broken.reason,
-            error=broken.error[:1024],
-            body=broken.body,
-            stream=self._stream.name,
-            first=now,
-            last=now,
-            version=__version__,
-        )
+        return unread(self._source.name, self._stream.name, broken)
 
-    def _report(self) -> None:
+    def _report(self, window: Interval) -> None:
         coverage, now = self._book.coverage(self._stream.name), self._source.now()
         left = (Intervals([(coverage.start or now, now)]) - coverage.read).total.total_seconds()
         self.metrics.progress(coverage.watermark, coverage.live_edge, now, len(coverage.gaps()), left)
+        self._own.read(window, self.totals, coverage, now)
 
 
 def _noted(fact: Coverage, notes: bytes | None) -> Coverage:

@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
+from harvester import tally
 from harvester.answers import (
     Allowance,
     Answer,
@@ -201,9 +202,11 @@ class HttpClient:
 
     async def _counted(self, request: _Request, login: Carried) -> Answer:
         url = request.url
+        asked = time.monotonic()
         for limit in request.limits:
             await limit.turn()
         started, outcome = time.monotonic(), "error"
+        tally.waited(started - asked)
         try:
             answer = await self._exchange(request, login)
             outcome = f"{answer.status // 100}xx"

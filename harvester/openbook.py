@@ -87,6 +87,10 @@ class OpenBook:
         """Whether it is stored where a stream begins."""
         return self._stored.streams.get(stream, Coverage()).start is not None
 
+    def stored(self, stream: str) -> bool:
+        """Whether everything that was added of a stream is durable."""
+        return stream not in self._new and stream not in self._writing
+
     async def begin(self, stream: str, start: datetime) -> None:
         """Store where a stream begins, before its first fetch."""
         self._note(stream, Coverage(start=start))

@@ -222,6 +222,16 @@ class CoreSettings(Access):
         ),
     ] = True
 
+    own_events: Annotated[
+        Literal["daemons", "always", "never"],
+        BeforeValidator(_lower),
+        _setting(
+            "OWN_EVENTS",
+            "who puts events of what it does itself into the queue, for the dashboard Harvester: daemons, always = one-shot "
+            "harvests too, never",
+        ),
+    ] = "daemons"
+
     batch_events: Annotated[int, _setting("BATCH_EVENTS", "most events in one batch", ge=1)] = 1000
     batch_bytes: Annotated[ByteSize, _setting("BATCH_BYTES", "most bytes in one batch", ge=1024)] = ByteSize(8 * 2**20)
     in_flight: Annotated[int, _setting("IN_FLIGHT", "batches that are on their way at the same time", ge=1, le=256)] = 8

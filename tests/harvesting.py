@@ -7,6 +7,7 @@ from harvester.coverage import Coverage
 from harvester.event import decode_event
 from harvester.harvest import Harvest, Limits
 from harvester.openbook import OpenBook
+from harvester.ownevents import Tell, silent
 from harvester.protocols import Queue, Source
 from harvester.retry import Retry
 from tests.fakes import SOURCE, STREAM
@@ -16,12 +17,14 @@ SMALL = Limits(batch_events=4, in_flight=3)
 AT_ONCE = Retry(attempts=3, scale=0.0)
 
 
-async def opened(stores: Stores, vendor: Source, *, limits: Limits = SMALL, pace: timedelta = timedelta(0)) -> Harvest:
+async def opened(
+    stores: Stores, vendor: Source, *, limits: Limits = SMALL, pace: timedelta = timedelta(0), tell: Tell = silent
+) -> Harvest:
     """The vendor's one stream as a new process would harvest it."""
     book = OpenBook(stores.coverages, SOURCE, stores.queue, pace=pace)
     await book.load()
     (stream,) = await vendor.streams()
-    return Harvest(vendor, stream, stores.queue, book, stores.letters, limits=limits, retry=AT_ONCE)
+    return Harvest(vendor, stream, stores.queue, book, stores.letters, limits=limits, retry=AT_ONCE, tell=tell)
 
 
 async def stored(stores: Stores) -> Coverage:

@@ -10,6 +10,8 @@ from harvester.event import Event
 Given = Record | Sequence[Record]
 
 _FUNCTIONS = {
+    "harvester.consumer": "consumers.records.harvester:consumer",
+    "harvester.window": "consumers.records.harvester:window",
     "opencast.episode": "consumers.records.opencast_episode:recording",
     "opencast.useraction": "consumers.records.opencast:useraction",
     "zoom.meeting": "consumers.records.zoom:meeting",
@@ -20,6 +22,11 @@ _FUNCTIONS = {
 def gives_records(event: Event) -> bool:
     """Whether events of this type become records; all others are filtered."""
     return event.type in _FUNCTIONS
+
+
+def gives_vendor_records(event: Event) -> bool:
+    """The same, for who does not want what the harvester tells of itself."""
+    return event.type in _FUNCTIONS and not event.type.startswith("harvester.")
 
 
 def records_of(event: Event) -> Sequence[Record]:

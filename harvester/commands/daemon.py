@@ -19,6 +19,7 @@ from harvester.loading import Loaded
 from harvester.logs import get_logger
 from harvester.openbook import OpenBook
 from harvester.options import options_of, written
+from harvester.ownevents import Tell, silent, telling
 from harvester.pauses import Switchboard, followed
 from harvester.protocols import Source
 from harvester.report import Told
@@ -59,6 +60,8 @@ class Daemon(NamedTuple):
     """The groups of the sinks that are fed here."""
     wakes: Wakes
     """What wakes streams early."""
+    tell: Tell = silent
+    """Where own events are told."""
 
 
 def run_daemon(work: Callable[[asyncio.Event], Awaitable[None]], core: CoreSettings) -> int:
@@ -100,7 +103,8 @@ async def begun(
             return
         board = await stack.enter_async_context(followed(stores.coverages, stop))
         health.pauses = lambda: board.pauses
-        daemon = Daemon(loaded, stores, states, board, stop, live, groups, hooks.wakes)
+        tell = await stack.enter_async_context(telling(stores.queue, on=core.own_events != "never"))
+        daemon = Daemon(loaded, stores, states, board, stop, live, groups, hooks.wakes, tell)
         await stack.enter_async_context(_looking_around(daemon, health))
         health.begun = True
         get_logger("service").info("started", sources=[*names], sinks=feeds, metrics=address or "off")

@@ -26,6 +26,7 @@ from harvester.loading import Loaded
 from harvester.lock import me
 from harvester.logs import COLLECTED, get_logger
 from harvester.openbook import OpenBook
+from harvester.ownevents import telling
 from harvester.pauses import paused
 from harvester.protocols import DeadLetters, Outlet, Source, Stream
 from harvester.queues import open_queue
@@ -86,7 +87,9 @@ async def open_shot(
         limits = parts.limits(core)
         if hold == FILLING:  # whoever fills history knows that it is long
             limits = limits._replace(span_policy="windows")
-        harvest = Harvest(source, stream, queue, book, letters, limits=limits)
+        own = core.own_events == "always" and not direct
+        tell = await stack.enter_async_context(telling(queue, on=own))
+        harvest = Harvest(source, stream, queue, book, letters, limits=limits, tell=tell)
         shot = Shot(source, stream, book, harvest, limits, began, book.coverage(stream.name).gaps())
         try:
             yield shot

@@ -94,6 +94,7 @@ class _Following:
             retry=DAEMON,
             on_window=lambda _: self._component.worked(),
             on_wait=self._waits,
+            tell=daemon.tell,
         )
         timing = stream.timing
         self._harvest.metrics.expects((timing.settle + timing.overlap + (timing.window or timedelta())).total_seconds())

@@ -19,10 +19,11 @@ from consumers.deaths import Deaths
 from consumers.enrichers.opencast import EpisodeSettings, open_episodes
 from consumers.enrichers.places import GeoipSettings, open_places
 from consumers.protocols import Enricher, Sink
-from consumers.records import gives_records
+from consumers.records import gives_records, gives_vendor_records
 from consumers.sinks import open_sink, settings_of
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
-from harvester import logs, metrics
+from harvester import logs, metrics, tally
+from harvester.answers import Allowance
 from harvester.cli import REDACTOR
 from harvester.coverages import open_coverages
 from harvester.errors import ConfigError
@@ -105,14 +106,20 @@ async def open_source(name: str, loaded: Loaded, retry: Retry, component: Compon
 
     def requested(endpoint: str, outcome: str, seconds: float) -> None:
         http.request(endpoint, outcome, seconds)
+        tally.called()
         if outcome in ("2xx", "3xx"):
             component.running()
 
     def waits(wait: Wait) -> None:
         http.waited(wait.reason, wait.seconds)
+        tally.waited(wait.seconds)
         metrics.error("read", "TransientError")
         component.waiting(wait.text, seconds=wait.seconds)
         log.info("waiting", reason=wait.reason, attempt=wait.attempt, seconds=round(wait.seconds, 1), error=wait.text)
+
+    def allowed(told: Allowance) -> None:
+        http.allowance(*told)
+        tally.allowed(told.limit, told.remaining)
 
     def found(mode: str, reason: str) -> None:
         # what has always been so is no news in every run of a cron job; by search, deletions are not told
@@ -127,7 +134,7 @@ async def open_source(name: str, loaded: Loaded, retry: Retry, component: Compon
         retry=retry,
         on_request=requested,
         on_wait=waits,
-        on_allowance=lambda told: http.allowance(*told),
+        on_allowance=allowed,
         on_mode=found,
     ) as source:
         yield veiled(source, name, loaded.get(PrivacySettings))
@@ -189,7 +196,7 @@ def processing(
         letters,
         stop,
         enrichers=enrichers,
-        wants=gives_records,
+        wants=gives_vendor_records if sink.name == "stdout" else gives_records,
         breaker=Breaker(accept=accept_rejections),
         deaths=deaths,
         on_wait=on_wait,

@@ -19,6 +19,7 @@ from harvester.commands.live import harvesting
 from harvester.commands.options import sink_type, source_type
 from harvester.commands.progress import bar
 from harvester.loading import Loaded
+from harvester.ownevents import Tell, silent
 from harvester.pauses import switched
 from harvester.service import supervise, unless
 from harvester.settings import CoreSettings
@@ -73,7 +74,7 @@ async def feeding(name: str, daemon: Daemon, *, accept_rejections: bool) -> None
 
     async def work() -> None:
         stores, halt = daemon.stores, switch.halt
-        await feed(name, daemon.loaded, stores, halt, accept_rejections=accept_rejections, component=component)
+        await feed(name, daemon.loaded, stores, halt, accept_rejections=accept_rejections, component=component, tell=daemon.tell)
 
     async def run() -> None:
         drained = partial(unless, switch.halt, work, drain=core.drain_timeout)
@@ -91,8 +92,12 @@ async def feed(
     accept_rejections: bool,
     until_empty: bool = False,
     component: Component | None = None,
+    tell: Tell = silent,
 ) -> Mapping[str, int]:
-    """Feed one sink until the stop, or until there is nothing left; what was counted. `component` is told how it goes."""
+    """Feed one sink until the stop, or until there is nothing left; what was counted. `component` is told how it goes.
+
+    `tell` takes the own events of this member.
+    """
     core, counts = loaded.get(CoreSettings), Counter[str]()
     component = component or Component(name, "sink")
 
@@ -128,5 +133,6 @@ async def feed(
                 turn=Turn(Owners(stores.coverages, REPAIRS), sink.name),
                 until_empty=until_empty,
                 on_commit=committed,
+                tell=tell,
             )
     return counts

@@ -274,7 +274,7 @@ def scraped(daemon: Process) -> tuple[str, dict[str, float]]:
 
 
 def test_run_serves_metrics_and_livez(tmp_path: Path, vendor: World) -> None:
-    site = daemon_site(tmp_path, vendor.url, HARVESTER_LISTEN="127.0.0.1:0")
+    site = daemon_site(tmp_path, vendor.url, HARVESTER_LISTEN="127.0.0.1:0", HARVESTER_OWN_EVENTS="never")
     amount = len(vendor.truth(NOON - 3 * HOUR, NOON))
     stream, sink = '{source="opencast",stream="useractions"}', '{sink="duckdb"}'
     with site.process("run") as daemon:

@@ -27,6 +27,8 @@ FOLDER = Path(__file__).parents[2] / "index_templates"
 CONTENT = {
     ("meetings", 1): "fb37d04adf390edd8a8234b3e3138b9f",
     ("sessions", 1): "4b3b0b0a5d04ec0cdfffb46271591b2d",
+    ("harvester_consumers", 1): "7cd92c7fa23d1e17a8f86220af26b0f6",
+    ("harvester_windows", 1): "104f9daa9630324b6d90cc5c7bfb7cb6",
     ("episodes", 1): "c03f410a85043fb23166eae729228f80",
     ("episodes", 2): "ec88fdab6d19b1e405db676d7e71a732",
     ("useractions", 1): "2edd2d1ea4e1cc6cc799cacf998205a9",
