@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "See it work: a week of lectures and meetings, every fault, and the proof.",
     "useractions": "Harvest Opencast user actions once: what is new, or a range.",
     "load-episodes": "Load the recordings that people watched into their own index.",
+    "re-enrich": "Write what recordings are called now into the user actions that are there already.",
     "zoom": "Harvest Zoom meetings and who took part, of one day, into the index or onto stdout.",
     "export": "How lectures were watched, who attended, the roll call of a course: as CSV.",
     "run": "The daemon: harvest for ever, and feed the sinks.",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import SystemRandom
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ GLANCE = 1.0
 """Seconds that one batch a pause waits for a service that was too slow, to see whether it still is."""
 # Longer than any of Opencast's own (128): such an id was forged, and is not worth a request.
 LONGEST_ID = 255
+_RECORDING = "opencast.episode"
 _REFUSED = (400, 414, 422)
 _NOTHING = b"null"
 _random = SystemRandom()
@@ -98,7 +99,12 @@ class Episodes:
         return event.type == "opencast.useraction" and event.source == self._source
 
     async def enrich(self, events: Sequence[Event], *, patient: bool = False) -> Sequence[Event]:
-        """The events with their episodes. One that names no recording has none; the record function refuses it later."""
+        """The events with their episodes. One that names no recording has none; the record function refuses it later.
+
+        A recording that changed is in the cache from then on as it is now.
+        """
+        if changed := [event for event in events if event.type == _RECORDING and event.source == self._source]:
+            await self._renew(changed)
         wanted = [self._mpid(event) for event in events]
         found = await self._find({mpid: None for mpid in wanted if mpid}.keys(), patient=patient)
         found[""] = msgspec.Raw(_NOTHING)
@@ -113,6 +119,28 @@ class Episodes:
             return None
         mpid = media_package(event) or ""
         return mpid if len(mpid) <= LONGEST_ID else ""
+
+    async def fresh(self, mpid: str) -> Episode | None:
+        """The recording as the service knows it now, None when it knows none, whatever is cached: that is renewed.
+
+        TransientError, PermanentError: it could not be asked.
+        """
+        value = await self._ask(mpid)
+        await self._cache.set_many({self._key(mpid): value}, self._ttl)
+        return msgspec.json.decode(value, type=Episode | None)
+
+    async def _renew(self, changed: Sequence[Event]) -> None:
+        """Keep what recordings are now for as long as a look-up of that moment would be kept; older ones are left out."""
+        now, items = datetime.now(UTC), dict[str, bytes]()
+        left = self._ttl
+        for event in sorted(changed, key=lambda event: event.version):
+            remaining = self._ttl - (now - event.read_at)
+            value = _told(event)
+            if value is not None and remaining > timedelta():
+                items[self._key(event.subject)] = value
+                left = min(left, remaining)
+        if items:
+            await self._cache.set_many(items, left)
 
     async def end(self) -> None:
         """Leave no request behind."""
@@ -220,6 +248,15 @@ async def _found_within(seconds: float, flights: Mapping[str, Coroutine[Any, Any
     if late:
         await asyncio.wait(late)
     return {mpid: task.result() for mpid, task in tasks.items() if task not in late}
+
+
+def _told(event: Event) -> bytes | None:
+    """The episode that the event of a recording tells, as it is cached; None when it tells none that can be read."""
+    try:
+        data = msgspec.json.decode(event.data)
+        return _NOTHING if "deleted" in data else _encode(described(data["search"]))
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def derived(body: bytes, mpid: str) -> Episode | None:

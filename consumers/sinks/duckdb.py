@@ -16,11 +16,12 @@ from typing import Any
 import duckdb
 import msgspec
 
+from consumers.amending import Amendment
 from consumers.protocols import Held, Rejection
 from consumers.records.mapping import record_classes
 from consumers.records.record import Record, row
 from consumers.sinks.duckdb_errors import named
-from consumers.sinks.duckdb_sql import find, merge, ready_table, there
+from consumers.sinks.duckdb_sql import amend, changed, find, merge, part_of, ready_table, there
 from consumers.sinks.shaped import Shaped, newest, shaped
 from harvester import crash, disk
 from harvester.errors import ConfigError
@@ -60,6 +61,42 @@ class DuckDBSink:
     async def find(self, name: str, source: str = "") -> Sequence[Held]:
         """What the file holds of a thing. TransientError: another process writes it now; ConfigError: it is damaged or newer."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._find, name, source)
+
+    async def changed(self, record: type[Record], source: str, since: datetime) -> Sequence[str]:
+        """The keys of rows that were changed since. Errors as for `find`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._changed, record, source, since)
+
+    async def amend(self, changes: Sequence[Amendment]) -> int:
+        """Rewrite what rows say of other things, all or none. Errors as for `write`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._amend, changes)
+
+    def _changed(self, record: type[Record], source: str, since: datetime) -> Sequence[str]:
+        if not self.path.exists():
+            return []
+        try:
+            with closing(duckdb.connect(self.path, read_only=True, config=self._config())) as connection:
+                if "updated" not in there(connection, record):
+                    return []
+                found = connection.execute(changed(record), [source, _without_zone(since)]).fetchall()
+        except duckdb.Error as error:
+            raise named(error, self.path) from error
+        return [str(key) for (key,) in found]
+
+    def _amend(self, changes: Sequence[Amendment]) -> int:
+        if not self.path.exists():
+            return 0
+        try:
+            with self._opened() as connection:
+                for record in {change.record: None for change in changes}:
+                    ready_table(connection, record, self.path)
+                connection.execute("BEGIN")
+                done = sum(_amended(connection, change) for change in changes)
+                connection.execute("COMMIT")
+        except duckdb.Error as error:
+            raise named(error, self.path) from error
+        except OSError as error:
+            raise disk.named(error, self.path) from error
+        return done
 
     def _find(self, name: str, source: str) -> Sequence[Held]:
         if not self.path.exists():
@@ -155,6 +192,19 @@ def _held(values: Sequence[Any], place: str) -> Held:
     source, subject, event_id, version, time, ingested, enrichment = values
     times = [moment.replace(tzinfo=UTC) for moment in (time, ingested)]
     return Held(source, subject, event_id, version, times[0], times[1], enrichment or "", place)
+
+
+def _amended(connection: duckdb.DuckDBPyConnection, change: Amendment) -> int:
+    content = [getattr(change.content, column.path[-1]) for column in part_of(change.record, change.part)]
+    values = [change.read_at, change.source, change.value, *content]
+    given = [_without_zone(value) if isinstance(value, datetime) else value for value in values]
+    rows = connection.execute(amend(change.record, change.field, change.part), given).fetchall()
+    return int(rows[0][0])
+
+
+def _without_zone(moment: datetime) -> datetime:
+    """As its tables have times."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _class_name(item: Shaped) -> str:

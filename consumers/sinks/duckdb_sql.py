@@ -76,6 +76,32 @@ def find(record: type[Record], columns_: Collection[str]) -> str:
     )
 
 
+def changed(record: type[Record]) -> str:
+    """The select of keys whose `updated` is not before $2, from the source $1."""
+    shape = record.__shape__
+    return f"SELECT {quoted(shape.key)} FROM {quoted(shape.table)} WHERE event_module = $1 AND updated >= $2 ORDER BY 1"  # noqa: S608 - quoted
+
+
+def amend(record: type[Record], field: str, part: str) -> str:
+    """The update of the columns of `part` where they are others, in rows from before $1, of the source $2 and the value $3.
+
+    The columns' new values follow, in their order. Nothing becomes a newer state by it.
+    """
+    names = [quoted(column.name) for column in part_of(record, part)]
+    new = [f"{name} = ${number}" for number, name in enumerate(names, 4)]
+    other = [f"{name} IS DISTINCT FROM ${number}" for number, name in enumerate(names, 4)]
+    return (
+        f"UPDATE {quoted(record.__shape__.table)} SET {_comma(new)}, event_enrichment = 'complete', event_ingested = $1, "  # noqa: S608 - quoted
+        f"event_rank = coalesce(event_rank, 0) | 1 WHERE event_ingested < $1 AND event_module = $2 AND {quoted(field)} = $3 "
+        f"AND (event_enrichment IS DISTINCT FROM 'complete' OR {' OR '.join(other)})"
+    )
+
+
+def part_of(record: type[Record], part: str) -> tuple[Column, ...]:
+    """The columns that a part of a record is in."""
+    return tuple(column for column in columns(record) if column.path[0] == part)
+
+
 def quoted(name: str) -> str:
     """An identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -7,14 +7,17 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from consumers.amending import Amendment
 from consumers.protocols import Held, Rejection
 from consumers.records.mapping import record_classes
 from consumers.records.record import Record, add_document, document_id, index_name, index_pattern
+from consumers.sinks.elasticsearch_amend import amend
 from consumers.sinks.elasticsearch_answers import FILTER, refused_items
 from consumers.sinks.elasticsearch_cluster import NDJSON, Cluster, open_cluster
 from consumers.sinks.elasticsearch_find import IF_ANY, held, query, refreshed
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from consumers.sinks.elasticsearch_templates import Guard
+from consumers.sinks.elasticsearch_terms import distinct
 from consumers.sinks.shaped import Shaped, shaping
 from harvester import crash
 from harvester.answers import StatusError
@@ -105,6 +108,15 @@ class ElasticsearchSink:
             asked = query(record, name, source)
             found += held(record, await self._cluster.request("POST", f"/{pattern}/_search", asked, params=IF_ANY))
         return found
+
+    async def changed(self, record: type[Record], source: str, since: datetime) -> Sequence[str]:
+        """The keys of documents that were changed since. TransientError: no answer; PermanentError: login or rights."""
+        wanted = [{"range": {"updated": {"gte": since}}}, {"term": {"event.module": source}}]
+        return await distinct(self._cluster, index_pattern(record), record.__shape__.key, {"bool": {"filter": wanted}})
+
+    async def amend(self, changes: Sequence[Amendment]) -> int:
+        """Rewrite what documents say of other things. TransientError: some may have been; PermanentError: login or rights."""
+        return sum([await amend(self._cluster, change) for change in changes])
 
     async def _send(self, bulk: Bulk) -> list[Rejection]:
         try:

@@ -24,8 +24,8 @@ class _Answer(msgspec.Struct, frozen=True):
     aggregations: _Aggregations = _Aggregations()
 
 
-async def distinct(cluster: Cluster, pattern: str, field: str) -> Sequence[str]:
-    """Each value once, sorted; nothing when no index matches. `field` is a keyword.
+async def distinct(cluster: Cluster, pattern: str, field: str, query: dict[str, Any] | None = None) -> Sequence[str]:
+    """Each value once, sorted, of the documents that `query` finds (None: all); [] when no index matches. `field` is a keyword.
 
     TransientError: no answer. PermanentError: login or rights. A pattern is asked for in parts, so that none is left out.
     """
@@ -36,7 +36,8 @@ async def distinct(cluster: Cluster, pattern: str, field: str) -> Sequence[str]:
         composite: dict[str, Any] = {"size": _PAGE, "sources": [{field: {"terms": {"field": field}}}]}
         if after is not None:
             composite["after"] = after
-        asked = msgspec.json.encode({"size": 0, "aggs": {"found": {"composite": composite}}})
+        body: dict[str, Any] = {"size": 0, "aggs": {"found": {"composite": composite}}}
+        asked = msgspec.json.encode(body if query is None else {**body, "query": query})
         answer = await cluster.request("POST", f"/{pattern}/_search", asked, params=IF_ANY)
         page = msgspec.json.decode(answer, type=_Answer).aggregations.found
         values += [str(bucket["key"][field]) for bucket in page.buckets]

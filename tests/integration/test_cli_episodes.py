@@ -72,6 +72,37 @@ def test_e31_all_recordings_that_were_watched_are_loaded_once_each(
         assert indexed(elasticsearch).keys() == known
 
 
+def test_the_command_and_the_stream_write_the_same_documents_and_neither_undoes_the_other(
+    tmp_path: Path, elasticsearch_any: ElasticsearchServer
+) -> None:
+    mpids = [lecture.mpid for lecture in CATALOGUE.values() if lecture.recorded]
+    written: list[dict[str, str]] = []
+
+    def held() -> dict[str, Any]:
+        found = indexed(elasticsearch_any)
+        written.append({mpid: document["event"].pop("ingested") for mpid, document in found.items()})
+        return found
+
+    with world(search="16") as vendor:
+        site = site_of(
+            tmp_path, vendor, elasticsearch_any, HARVESTER_OPENCAST_STREAMS="episodes", HARVESTER_SINKS="elasticsearch"
+        )
+        assert site.harvest("setup", "load_index_templates").code == 0
+        for mpid in mpids:
+            assert site.harvest("load_episodes", "--mpid", mpid).code == 0
+        loaded = held()
+        assert loaded.keys() == set(mpids)
+        assert any(document["live_start"] for document in loaded.values())
+        for settings in ({}, {"MATTERHORN_ADMIN_HOST": ""}):
+            assert site.harvest("once", "opencast", "--since", "20100101000000", **settings).code == 0
+            assert site.harvest("consume", "elasticsearch", "--until-empty").code == 0
+            assert held() == loaded
+        by_command, by_stream, without_workflows = written
+        assert all(by_command[mpid] != by_stream[mpid] for mpid in mpids)
+        rich = {mpid for mpid, document in loaded.items() if document["live_start"]}
+        assert {mpid for mpid in mpids if by_stream[mpid] == without_workflows[mpid]} >= rich > set(), "poorer is older"
+
+
 def test_e29_one_recording_with_its_pictures_into_another_index(tmp_path: Path, elasticsearch_any: ElasticsearchServer) -> None:
     segments = next(lecture for lecture in CATALOGUE.values() if lecture.recorded == "dce-segments")
     with world() as vendor:

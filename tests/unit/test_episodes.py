@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -13,13 +13,15 @@ from aiohttp import web
 from yarl import URL
 
 from consumers.caches.memory import MemoryCache
-from consumers.enrichers.episodes import IN_FLIGHT, Episodes, Get, derived
+from consumers.enrichers.episodes import EXPIRE, IN_FLIGHT, Episodes, Get, derived
 from consumers.protocols import Enricher
 from harvester.answers import StatusError
 from harvester.errors import HarvesterError, PermanentError, TransientError
+from harvester.event import Event
 from harvester.http import HttpSettings, open_http
 from harvester.opencast_answers import SEARCH
 from harvester.retry import Retry
+from harvester.sources.opencast_episodes import episode_event, gone_event
 from tests.unit.searching import Clock, Service, actions, found, titles
 from tests.useractions import event_of, useraction_event
 
@@ -38,6 +40,26 @@ async def test_e18_a_hundred_actions_of_one_recording_cost_one_look_up() -> None
     for _ in range(3):
         assert titles(await episodes.enrich(actions(*["m"] * 100))) == ["Lecture of m"] * 100
     assert service.asked == ["m"]
+
+
+async def test_a_recording_that_changed_is_known_by_its_event_and_a_deleted_one_too() -> None:
+    service, now = Service(), datetime.now(UTC)
+    episodes = Episodes(service, MemoryCache())
+    await episodes.enrich(actions("m", "n"))
+
+    def changed(mpid: str, title: str, second: int, read_at: datetime = now) -> Event:
+        hit = {"mediapackage": {"id": mpid, "title": title}, "modified": f"2026-01-01T00:00:{second:02}Z"}
+        return episode_event(mpid, msgspec.Raw(msgspec.json.encode(hit)), None, "opencast", read_at)
+
+    gone = gone_event(msgspec.Raw(b'{"id":"n","kind":"event-deleted","updated":1767225600000}'), "opencast", now)
+    events = [changed("m", "newest", 2), *actions("m", "n"), changed("m", "older", 1), gone]
+    assert (await episodes.enrich(events))[0].context == {}
+    assert titles((await episodes.enrich(events))[1:3]) == ["newest", None]
+    await episodes.enrich([changed("m", "read long ago", 3, now - EXPIRE)])
+    unreadable = [msgspec.structs.replace(gone, data=msgspec.Raw(data)) for data in (b"{}", b"[]", b'{"search":[]}', b"null")]
+    await episodes.enrich(unreadable)
+    assert titles(await episodes.enrich(actions("m", "n"))) == ["newest", None]
+    assert sorted(service.asked) == ["m", "n"]
 
 
 async def test_f36_batches_in_flight_share_their_look_ups() -> None:
