@@ -1,4 +1,4 @@
-"""Writes what follows from the code: pages, example.env, index templates. A test fails when they are stale."""  # noqa: INP001
+"""Writes what follows from the code: pages, example.env, templates, dashboards. A test fails when they are stale."""  # noqa: INP001
 
 import json
 import sys
@@ -11,6 +11,9 @@ from consumers.records.mapping import Field, dictionary, record_classes
 from consumers.records.record import Record, index_pattern
 from consumers.records.template import template
 from consumers.sinks.duckdb_sql import RANK
+from dashboards.boards import boards
+from dashboards.builder.objects import ndjson
+from dashboards.builder.page import page as dashboards_page
 from harvester import measures
 from harvester.commands.export import EXPORTS, Export
 from harvester.dashboard import dashboard
@@ -147,6 +150,8 @@ def pages() -> Mapping[Path, str]:
         ROOT / "example.env": example,
         ROOT / ".env.example": example,
         **{ROOT / f"index_templates/{record.__shape__.table}.json": index_template(record) for record in record_classes()},
+        **{ROOT / f"dashboards/{board.name}.ndjson": ndjson(board) for board in boards()},
+        ROOT / "docs/dashboards.md": dashboards_page(boards()),
     }
 
 

@@ -1,0 +1,115 @@
+"""The data that dashboards are judged by: a week of the simulated university, on the way that all data take.
+
+`python -m tests.dashboards` draws the pictures of docs/dashboards.md anew.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+
+from dashboards.boards import boards
+from dashboards.builder.aggregation import Aggregation, Row, Span
+from dashboards.builder.sql import query, rows
+from harvester.sandbox.serve import serve
+from harvester.sandbox.settings import SandboxSettings
+from harvester.sandbox.zoom_settings import ZoomSandboxSettings
+from tests.mmdb import BOSTON, GERMANY, write_mmdb
+from tests.site import PASSWORD, ROOT, Done, Site
+
+WEEK = Span(datetime(2024, 11, 4, tzinfo=UTC), datetime(2024, 11, 11, tzinfo=UTC))
+_NOW = WEEK.end + timedelta(days=3)
+"""All of the week is at rest, so that it is the same at every reading."""
+_FRANCE = {"city": {"names": {"en": "Lyon"}}, "country": {"iso_code": "FR", "names": {"en": "France"}}}
+_NETWORKS = {"203.0.113.0/25": BOSTON, "203.0.113.128/26": GERMANY, "2001:db8::/33": _FRANCE}
+_LECTURES = SandboxSettings(now=_NOW, speed=0, login="digest", password=PASSWORD, actions_per_day=600)
+_MEETINGS = ZoomSandboxSettings(now=_NOW, speed=0, meetings_per_day=12, limits="counted", pace=1000)
+_STREAMS = {
+    "HARVESTER_ZOOM_ACCOUNT_ID": _MEETINGS.account_id,
+    "HARVESTER_ZOOM_CLIENT_ID": _MEETINGS.client_id,
+    "HARVESTER_ZOOM_CLIENT_SECRET": _MEETINGS.client_secret,
+}
+
+
+@contextmanager
+def university(folder: Path, **settings: str) -> Iterator[Site]:
+    """A site that has the week in its queue, while both sandboxes serve: consumers look recordings up."""
+    write_mmdb(folder / "places.mmdb", _NETWORKS)
+    with _serving() as (opencast, zoom):
+        places = {"HARVESTER_GEOIP_PATH": "places.mmdb", "HARVESTER_SOURCES": "opencast,zoom"}
+        urls = {"HARVESTER_ZOOM_URL": f"{zoom}/v2", "HARVESTER_ZOOM_OAUTH_URL": f"{zoom}/oauth/token"}
+        site = Site(folder, opencast, **places, **_STREAMS, **urls, **settings)
+        for source in ("opencast", "zoom"):
+            _done(site.harvest("once", source, "--since", f"{WEEK.start:%Y%m%d%H%M%S}", "--until", f"{WEEK.end:%Y%m%d%H%M%S}"))
+        yield site
+
+
+def consumed(site: Site, sink: str) -> None:
+    """All of the queue is written to the sink."""
+    _done(site.harvest("consume", sink, "--until-empty"))
+
+
+def asked(path: Path, questions: Sequence[Aggregation], span: Span = WEEK) -> list[list[Row]]:
+    """DuckDB's answers."""
+    with closing(duckdb.connect(path, read_only=True)) as connection:
+        return [rows(one, connection.execute(*query(one, span)).fetchall()) for one in questions]
+
+
+@contextmanager
+def _serving() -> Iterator[tuple[str, str]]:
+    """The addresses of both sandboxes, which serve from a thread while the block runs."""
+    ready, loop, stop = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+    urls: list[str] = []
+
+    async def work() -> None:
+        async with serve(_LECTURES) as opencast, serve(_MEETINGS) as zoom:
+            urls[:] = [opencast.url, zoom.url]
+            ready.set()
+            await stop.wait()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(work())
+
+    thread = threading.Thread(target=run, name="university")
+    thread.start()
+    try:
+        assert ready.wait(20)
+        yield urls[0], urls[1]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+def _done(done: Done) -> None:
+    assert done.code == 0, done.err
+
+
+def pictures(site: Site) -> dict[Path, str]:
+    """The drawing of each dashboard, over what the site's DuckDB holds."""
+    from dashboards.builder.svg import drawing
+
+    found = {}
+    for board in boards():
+        answers = asked(site.folder / "var/harvest.duckdb", [chart.data for chart in board.charts()])
+        found[ROOT / f"docs/dashboards/{board.name}.svg"] = drawing(board, answers, WEEK)
+    return found
+
+
+def main() -> None:
+    with TemporaryDirectory() as folder, university(Path(folder)) as site:
+        consumed(site, "duckdb")
+        for path, text in pictures(site).items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"{path.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()
