@@ -67,13 +67,13 @@ Explain = Callable[[Answer, HarvesterError], HarvesterError]
 
 
 class _Request(NamedTuple):
-    """What is asked, as it goes through retries and redirects. `form`: posted; None: a GET."""
+    """What is asked, as it goes through retries and redirects. `form`: posted, bytes as they are; None: a GET."""
 
     url: URL
     headers: Mapping[str, str]
     label: str
     limits: Sequence[Limit]
-    form: Mapping[str, str] | None = None
+    form: Mapping[str, str] | bytes | None = None
 
 
 class HttpClient:
@@ -132,10 +132,17 @@ class HttpClient:
         label = endpoint or path_or_url.partition("?")[0]
         return await self._patiently(_Request(url, headers or {}, label, (*self._limits, *limits)), check)
 
-    async def post(self, path_or_url: str, form: Mapping[str, str], *, check: Check | None = checked_json) -> Answer:
-        """As `get`, for a form that may be sent again. Redirects are not followed."""
+    async def post(
+        self,
+        path_or_url: str,
+        form: Mapping[str, str] | bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        check: Check | None = checked_json,
+    ) -> Answer:
+        """As `get`, for a form, or a body, that may be sent again. Redirects are not followed."""
         url = self._url(path_or_url, {})
-        return await self._patiently(_Request(url, {}, url.path, self._limits, form), check)
+        return await self._patiently(_Request(url, headers or {}, url.path, self._limits, form), check)
 
     async def _patiently(self, request: _Request, check: Check | None) -> Answer:
         async def attempt() -> Answer:

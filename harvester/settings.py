@@ -29,6 +29,7 @@ SETTINGS: tuple[str, ...] = (
     "consumers.enrichers.opencast:EpisodeSettings",
     "consumers.enrichers.places:GeoipSettings",
     "consumers.sinks.elasticsearch_settings:ElasticsearchSettings",
+    "consumers.kibana_settings:KibanaSettings",
 )
 """Every family, as "module:class". A module named here imports without any extra installed."""
 

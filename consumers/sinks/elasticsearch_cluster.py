@@ -17,7 +17,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
 from pydantic import SecretStr
 
 from consumers.sinks.elasticsearch_answers import refusal
-from consumers.sinks.elasticsearch_settings import ElasticsearchSettings, nodes
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings, key_header, nodes
 from harvester.errors import HarvesterError, PermanentError
 from harvester.origin import HttpSettings, tls_context, unreachable
 from harvester.retry import OutageError, UnusableError
@@ -204,7 +204,7 @@ def _login(settings: ElasticsearchSettings) -> dict[str, str]:
     """The header itself, in UTF-8 as RFC 7617 has it: the client knows only ASCII here."""
     key = settings.api_key.get_secret_value()
     if key:
-        return {"authorization": f"ApiKey {_base64(key) if ':' in key else key}"}
+        return {"authorization": key_header(key)}
     if settings.user:
         return {"authorization": f"Basic {_base64(f'{settings.user}:{settings.password.get_secret_value()}')}"}
     return {}

@@ -1,6 +1,7 @@
 """Where Elasticsearch is and who we are there. Imports no client: settings are read without the extra, too."""
 
 import re
+from base64 import b64encode
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -49,13 +50,13 @@ class ElasticsearchSettings(BaseModel):
 
 def nodes(settings: ElasticsearchSettings) -> list[HttpSettings]:
     """How each node is reached. ConfigError, with every fault: no address, half a login, two, or one over plain http."""
-    login, faults = _login(settings)
+    login, faults = login_of("HARVESTER_ELASTICSEARCH", settings.api_key, settings.user, settings.password)
     found: dict[str, HttpSettings] = {}
     for text in filter(None, map(str.strip, settings.url.split(","))):
         try:
             node = HttpSettings(
                 name="elasticsearch",
-                url=_address(text, secure=login is not None),
+                url=address_of(text, PORT, secure=login is not None),
                 login=login,
                 url_hint="check HARVESTER_ELASTICSEARCH_URL",
                 plain_hint="set HARVESTER_ELASTICSEARCH_ALLOW_PLAIN_HTTP=true",
@@ -74,26 +75,30 @@ def nodes(settings: ElasticsearchSettings) -> list[HttpSettings]:
     return list(found.values())
 
 
-def _login(settings: ElasticsearchSettings) -> tuple[Basic | None, list[str]]:
-    """Who we are; of an API key only that there is one counts here."""
-    key, password = settings.api_key.get_secret_value(), settings.password.get_secret_value()
+def login_of(family: str, api_key: SecretStr, user: str, password: SecretStr) -> tuple[Basic | None, list[str]]:
+    """Who we are, by the settings that begin with `family`, and every fault; of an API key only that there is one counts here."""
+    key, word = api_key.get_secret_value(), password.get_secret_value()
     faults = []
     if ":" not in key and not (key.isascii() and key.replace(" ", "?").isprintable()):
-        faults.append("HARVESTER_ELASTICSEARCH_API_KEY is none: write it as `encoded`, or as id:key")
-    if key and (settings.user or password):
-        faults.append("HARVESTER_ELASTICSEARCH_API_KEY and HARVESTER_ELASTICSEARCH_USER are two logins: leave one out")
-    if bool(settings.user) != bool(password):
-        missing = "PASSWORD" if settings.user else "USER"
-        faults.append(f"HARVESTER_ELASTICSEARCH_{missing} is missing: a login has both, user and password")
-    if key or settings.user or password:
-        return Basic(settings.user, key or password), faults
+        faults.append(f"{family}_API_KEY is none: write it as `encoded`, or as id:key")
+    if key and (user or word):
+        faults.append(f"{family}_API_KEY and {family}_USER are two logins: leave one out")
+    if bool(user) != bool(word):
+        faults.append(f"{family}_{'PASSWORD' if user else 'USER'} is missing: a login has both, user and password")
+    if key or user or word:
+        return Basic(user, key or word), faults
     return None, faults
 
 
-def _address(text: str, *, secure: bool) -> URL:
-    """A node's address. A bare host listens on 9200; it speaks TLS where a login goes over a network, and else it does not."""
+def key_header(key: str) -> str:
+    """The value of an authorization header for an API key, which is `encoded` or id:key."""
+    return f"ApiKey {b64encode(key.encode()).decode() if ':' in key else key}"
+
+
+def address_of(text: str, port: int, *, secure: bool) -> URL:
+    """An address. A bare host listens on `port`; it speaks TLS where a login goes over a network, and else it does not."""
     if "://" in text:
         return base_url(text)
     host, slash, path = text.partition("/")
-    url = base_url(f"http://{host}{'' if _PORT.search(host) else f':{PORT}'}{slash}{path}")
+    url = base_url(f"http://{host}{'' if _PORT.search(host) else f':{port}'}{slash}{path}")
     return URL(f"https{str(url).removeprefix('http')}") if secure and not is_loopback(url.host or "") else url

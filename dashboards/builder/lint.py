@@ -65,7 +65,14 @@ def faults(text: str) -> list[str]:
     shapeless = list(lint_schema.schema(read.objects, read.dashboard))
     if shapeless:
         return [f"schema: {fault}" for fault in shapeless]
-    return [f"{rule.__name__}: {fault}" for rule in RULES for fault in rule(read)]
+    return [f"{rule.__name__}: {fault}" for rule in RULES for fault in _found(rule, read)]
+
+
+def _found(rule: "Rule", read: Read) -> list[str]:
+    try:
+        return list(rule(read))
+    except (KeyError, TypeError, AttributeError) as error:
+        return [f"something has another shape than Kibana knows ({error!r})"]
 
 
 def _strings(text: str) -> Iterator[str]:
@@ -211,5 +218,6 @@ def _fits(record: type[Record], field: str, types: frozenset[str] | None, what: 
         yield f"{what} does not fit {field}, a {found.index_type}"
 
 
-RULES: tuple[Callable[[Read], Iterator[str]], ...] = (references, layout, lens, fields)
+Rule = Callable[[Read], Iterator[str]]
+RULES: tuple[Rule, ...] = (references, layout, lens, fields)
 """Beside `strings` and `schema`, without which there is nothing to look at."""

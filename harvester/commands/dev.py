@@ -30,7 +30,7 @@ def command() -> None:
     """The development stack: simulated Opencast, queue, Elasticsearch and Kibana in containers. Needs Docker and 4 GB.
 
     \b
-    harvest dev init              start it, and load the index templates
+    harvest dev init              start it, load the index templates, import the dashboards
     harvest dev down --volumes    stop it and forget its data
     """
 
@@ -62,11 +62,12 @@ def install_kopf() -> None:
 @_file_option
 @_profile_option
 def init(file: Path | None, profiles: tuple[str, ...]) -> None:
-    """`dev up`, `dev install_kopf` and `setup load_index_templates`, in this order; may be repeated."""
+    """`dev up`, `dev install_kopf`, `setup load_index_templates` and `setup dashboards`, in this order; may be repeated."""
     compose = _compose(file)
     _up(compose, profiles)
     _say_kopf()
-    _docker(*compose, "run", "--rm", "--no-deps", "setup", "setup", "load_index_templates")
+    for piece in ("load_index_templates", "dashboards"):
+        _docker(*compose, "run", "--rm", "--no-deps", "setup", "setup", piece)
 
 
 def _up(compose: list[str], profiles: tuple[str, ...]) -> None:

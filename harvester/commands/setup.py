@@ -9,9 +9,11 @@ import click
 
 from harvester.commands import parts
 from harvester.commands.options import json_option
+from harvester.commands.setup_dashboards import dashboards
 from harvester.errors import ConfigError
 
 if TYPE_CHECKING:
+    from consumers.kibana import Import
     from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
     from consumers.sinks.elasticsearch_templates import Loading, Piece
     from harvester.loading import Loaded
@@ -23,7 +25,8 @@ _FORMAT = 1
 @json_option
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool) -> int:
-    """Make what the servers lack: topics, queues, buckets, and the index templates of the sinks in HARVESTER_SINKS.
+    """Make what the servers lack: topics, queues, buckets, the index templates of the sinks in HARVESTER_SINKS; and
+    import the dashboards where HARVESTER_KIBANA_URL names a Kibana.
 
     May be repeated: what is there is left as it is. It says what it made.
 
@@ -31,25 +34,30 @@ def command(ctx: click.Context, *, as_json: bool) -> int:
     harvest setup                               all of it, before the first start and after an upgrade
     harvest setup load_index_templates          the templates alone
     harvest setup load_index_templates --print  for an administrator who does it by hand
+    harvest setup dashboards                    the dashboards alone, into Kibana
     """
     return 0 if ctx.invoked_subcommand else _everything(as_json=as_json)
 
 
 def _everything(*, as_json: bool) -> int:
+    from consumers.kibana_settings import KibanaSettings
+    from harvester.commands.setup_dashboards import as_data, import_where_there, told
     from harvester.service import run_once
 
     sinks = parts.configured_sinks()
-    loaded = parts.settings(*parts.sink_settings(sinks))
+    loaded = parts.settings(*parts.sink_settings(sinks), KibanaSettings)
     made: list[str] = []
     templates: list[Loading] = []
+    imports: list[Import] = []
     whole = False
     try:
         run_once(_prepared(loaded, sinks, made, templates))
+        run_once(import_where_there(loaded.get(KibanaSettings), imports))
         whole = True
     finally:  # what was made before a fault stays, and is told
-        lines = [*made, *_told(templates)]
+        lines = [*made, *_told(templates), *told(imports)]
         if as_json:
-            click.echo(json.dumps({"format": _FORMAT, "made": made, **_templates(templates)}, indent=2))
+            click.echo(json.dumps({"format": _FORMAT, "made": made, **_templates(templates), **as_data(imports)}, indent=2))
         elif lines or whole:
             click.echo("\n".join(lines or ["nothing was missing"]))
     return 0
@@ -108,6 +116,9 @@ def load_index_templates(*, only_print: bool, as_json: bool) -> None:
     settings = parts.settings(ElasticsearchSettings).get(ElasticsearchSettings)
     run_once(_load(settings, loaded))
     click.echo(json.dumps({"format": _FORMAT, **_templates(loaded)}, indent=2) if as_json else "\n".join(_told(loaded)))
+
+
+command.add_command(dashboards)
 
 
 async def _load(settings: "ElasticsearchSettings", loaded: "list[Loading]") -> int:

@@ -57,6 +57,7 @@ LINES: Mapping[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
     ("dead-letters", "requeue"): (("--group", "opencast"),),
     ("setup",): ((), ("--json",)),
     ("setup", "load-index-templates"): ((), ("--print",)),
+    ("setup", "dashboards"): ((), ("--print",)),
     **{("dev", word): (("--file", "none.yaml"),) for word in ("up", "down", "init")},  # nobody's containers are touched here
 }
 
@@ -223,7 +224,7 @@ def collector() -> Iterator[Collector]:
 
 def test_s05_no_secret_is_left_behind_where_everything_works(tmp_path: Path, collector: Collector) -> None:
     values = canaries()
-    del values["HARVESTER_ELASTICSEARCH_PASSWORD"]  # of two logins one is a fault
+    del values["HARVESTER_ELASTICSEARCH_PASSWORD"], values["HARVESTER_KIBANA_PASSWORD"]  # of two logins one is a fault
     seen = Seen(values)
     with world(login="basic", password=values["HARVESTER_OPENCAST_PASSWORD"], late=False, growing=False) as vendor:
         site = installation(tmp_path, vendor.url, collector.url, values)
@@ -249,15 +250,24 @@ def test_s05_no_secret_is_left_behind_where_everything_works(tmp_path: Path, col
 @pytest.mark.parametrize("status", [302, 401, 404, 500])
 def test_s05_no_secret_is_left_behind_by_servers_that_repeat_what_they_were_sent(tmp_path: Path, status: int) -> None:
     values = canaries()
-    del values["HARVESTER_ELASTICSEARCH_API_KEY"]
+    del values["HARVESTER_ELASTICSEARCH_API_KEY"], values["HARVESTER_KIBANA_API_KEY"]
     seen = Seen(values)
     with mirror(status) as url:
         site = installation(
-            tmp_path, url, url, {**values, "HARVESTER_ELASTICSEARCH_USER": "u", "HARVESTER_OPENCAST_TIMEOUT": "5"}
+            tmp_path,
+            url,
+            url,
+            {
+                **values,
+                "HARVESTER_ELASTICSEARCH_USER": "u",
+                "HARVESTER_KIBANA_USER": "u",
+                "HARVESTER_OPENCAST_TIMEOUT": "5",
+            },
         )
-        ended = run_all(site, seen, HARVESTER_ELASTICSEARCH_URL=url)
+        ended = run_all(site, seen, HARVESTER_ELASTICSEARCH_URL=url, HARVESTER_KIBANA_URL=url)
         assert ended["useractions (0)"] in (1, 3)
         assert ended["setup load-index-templates (0)"] in (1, 3, 4)
+        assert ended["setup dashboards (0)"] == 1
     seen.look_at_files(tmp_path)
     assert seen.leaks == []
 

@@ -106,7 +106,7 @@ def collector() -> Iterator[Collector]:
 def plain_canaries() -> dict[str, str]:
     """For every setting of a secret one that servers can be given, too. A server's user is set where it asks for one."""
     values = {name: f"{CANARY}{number}-sixteen-characters" for number, name in enumerate(canaries())}
-    del values["HARVESTER_ELASTICSEARCH_PASSWORD"]  # of two logins one is a fault
+    del values["HARVESTER_ELASTICSEARCH_PASSWORD"], values["HARVESTER_KIBANA_PASSWORD"]  # of two logins one is a fault
     return values
 
 

@@ -62,11 +62,12 @@ def test_e62_q56_install_kopf_says_that_kibana_replaces_it(tmp_path: Path) -> No
     assert "Kibana replaces it: http://127.0.0.1:5601" in done.out
 
 
-def test_e64_init_is_up_then_kopf_then_the_templates(tmp_path: Path) -> None:
+def test_e64_init_is_up_then_kopf_then_the_templates_then_the_dashboards(tmp_path: Path) -> None:
     done, orders = dev(tmp_path, "init")
     assert done.code == 0
-    assert [order.removeprefix(f"compose --file {COMPOSE} ").split()[0] for order in orders] == ["up", "run"]
+    assert [order.removeprefix(f"compose --file {COMPOSE} ").split()[0] for order in orders] == ["up", "run", "run"]
     assert orders[1].endswith("run --rm --no-deps setup setup load_index_templates")
+    assert orders[2].endswith("run --rm --no-deps setup setup dashboards")
     assert "Kibana replaces it" in done.out
 
 

@@ -40,7 +40,7 @@ def test_what_makes_the_files_is_not_installed_and_nothing_installed_reads_it() 
     users = [
         name
         for name in [*modules("harvester/"), *modules("consumers/")]
-        if any("dashboards." in taken for taken in imports(name))
+        if any(taken.startswith("dashboards.") for taken in imports(name))
     ]
     assert users == []
 

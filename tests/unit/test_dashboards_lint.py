@@ -139,6 +139,7 @@ SPOILS: dict[str, tuple[str, str, Callable[[str], str]]] = {
     "another grid": ("layout", "its grid is of", spoiled_panels(lambda it: it[0]["gridData"].update(i="x"))),
     "panel twice": ("layout", "there twice", spoiled_panels(lambda it: it.append(copy.deepcopy(it[0])))),
     "out of order": ("layout", "order of the grid", spoiled_panels(swapped)),
+    "no order": ("lens", "another shape", spoiled_lens("lnsPie", lambda it: layer_of(it).pop("columnOrder"))),
     "column not in the order": ("lens", "order of layer", spoiled_lens("lnsPie", lambda it: layer_of(it)["columnOrder"].pop())),
     "measure first": ("lens", "before a bucket", spoiled_lens("lnsPie", lambda it: layer_of(it)["columnOrder"].reverse())),
     "accessor of nothing": (
