@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from harvester import crash, traces
-from harvester.coverage import Coverage, Interval, Intervals, SpanPolicy, covered, due_to_settle, live_window, plan
+from harvester.coverage import EPOCH, Coverage, Interval, Intervals, SpanPolicy, covered, due_to_settle, live_window, plan
 from harvester.errors import CoverageResetError, InvalidEventError, PayloadTooLargeError, TransientError
 from harvester.event import Event, encode_event
 from harvester.limits import Bound
@@ -160,10 +160,10 @@ class Harvest:
                 await outbox.take(fresh, page.broken, len(page.events) - len(fresh))
                 live = page.notes if notes is not None else None
                 if page.covered is None:
-                    fact = _noted(fact, live)
+                    fact = self._noted(fact, live)
                 elif record:
                     await outbox.drain()
-                    await self._cover(_noted(self._fact(page.covered, asked_at), live))
+                    await self._cover(self._noted(self._fact(page.covered, asked_at), live))
         crash.point("harvest.after_publish")
         if record:
             await self._cover(fact)
@@ -183,6 +183,13 @@ class Harvest:
             return fact
         known = [(asked_at - timing.horizon, asked_at)]
         return Coverage(read=fact.read & known, settled=fact.settled & known)
+
+    def _noted(self, fact: Coverage, notes: bytes | None) -> Coverage:
+        """With the notes that came with it, also when it is behind the live edge: they are newer than those of before."""
+        if notes is None:
+            return fact
+        at = max([self._book.coverage(self._stream.name).live_edge or EPOCH, *(interval.end for interval in fact.read)])
+        return Coverage(start=fact.start, read=fact.read, settled=fact.settled, notes=notes, notes_at=at)
 
     def _outbox(self, *, keep: bool) -> Outbox:
         async def deliver(batch: Batch) -> None:
@@ -278,12 +285,6 @@ class Harvest:
         left = (Intervals([(coverage.start or now, now)]) - coverage.read).total.total_seconds()
         self.metrics.progress(coverage.watermark, coverage.live_edge, now, len(coverage.gaps()), left)
         self._own.read(window, self.totals, coverage, now)
-
-
-def _noted(fact: Coverage, notes: bytes | None) -> Coverage:
-    if notes is None or not fact.read:
-        return fact
-    return Coverage(start=fact.start, read=fact.read, settled=fact.settled, notes=notes, notes_at=fact.read[-1].end)
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ from harvester.login import Carried, carried
 from harvester.origin import Basic, Digest, HttpSettings, base_url, below, guard_plain_http, origin_of, tls_context, unreachable
 from harvester.retry import ONE_SHOT, OutageError, Retry, UnusableError, Wait, retrying
 from harvester.rotation import Renewed, reread
+from harvester.sending import Once
 
 __all__ = [
     "Allowance",
@@ -242,7 +243,7 @@ class HttpClient:
             url,
             headers={**login.headers, **request.headers},
             data=form,
-            middlewares=login.middlewares,
+            middlewares=(Once(), *login.middlewares) if request.limits else login.middlewares,
             allow_redirects=False,
         )
         async with asked as response:

@@ -5,8 +5,10 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from harvester.errors import TransientError
 
@@ -139,6 +141,20 @@ class Burst:
             mine = max(mine, self._turns[0] + self._per)
         self._turns.append(mine)
         await _until(mine, self._monotonic, self._sleep)
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the calls that a vendor allows in a day (UTC) is spent."""
+
+    day: date
+    calls: int
+    """By us."""
+    most: int
+    """That we may make."""
+    account: int = 0
+    """By everybody who shares them with us, as the vendor told it last; 0: it did not."""
+    until: datetime | None = None
+    """When calls may be made again, where none may be made before."""
 
 
 class Pages:

@@ -9,6 +9,7 @@ import msgspec
 
 from harvester import __version__
 from harvester.coverage import Coverage
+from harvester.limits import Spent
 from harvester.lock import me
 from harvester.pauses import Pause, why_paused
 from harvester.protocols import Group, Size
@@ -50,6 +51,8 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     gap_seconds: float = 0.0
     owner: str = ""
     """Who harvests it now; "" when nobody holds its lease."""
+    spent: Spent | None = None
+    """What of the vendor's calls of a day is spent, as noted last; None: it counts none."""
 
 
 class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +120,8 @@ class Told(NamedTuple):
     """Source → stream → who holds its lease."""
     now: Mapping[str, datetime] = {}
     """Source → its now."""
+    spent: Mapping[str, Spent] = {}
+    """Stream, with its source → what of a day's calls is spent."""
     pauses: Mapping[str, Pause] = {}
     groups: Sequence[Group] = ()
     lags: Mapping[str, int] = {}
@@ -186,6 +191,7 @@ def _sources(told: Told, at: datetime) -> Iterable[StreamReport]:
             gaps=len(gaps),
             gap_seconds=gaps.total / timedelta(seconds=1),
             owner=told.owners.get(source, {}).get(stream, ""),
+            spent=told.spent.get(name),
         )
 
 

@@ -54,6 +54,8 @@ class Account:
     page: int = 300
     expires_in: int = 3600
     api_url: str | None = None
+    more: dict[str, str] = field(default_factory=dict)
+    """Headers that every answer has."""
     calls: list[str] = field(default_factory=list)
     tokens: int = 0
     authorizations: list[str] = field(default_factory=list)
@@ -66,6 +68,7 @@ class Account:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.calls.append(request.raw_path)
         response = self.reply(request) or await self._usual(request)
+        response.headers.update(self.more)
         response.headers["Date"] = f"{self.now:%a, %d %b %Y %H:%M:%S GMT}"
         return response
 

@@ -25,7 +25,7 @@ State = tuple[object, ...]
 async def opened(url: str, retry: Retry = QUICK, **switches: Any) -> AsyncIterator[Zoom]:
     """A source of the account, that never really waits."""
     login = {"account_id": "sandbox-account", "client_id": "sandbox-client", "client_secret": "sandbox"}
-    hears = {name: switches.pop(name) for name in ("on_wait", "on_allowance", "on_mode") if name in switches}
+    hears = {name: switches.pop(name) for name in ("on_wait", "on_allowance", "on_mode", "pacing") if name in switches}
     async with open_zoom(settings(url, **login, **switches), retry=retry, **hears) as source:
         yield source
 

@@ -11,6 +11,7 @@ from harvester import metrics
 from harvester.collector import relaxed
 from harvester.commands import parts
 from harvester.commands.room import room
+from harvester.commands.spent import spent_of
 from harvester.coverage import Coverage
 from harvester.endpoints import serve
 from harvester.errors import HarvesterError, TransientError
@@ -191,8 +192,10 @@ async def _looking_around(daemon: Daemon, health: Health) -> AsyncIterator[None]
 async def _looked(daemon: Daemon) -> Told:
     core, (queue, _, letters) = daemon.loaded.get(CoreSettings), daemon.stores
     names = dict.fromkeys([*core.sources, *daemon.live])
+    coverages = {name: await _coverages(name, daemon) for name in names}
     told = Told(
-        coverages={name: await _coverages(name, daemon) for name in names},
+        coverages=coverages,
+        spent=spent_of(coverages),
         owners={name: await _owners(name, daemon) for name in names},
         now={name: _now(live.source) for name, live in daemon.live.items()},
         groups=await queue.groups(),

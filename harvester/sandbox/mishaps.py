@@ -44,17 +44,27 @@ SKEW = web.RequestKey("skew", timedelta)
 class Mishaps:
     """Answers in the place of an endpoint, or spoils its answer, as often as the faults' rates say."""
 
-    def __init__(self, settings: Pace, clock: SandboxClock, faults: Faults, stats: Stats, *, too_many: bytes = b"") -> None:
-        """`too_many`: the JSON that a 429 has for a body; none: plain text."""
+    def __init__(
+        self,
+        settings: Pace,
+        clock: SandboxClock,
+        faults: Faults,
+        stats: Stats,
+        *,
+        too_many: bytes = b"",
+        ticker: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`too_many`: the JSON that a 429 has for a body; none: plain text. `ticker`: the seconds that a client has to wait."""
         self._settings = settings
         self._too_many = (too_many, "application/json") if too_many else (b"Too Many Requests", "text/plain")
         self._clock = clock
         self._faults = faults
         self._stats = stats
+        self._ticker = ticker
         self._not_before: dict[str, float] = {}
 
     async def met(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
-        if self._not_before.pop(request.path_qs, 0) > time.monotonic():
+        if self._not_before.pop(request.path_qs, 0) > self._ticker():
             self._stats.came_early()
         kind = self._faults.of_request(request.path_qs)
         if kind is not None and kind not in _LEFT:
@@ -69,7 +79,7 @@ class Mishaps:
                 return _half(await endpoint(request))
             case _:
                 if kind.startswith("429-") and kind != "429-bare":
-                    self._not_before[request.path_qs] = time.monotonic() + self._settings.retry_after - _TOLERANCE
+                    self._not_before[request.path_qs] = self._ticker() + self._settings.retry_after - _TOLERANCE
                 return self._instead(request, kind)
 
     async def _prepare(self, request: web.Request, kind: str | None) -> None:

@@ -47,16 +47,17 @@ class ZoomSandbox:
     """One simulated account. `app()` is its aiohttp application; the attributes are for tests in the same process."""
 
     def __init__(self, settings: ZoomSandboxSettings, *, ticker: Callable[[], float] = time.monotonic) -> None:
-        """`ticker`: the seconds by which calls a second are counted."""
+        """`ticker`: the seconds by which its clock runs and its limits count."""
         start = settings.now or datetime.now(UTC)
         self.settings = settings
-        self.clock = SandboxClock(start, speed=settings.speed)
+        self.clock = SandboxClock(start, speed=settings.speed, ticker=ticker)
         self.faults = Faults(settings.seed, settings.faults, burst=settings.fault_burst, family=ZOOM_FAULTS)
         self.stats = Stats()
         self.since = moment_of(milliseconds(start - settings.history) // DAY * DAY)
         """No meeting is older."""
         self.account = Account(settings, since=milliseconds(self.since))
         self._oracle = ZoomOracle(self.account, self.faults)
+        self._ticker = ticker
         self._limits = Limits(self.stats, ticker=ticker)
         self._seal = Seal(settings.seed)
         self._tokens = Tokens(settings, self.clock, self._seal)
@@ -64,7 +65,7 @@ class ZoomSandbox:
         self.pusher = Pusher(self)
 
     def app(self) -> web.Application:
-        mishaps = Mishaps(self.settings, self.clock, self.faults, self.stats, too_many=_TOO_MANY)
+        mishaps = Mishaps(self.settings, self.clock, self.faults, self.stats, too_many=_TOO_MANY, ticker=self._ticker)
 
         async def api(request: web.Request) -> web.StreamResponse:
             try:

@@ -48,6 +48,8 @@ class ZoomSandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long before `now` the first meeting was; longer than the vendor tells of it."""
     meetings_per_day: int = 80
     """On the average of a week; a meeting has about 16 sessions."""
+    rejoins: float = 0.16
+    """Share of participants who leave and come again."""
     account_id: str = "sandbox-account"
     client_id: str = "sandbox-client"
     client_secret: str = "sandbox"  # noqa: S105 -- guards made-up data on loopback

@@ -163,7 +163,7 @@ def sessions(settings: ZoomSandboxSettings, players: Cast, meeting: Meeting) -> 
     rng = dice(settings.seed, "zoom-sessions", meeting.uuid)
     made: list[Session] = []
     for nth, person in enumerate(_crowd(settings.seed, rng, players, meeting)):
-        made += _stays(rng, meeting, person, _USER_ID + nth * 2 * _USER_STEP)
+        made += _stays(rng, meeting, person, _USER_ID + nth * 2 * _USER_STEP, settings.rejoins)
     return sorted((_shown(settings, rng, meeting, stay) for stay in made), key=lambda stay: (stay.join, stay.user_id))
 
 
@@ -175,7 +175,7 @@ def _crowd(seed: str, rng: Random, players: Cast, meeting: Meeting) -> list[Pers
     return [host, *(guest(seed, meeting.uuid, nth) if rng.random() < 0.12 else person for nth, person in enumerate(known))]
 
 
-def _stays(rng: Random, meeting: Meeting, person: Person, user_id: int) -> list[Session]:
+def _stays(rng: Random, meeting: Meeting, person: Person, user_id: int, rejoins: float) -> list[Session]:
     roll, end = rng.random, meeting.end
     hosting = person.id == meeting.series.host.id
     join = meeting.start if hosting else _between(rng, meeting.start, min(end, meeting.start + 900_000))
@@ -191,7 +191,7 @@ def _stays(rng: Random, meeting: Meeting, person: Person, user_id: int) -> list[
     if join >= end:  # never let in, or there for an instant
         return made or [Session(person, str(user_id), join, end, "in_meeting", "", 0, 0)]
     leave = end if roll() < 0.6 else _between(rng, join, end)
-    if roll() > 0.16 or leave - join < 60_000:
+    if roll() > rejoins or leave - join < 60_000:
         stay(join, leave)
         return made
     gone = _between(rng, join, leave)

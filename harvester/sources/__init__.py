@@ -6,6 +6,9 @@ PRIVACY: dict[str, str] = {
 }
 """Which fields of a source's records are about people; without a line a source is refused where anything is hidden."""
 
+SPENT: dict[str, str] = {"zoom": "harvester.sources.zoom_notes:spent"}
+"""What reads the calls of a day out of a stream's notes, for sources whose vendors count them."""
+
 SOURCES: dict[str, tuple[str, str]] = {
     "opencast": ("harvester.sources.opencast:OpencastSettings", "harvester.sources.opencast:open_opencast"),
     "zoom": ("harvester.sources.zoom:ZoomSettings", "harvester.sources.zoom:open_zoom"),

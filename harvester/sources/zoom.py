@@ -17,7 +17,7 @@ from harvester.protocols import Page
 from harvester.retry import DAEMON, Retry, Wait
 from harvester.sources.zoom_access import Access, explain_token
 from harvester.sources.zoom_calls import Calls
-from harvester.sources.zoom_limits import Budget, Limits
+from harvester.sources.zoom_limits import REAL_TIME, Budget, Limits, Pacing
 from harvester.sources.zoom_lists import Lists, OnMode
 from harvester.sources.zoom_notes import Memory
 from harvester.sources.zoom_reading import Reading
@@ -41,12 +41,14 @@ async def open_zoom(
     on_wait: Callable[[Wait], None] | None = None,
     on_allowance: Callable[[Allowance], None] | None = None,
     on_mode: OnMode | None = None,
+    pacing: Pacing = REAL_TIME,
 ) -> AsyncIterator["Zoom"]:
     """The source of one account. `on_mode` hears when reports are read and why, `on_allowance` what is left of the day's calls.
+    `pacing`: the clock by which it waits.
 
     Raises ConfigError for a bad address.
     """
-    told: dict[str, Any] = {"retry": retry, "on_request": on_request, "on_wait": on_wait}
+    told: dict[str, Any] = {"retry": retry, "on_request": on_request, "on_wait": on_wait, "sleep": pacing.sleep}
 
     def open_api(url: str) -> Any:
         return open_http(api_settings(settings, url), explain=explain, **told)
@@ -60,7 +62,7 @@ async def open_zoom(
         oauth: HttpClient = await stack.enter_async_context(open_http(tokens, explain=explain_token, **told))
         access = Access(oauth, str(base_url(settings.oauth_url)), settings.account_id, usual, open_api, stack)
         budget = Budget(access.now, settings.daily_calls, budgeted)
-        calls = Calls(access, Limits(budget, retry.scale), settings.page_size)
+        calls = Calls(access, Limits(budget, retry.scale, pacing), settings.page_size)
         yield Zoom(calls, settings, on_mode)
 
 

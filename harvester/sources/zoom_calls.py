@@ -9,7 +9,7 @@ from harvester.http import Answer, Pages
 from harvester.retry import UnusableError
 from harvester.sources.zoom_access import Access
 from harvester.sources.zoom_limits import Limits, Rate, as_transient
-from harvester.sources.zoom_refusals import DailyLimitError, NotThereError, PageTokenError, TokenRefusedError
+from harvester.sources.zoom_refusals import DailyLimitError, NotThereError, PageTokenError, SpentError, TokenRefusedError
 from harvester.sources.zoom_rows import Meeting, Rows, path_id, rows_of
 
 _T = TypeVar("_T")
@@ -123,7 +123,10 @@ class Calls:
         if not found:
             raise UnusableError(f"zoom: {answer.status} without a page for {call.endpoint}")
         client = await self._access.client()
-        return Sheet(found[-1], client.clock.at(answer.sent))
+        sent = client.clock.at(answer.sent)
+        if call.rate != "medium":
+            self.limits.budget.heard(answer.headers, sent)
+        return Sheet(found[-1], sent)
 
     async def _get(self, call: Call, page: str, check: Callable[[Answer, str], object]) -> Answer:
         query = {**call.query, "page_size": str(self._page_size), "next_page_token": page or None}
@@ -137,7 +140,8 @@ class Calls:
         try:
             return await self._with_token(ask)
         except DailyLimitError as error:
-            self.limits.budget.block(error.until)
+            if not isinstance(error, SpentError):  # our own count may be allowed more before the day is over
+                self.limits.budget.block(error.until)
             raise as_transient(error, self.now()) from error
 
     async def _with_token(self, ask: Callable[[str], Awaitable[_T]]) -> _T:

@@ -3,19 +3,21 @@
 Only what came back as notes may be believed: they are stored together with the coverage that they are true for.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
 
+from harvester.limits import Spent
 from harvester.sources.zoom_limits import Budget
 from harvester.sources.zoom_rows import Meeting
 
-_FORMAT = 1
+_FORMAT = 2
 _MOST = 10_000
 """Meetings that are noted: some hundred kilobytes in the book, and more than an account of the heavy classes can read in days."""
 _SOON = timedelta(minutes=5)
+_EPOCH = date(1970, 1, 1)
 
 
 class Seen(NamedTuple):
@@ -31,6 +33,9 @@ class _Notes(msgspec.Struct, array_like=True):
     format: int
     day: int
     calls: int
+    account: int
+    allowed: int
+    most: int
     blocked_until: float
     meetings: list[tuple[bytes, bytes, int, int, int | None]]
 
@@ -44,20 +49,18 @@ class Memory:
     @classmethod
     def decoded(cls, notes: bytes, budget: Budget) -> "Memory":
         """Empty for what no notes of ours are. The budget gets to know what was spent."""
-        try:
-            found = msgspec.msgpack.decode(notes, type=_Notes)
-        except (ValueError, RecursionError):
+        found = _decoded(notes)
+        if found is None:
             return cls()
-        if found.format != _FORMAT:
-            return cls()
-        budget.remember(found.day, found.calls, found.blocked_until)
+        budget.remember(found.day, found.calls, found.blocked_until, found.account, found.allowed)
         return cls({entry[0]: Seen(*entry[1:]) for entry in found.meetings})
 
     def encoded(self, oldest: datetime, budget: Budget) -> bytes:
         """As notes. What began before `oldest` is not read again."""
         edge = int(oldest.timestamp())
         newest = sorted(((k, *s) for k, s in self._seen.items() if s.start >= edge), key=lambda entry: entry[2])[-_MOST:]
-        return msgspec.msgpack.encode(_Notes(_FORMAT, budget.day, budget.calls, budget.blocked_until, newest))
+        spent = (budget.day, budget.calls, budget.account, budget.allowed, budget.most, budget.blocked_until)
+        return msgspec.msgpack.encode(_Notes(_FORMAT, *spent, newest))
 
     def unchanged(self, meeting: Meeting, now: datetime) -> Seen | None:
         """What is known of a meeting whose participants need not be asked for again."""
@@ -72,6 +75,31 @@ class Memory:
         age = max(now - (meeting.end or meeting.start), _SOON)
         due = 0 if whole else int((now + age).timestamp())
         self._seen[_key(meeting)] = Seen(meeting.digest, int(meeting.start.timestamp()), due, people)
+
+
+def spent(notes: bytes) -> Spent | None:
+    """What of a day's calls is spent, as notes tell it; None when they tell nothing."""
+    found = _decoded(notes)
+    if found is None or not found.day:
+        return None
+    midnight = (found.day + 1) * 86_400.0
+    gone = found.calls >= found.most or found.account >= found.allowed > 0
+    until = max(found.blocked_until, midnight if gone else 0.0)
+    return Spent(
+        day=_EPOCH + timedelta(days=found.day),
+        calls=found.calls,
+        most=found.most,
+        account=found.account,
+        until=datetime.fromtimestamp(until, UTC) if until else None,
+    )
+
+
+def _decoded(notes: bytes) -> _Notes | None:
+    try:
+        found = msgspec.msgpack.decode(notes, type=_Notes)
+    except (ValueError, RecursionError):
+        return None
+    return found if found.format == _FORMAT else None
 
 
 def _key(meeting: Meeting) -> bytes:

@@ -43,21 +43,20 @@ class Reading:
 
     async def day(self, day: date) -> AsyncIterator[Page]:
         """The part of the window that lies in one day. What raises comes after a page that covers what was finished before."""
-        listed, broken = await self._lists.meetings(day)
-        if broken:
-            yield Page([], broken)
-        meetings = sorted((m for m in listed if self._wanted(m, day)), key=lambda m: m.start)
+        meeting: Meeting | None = None
         try:
-            for meeting in meetings:
+            listed, broken = await self._lists.meetings(day)
+            if broken:
+                yield Page([], broken)
+            for meeting in sorted((m for m in listed if self._wanted(m, day)), key=lambda m: m.start):
                 for page in await self._meeting(meeting):
                     yield page
-                if self._asked >= _COVER_EVERY and (done := self._finished(meeting)):
-                    yield done
+                if self._asked >= _COVER_EVERY:
+                    yield self._finished(meeting)
             for page in self._given_up(at_the_end=True):
                 yield page
         except HarvesterError:
-            if self._asked and (done := self._finished(meeting)):
-                yield done
+            yield self._finished(meeting)
             raise
 
     def _wanted(self, meeting: Meeting, day: date) -> bool:
@@ -66,13 +65,15 @@ class Reading:
             return False
         return self._window.start <= meeting.start < self._window.end or meeting.start.date() != day
 
-    def _finished(self, meeting: Meeting) -> Page | None:
-        """What is complete when `meeting` is not, or may have companions of the same moment."""
+    def _finished(self, meeting: Meeting | None) -> Page:
+        """What is complete when `meeting` is not, or may have companions of the same moment: an empty interval when nothing is.
+
+        What is noted goes with it in any case: the calls of the day are spent.
+        """
         self._asked = 0
-        end = min([meeting.start, *(doubtful.start for doubtful, _ in self._doubtful)])
-        if not self._window.start < end <= self._window.end:
-            return None
-        return Page([], covered=Interval(self._window.start, end), notes=self.notes())
+        begins = [unsure.start for unsure in (meeting, *(doubtful for doubtful, _ in self._doubtful)) if unsure]
+        start, end = self._window.start, min(begins, default=self._window.start)
+        return Page([], covered=Interval(start, end if start < end <= self._window.end else start), notes=self.notes())
 
     async def _meeting(self, meeting: Meeting) -> Sequence[Page]:
         """The pages of a meeting and its sessions; without these when they were read before and it did not change since."""

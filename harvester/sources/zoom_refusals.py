@@ -1,6 +1,7 @@
 """What Zoom means when it refuses: its code and message, beside the status, as an error that names the next action."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -24,6 +25,10 @@ class DailyLimitError(HarvesterError):
         why = why.removeprefix("zoom: ")
         super().__init__(f"zoom: {why}; it goes on at {until:%Y-%m-%dT%H:%M:%SZ}, and what is finished is not read again")
         self.until = until
+
+
+class SpentError(DailyLimitError):
+    """The same, by our own count."""
 
 
 class TokenRefusedError(PermanentError):
@@ -97,12 +102,16 @@ def _told(body: bytes) -> tuple[int, str]:
 def _limited(answer: Answer, usual: HarvesterError, message: str, said: str) -> HarvesterError:
     """A limit of the day stops all work until it is over, one of seconds only this call. When it is over may be told or not."""
     told = usual.retry_after if isinstance(usual, TransientError) else None
-    kind = answer.headers.get("X-RateLimit-Type", "")
-    if _DAILY.search(kind) or _DAILY.search(message) or (told or 0) > _LONGEST_BLOCK:
+    if of_a_day(answer.headers) or _DAILY.search(message) or (told or 0) > _LONGEST_BLOCK:
         now = http_date(answer.headers.get("Date", "")) or datetime.now(UTC)
         until = now + timedelta(seconds=told) if told else midnight_after(now)
         return DailyLimitError(until, f"{said}: the limit of the day is used up")
     return RateLimitedError(f"{said}: rate limited", retry_after=told)
+
+
+def of_a_day(headers: Mapping[str, str]) -> bool:
+    """Whether what an answer says of its limit is of the limit of a day."""
+    return _DAILY.search(headers.get("X-RateLimit-Type", "")) is not None
 
 
 def midnight_after(moment: datetime) -> datetime:

@@ -1,5 +1,6 @@
 """`harvest zoom` as people call it: days, destinations, names of old, and what it ends with."""
 
+import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers.process import free_port
 from tests.services import ElasticsearchServer
 from tests.site import Done, Site
 from tests.zoom_account import NOW, Account, beside, environment, meeting, refusal, stay
@@ -167,3 +169,31 @@ def test_the_daemon_and_backfill_read_zoom_through_the_queue(tmp_path: Path, acc
     assert len(account.paths("participants")) == 3
     site.consume()
     assert {row[0] for row in site.rows("uuid", "meetings")} == {"a==", "b==", "c=="}
+
+
+def test_the_calls_of_the_day_are_kept_in_the_store_and_shown_in_status_metrics_and_log(tmp_path: Path, account: Account) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    start = {"HARVESTER_ZOOM_START": "2026-11-01T00:00:00Z", "HARVESTER_ZOOM_DAILY_CALLS": "6", "HARVESTER_SINKS": "duckdb"}
+    site = site_of(tmp_path, account, HARVESTER_LISTEN=address, **start)
+    with site.process("run") as daemon:
+        line = daemon.logged("tried again")
+        assert "6 heavy calls today" in line["error.message"]
+        assert "it goes on at 2026-11-04T00:00:00Z" in line["error.message"]
+        report = daemon.until(lambda: _spending(site))
+        assert report["spent"] == {"day": "2026-11-03", "calls": 6, "most": 6, "account": 0, "until": "2026-11-04T00:00:00Z"}
+        assert "it goes on at 2026-11-04T00:00:00Z" in report["reason"]
+        with urllib.request.urlopen(f"http://{address}/metrics") as scrape:
+            text = scrape.read().decode()
+        assert 'harvester_ratelimit_limit{source="zoom"} 6.0' in text
+        assert 'harvester_ratelimit_remaining{source="zoom"} 0.0' in text
+        assert daemon.stop() == 0
+    stored = site.harvest("status", "--json", HARVESTER_LISTEN="").json
+    assert stored["sources"][0]["spent"] == report["spent"]
+    assert "· zoom/meetings: 0 of 6 calls of " in site.harvest("status", HARVESTER_LISTEN="").out  # of the host's today
+    assert len(account.paths("/v2")) == 6
+
+
+def _spending(site: Site) -> dict[str, Any]:
+    """The stream in the status, once that tells of the calls of the day."""
+    sources = site.harvest("status", "--json").json["sources"]
+    return dict(sources[0]) if sources and sources[0]["spent"] else {}

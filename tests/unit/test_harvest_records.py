@@ -201,6 +201,26 @@ async def test_notes_of_a_stream_that_covers_whole_windows_are_kept_with_the_win
     assert (coverage.notes, coverage.notes_at) == (b"etag", NOON)
 
 
+async def test_notes_of_a_window_behind_the_live_edge_replace_those_of_before(stores: Stores, clock: Clock) -> None:
+    vendor = Vendor(clock, timing=TIMING._replace(overlap=2 * HOUR))
+    fetch = vendor.stream.fetch
+
+    async def noting(window: Interval, notes: bytes) -> AsyncIterator[Page]:
+        if window.end > NOON:
+            raise TransientError("no calls are left")
+        async for page in fetch(window, notes):
+            yield page
+        yield Page([], notes=f"of {window.start:%H:%M}, at {clock.now:%H:%M}".encode())
+
+    vendor.stream.fetch = noting  # type: ignore[method-assign]
+    await (await opened(stores, vendor)).poll(NOON - 2 * HOUR)
+    assert (await stored(stores)).notes == b"of 11:00, at 12:00"
+    clock.advance(HOUR)
+    with pytest.raises(TransientError):
+        await (await opened(stores, vendor)).poll(NOON)
+    assert (await stored(stores)).notes == b"of 11:00, at 13:00"
+
+
 # Much at once
 
 

@@ -11,7 +11,7 @@ from harvester.answers import Allowance, allowance, http_date, retry_after
 from harvester.errors import PermanentError, TransientError
 from harvester.http import HttpSettings, StatusError, open_http
 from harvester.limits import Pace
-from harvester.retry import DAEMON, OutageError, UnusableError
+from harvester.retry import DAEMON, OutageError, Retry, UnusableError
 from tests.unit.webserver import Handler, Waits, asking, sending, serving
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -288,3 +288,28 @@ async def test_what_a_vendor_says_of_its_rate_limit_is_told_with_refusals_too() 
         async with open_http(settings, on_allowance=told.append, sleep=Waits().sleep) as http:
             await http.get("/x")
     assert told == [(50, 0, None)]
+
+
+async def test_f40_a_request_whose_connection_broke_is_not_sent_again_past_its_limits() -> None:
+    turns = Turns()
+
+    async def reply(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/broken":
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({})
+
+    async with serving(reply) as server, asking(server.url, retry=Retry(attempts=0)) as http:
+        await http.get("/fine", limits=[turns])  # its connection is kept
+        with pytest.raises(OutageError):
+            await http.get("/broken", limits=[turns])
+        assert [seen.target for seen in server.seen] == ["/fine", "/broken"]
+    assert turns.taken == 2
+
+
+class Turns:
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def turn(self) -> None:
+        self.taken += 1
