@@ -130,9 +130,13 @@ class Limits:
         return [burst] if rate == "medium" else [burst, self.budget]
 
 
-def as_transient(error: DailyLimitError, now: datetime) -> TransientError:
+class NothingLeftError(TransientError):
+    """No more calls today."""
+
+
+def as_transient(error: DailyLimitError, now: datetime) -> NothingLeftError:
     """The same, for who waits and repeats."""
-    return TransientError(str(error), retry_after=max(1.0, (error.until - now).total_seconds()))
+    return NothingLeftError(str(error), retry_after=max(1.0, (error.until - now).total_seconds()))
 
 
 def _day(moment: datetime) -> int:

@@ -8,6 +8,7 @@ from harvester.errors import HarvesterError, PermanentError
 from harvester.event import Event
 from harvester.protocols import Broken, Page
 from harvester.retry import UnusableError
+from harvester.sources.zoom_limits import NothingLeftError
 from harvester.sources.zoom_lists import Lists, Missing
 from harvester.sources.zoom_notes import Memory
 from harvester.sources.zoom_rows import Meeting, event_of, meeting_data, missing, people, stays_of
@@ -55,8 +56,9 @@ class Reading:
                     yield self._finished(meeting)
             for page in self._given_up(at_the_end=True):
                 yield page
-        except HarvesterError:
-            yield self._finished(meeting)
+        except HarvesterError as error:
+            if self._asked or isinstance(error, NothingLeftError):
+                yield self._finished(meeting)
             raise
 
     def _wanted(self, meeting: Meeting, day: date) -> bool:
