@@ -89,6 +89,7 @@ class Session(Record, index="sessions-{time:%Y.%m.%d}", table="sessions", key="s
 class _MeetingData(msgspec.Struct, frozen=True, rename={"read_from": "from"}):
     meeting: dict[str, Any]
     read_from: Any = None
+    host_id: Any = None
     distinct_participants: Any = None
 
 
@@ -126,7 +127,7 @@ def meeting(event: Event) -> Meeting:
         link=f"https://zoom.us/j/{number}" if number and number.isascii() and number.isdigit() else None,
         topic=_text(row, "topic"),
         host=Host(
-            host_id=_text(row, "host_id"),
+            host_id=_text(row, "host_id") or _scalar(data.host_id),
             host=_text(row, "host", "user_name", "host_name"),
             email=_text(row, "email", "user_email"),
             user_type=_text(row, "user_type"),

@@ -21,7 +21,7 @@ from harvester.sources.zoom_limits import REAL_TIME, Budget, Limits, Pacing
 from harvester.sources.zoom_lists import Lists, OnMode
 from harvester.sources.zoom_notes import Memory
 from harvester.sources.zoom_reading import Reading
-from harvester.sources.zoom_refusals import explain
+from harvester.sources.zoom_refusals import explain, nameless
 from harvester.sources.zoom_rows import checked_event, days
 from harvester.sources.zoom_settings import ZoomSettings, api_settings, oauth_settings
 
@@ -48,7 +48,12 @@ async def open_zoom(
 
     Raises ConfigError for a bad address.
     """
-    told: dict[str, Any] = {"retry": retry, "on_request": on_request, "on_wait": on_wait, "sleep": pacing.sleep}
+
+    def waits(wait: Wait) -> None:
+        if on_wait is not None:
+            on_wait(wait._replace(text=nameless(wait.text)))
+
+    told: dict[str, Any] = {"retry": retry, "on_request": on_request, "on_wait": waits, "sleep": pacing.sleep}
 
     def open_api(url: str) -> Any:
         return open_http(api_settings(settings, url), explain=explain, **told)

@@ -4,12 +4,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date, datetime
 from typing import NamedTuple, TypeVar
 
-from harvester.errors import PermanentError, TransientError
+from harvester.errors import HarvesterError, PermanentError, TransientError
 from harvester.http import Answer, Pages
 from harvester.retry import UnusableError
 from harvester.sources.zoom_access import Access
 from harvester.sources.zoom_limits import Limits, Rate, as_transient
-from harvester.sources.zoom_refusals import DailyLimitError, NotThereError, PageTokenError, SpentError, TokenRefusedError
+from harvester.sources.zoom_refusals import (
+    DailyLimitError,
+    NotThereError,
+    PageTokenError,
+    SpentError,
+    TokenRefusedError,
+    nameless,
+)
 from harvester.sources.zoom_rows import Meeting, Rows, path_id, rows_of
 
 _T = TypeVar("_T")
@@ -143,6 +150,9 @@ class Calls:
             if not isinstance(error, SpentError):  # our own count may be allowed more before the day is over
                 self.limits.budget.block(error.until)
             raise as_transient(error, self.now()) from error
+        except HarvesterError as error:
+            error.args = (nameless(str(error)), *error.args[1:])  # what the client says of a way that failed names the path
+            raise
 
     async def _with_token(self, ask: Callable[[str], Awaitable[_T]]) -> _T:
         """Ask; a token that is refused is renewed once."""

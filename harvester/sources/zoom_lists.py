@@ -125,7 +125,7 @@ class Lists:
         for user in users:
             for kind in _KINDS:
                 for sheet in await none_of(self._calls.whole(listed_by_report(user, day, kind))):
-                    found.take(sheet, day, "report", kind)
+                    found.take(sheet, day, "report", kind, user)
         return found.meetings, found.broken
 
     def _told(self, why: str) -> None:
@@ -144,11 +144,11 @@ class _Found:
     def meetings(self) -> list[Meeting]:
         return list(self._meetings.values())
 
-    def take(self, sheet: Sheet, day: date, listed: From, kind: str) -> None:
+    def take(self, sheet: Sheet, day: date, listed: From, kind: str, host: str = "") -> None:
         self.broken += [Broken(body, str(why), why.reason) for body, why in sheet.rows.refused]
         for row in sheet.rows.rows:
             try:
-                meeting = meeting_of(row, day, listed, kind, sheet.read_at)
+                meeting = meeting_of(row, day, listed, kind, sheet.read_at, host)
             except InvalidEventError as error:
                 self.broken.append(Broken(row, str(error), error.reason))
                 continue

@@ -33,7 +33,11 @@ _PARTICIPANT: Fields = {
 """`user_id` is a number within one meeting, and a part of the session's key. Names of devices, reasons for leaving and whatever
 else people can put their name into is not passed on."""
 _USER: Fields = {"id": Kind.USER, "user_name": Kind.NAME, "email": Kind.MAIL, "type": Kind.KEEP, "dept": Kind.KEEP}
-_MEETING_EVENT: Fields = {"meeting": _MEETING, **dict.fromkeys(("from", "day", "distinct_participants"), Kind.KEEP)}
+_MEETING_EVENT: Fields = {
+    "meeting": _MEETING,
+    "host_id": Kind.USER,
+    **dict.fromkeys(("from", "day", "distinct_participants"), Kind.KEEP),
+}
 # The topic often holds the host's name, who is not in the row of a participant: a session needs it not.
 _SESSION_EVENT: Fields = {
     "meeting": {"uuid": Kind.KEEP, "id": Kind.KEEP},

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 import msgspec
 
@@ -16,6 +17,15 @@ _SCOPES = re.compile(r"scopes?:?\s*\[([^\]]*)\]", re.IGNORECASE)
 _PAGE_TOKEN = re.compile(r"page.?token", re.IGNORECASE)
 _LONGEST_BLOCK = 900.0
 """Seconds: who is told to wait for longer is over a limit of the day."""
+
+
+_ACCOUNT = re.compile(r"(/report/users/)(.{1,300}?)(?=/meetings)")
+_MAIL = re.compile(r"[^\s@/:,;()<>\"']{1,64}(?:@|%40)[^\s@/:,;()<>\"']{1,255}")
+
+
+def nameless(text: str) -> str:
+    """A text for people to read, without the accounts and mail addresses in it: errors are logged and stored in the clear."""
+    return _MAIL.sub("…", _ACCOUNT.sub(r"\1…", text))
 
 
 class DailyLimitError(HarvesterError):
@@ -58,7 +68,10 @@ _refusal = msgspec.json.Decoder(_Refusal)
 def explain(answer: Answer, usual: HarvesterError) -> HarvesterError:
     """The error that an answer means; `usual` where its status says it all."""
     code, message = _told(answer.body)
-    said = (
+    asked = _ACCOUNT.search(answer.url.raw_path)
+    if asked and (user := unquote(unquote(asked[2]))):
+        message = message.replace(user, "…")
+    said = nameless(
         f"zoom: {answer.status} for {answer.url.raw_path[:200]}: {message or 'no reason given'}{f' (code {code})' * bool(code)}"
     )
     if isinstance(usual, RateLimitedError) or code == 429:

@@ -49,6 +49,8 @@ class Meeting(NamedTuple):
     """How many stays Zoom counted; None: not told."""
     digest: bytes
     read_at: datetime
+    host: str = ""
+    """The account of whom it was asked for, which a report's row does not tell; "": nobody's."""
 
 
 class _Page(msgspec.Struct):
@@ -138,8 +140,11 @@ def _broken_page(body: bytes, key: str) -> Rows:
     return Rows(parts.records, parts.refused, page.next_page_token or "")
 
 
-def meeting_of(row: bytes, day: date, listed: From, kind: str, read_at: datetime) -> Meeting:
-    """A row of a list. Where Zoom does not tell when it began, the day it is listed for holds. InvalidEventError: no uuid."""
+def meeting_of(row: bytes, day: date, listed: From, kind: str, read_at: datetime, host: str = "") -> Meeting:
+    """A row of a list, of all meetings or of those of `host`. Where no begin is told, that of the day holds.
+
+    Raises InvalidEventError: no uuid.
+    """
     found = _decoded(_meeting, row, "meeting")
     if not found.uuid.strip():
         raise InvalidEventError("a meeting without uuid")
@@ -160,12 +165,15 @@ def meeting_of(row: bytes, day: date, listed: From, kind: str, read_at: datetime
         expected=expected if type(expected) is int and expected >= 0 else None,
         digest=digest.digest(),
         read_at=read_at,
+        host=host,
     )
 
 
 def meeting_data(meeting: Meeting, people: int | None) -> bytes:
-    """What a meeting's event carries: the row as it came, where it was listed, and how many different people were there."""
+    """What a meeting's event carries: the row as it came, where and of whom it was listed, and how many people were there."""
     parts = [b'{"meeting":%b,"from":"%b"' % (meeting.row, meeting.listed.encode())]
+    if meeting.host:
+        parts.append(b',"host_id":%b' % _json.encode(meeting.host))
     if people is not None:
         parts.append(b',"distinct_participants":%d' % people)
     if meeting.blank:

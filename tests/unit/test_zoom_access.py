@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -138,6 +139,37 @@ async def test_q53_without_dashboard_reports_are_read_and_it_says_so(code: int, 
     assert [mode for mode, _ in told] == ["report"]
     assert message in told[0][1]
     assert len(account.paths("/v2/metrics")) == 1
+
+
+async def test_e39_reports_tell_the_hosts_account_in_each_meeting() -> None:
+    account = two_meetings()
+    account.reply = Reports(account)
+    async with served(account, mode="report") as source:
+        [stream] = await source.streams()
+        got = await read(stream, DAY)
+    data = [msgspec.json.decode(event.data) for event in got.events if event.type == "zoom.meeting"]
+    assert [found["host_id"] for found in data] == ["host 1", "host 1"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 503])
+async def test_no_account_and_no_mail_address_stands_in_an_error_or_a_wait(status: int) -> None:
+    account, said = two_meetings(), list[str]()
+    reports = Reports(account)
+
+    def reply(request: web.BaseRequest) -> web.Response | None:
+        if "/host 1/" not in request.path:
+            return reports(request)
+        return refusal(status, 1001, "User does not exist: host 1 (ada.lovelace@university.example).")
+
+    account.reply = reply
+    async with served(account, mode="report", retry=Retry(1, 0), on_wait=lambda wait: said.append(wait.text)) as source:
+        [stream] = await source.streams()
+        _, error = await read_up_to_an_error(stream)
+    said += [str(error)] if error else []
+    assert said or status == 404  # who is not there has no meetings
+    for text in said:
+        assert "/report/users/…/meetings" in text
+        assert not [word for word in ("host 1", "host%201", "ada", "lovelace") if word in text]
 
 
 async def test_a_scope_that_is_missing_everywhere_is_named() -> None:

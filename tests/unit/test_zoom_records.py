@@ -81,6 +81,13 @@ def test_e39_a_report_gives_the_same_meeting_and_null_for_what_it_does_not_tell(
     assert found["recording"] is found["has_video"] is None
 
 
+def test_e39_the_hosts_account_is_there_where_the_meeting_was_listed_for_it() -> None:
+    event = meeting_event(report_meeting(), given="report")
+    data = msgspec.json.decode(event.data) | {"host_id": "KdYKjnimT4KPd8FFgQt9FQ"}
+    told = msgspec.structs.replace(event, data=msgspec.Raw(msgspec.json.encode(data)))
+    assert read(told)["host"]["host_id"] == "KdYKjnimT4KPd8FFgQt9FQ"
+
+
 def test_e40_a_session_has_the_predecessors_fields() -> None:
     event = session_event(context=PLACE)
     found = read(event)
