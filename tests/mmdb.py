@@ -3,6 +3,7 @@
 import ipaddress
 import struct
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ BOSTON = {
     "location": {"latitude": 42.36, "longitude": -71.05, "time_zone": "America/New_York", "metro_code": 506},
     "subdivisions": [{"iso_code": "MA", "names": {"en": "Massachusetts"}}],
 }
+BUILT = datetime.fromtimestamp(1_700_000_000, UTC)
 GERMANY = {"country": {"iso_code": "DE", "names": {"en": "Germany"}}}
 
 
@@ -25,7 +27,7 @@ class _Long(int):
     """Eight bytes."""
 
 
-def write_mmdb(path: Path, networks: Mapping[str, Any], *, version: int = 6) -> Path:
+def write_mmdb(path: Path, networks: Mapping[str, Any], *, version: int = 6, built: datetime = BUILT) -> Path:
     """A file of that IP version, complete at once: what stood at `path` before is replaced, as geoipupdate does it."""
     nodes: list[list[int | None]] = [[None, None]]
     data, places = b"", dict[tuple[int, int], int]()
@@ -55,7 +57,7 @@ def write_mmdb(path: Path, networks: Mapping[str, Any], *, version: int = 6) -> 
         "languages": ["en"],
         "description": {"en": "test"},
     }
-    told |= {"record_size": _Short(24), "ip_version": _Short(version), "build_epoch": _Long(1_700_000_000)}
+    told |= {"record_size": _Short(24), "ip_version": _Short(version), "build_epoch": _Long(int(built.timestamp()))}
     told |= {"binary_format_major_version": _Short(2), "binary_format_minor_version": _Short(0)}
     fresh = path.with_suffix(".new")
     fresh.write_bytes(tree + bytes(16) + data + _MARK + _value(told))

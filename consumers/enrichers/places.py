@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -62,6 +63,16 @@ class Places:
         self._seen, self._reader = _opened(path)
         self._looked = clock()
         self._find = lru_cache(maxsize=16384)(self._look_up)
+
+    @property
+    def built(self) -> datetime:
+        """When the file was made, as it says itself."""
+        return datetime.fromtimestamp(self._reader.metadata().build_epoch, UTC)
+
+    @property
+    def kind(self) -> str:
+        """Which of MaxMind's files it is."""
+        return str(self._reader.metadata().database_type)
 
     def concerns(self, event: Event) -> bool:
         """User actions and sessions."""

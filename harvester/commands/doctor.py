@@ -18,6 +18,7 @@ from harvester.commands.checks import Check, Finding, Tell, run
 from harvester.commands.checks.collector import collector_check
 from harvester.commands.checks.episodes import with_episodes
 from harvester.commands.checks.listener import listener_check
+from harvester.commands.checks.places import places_check
 from harvester.commands.checks.servers import SETTINGS, server_checks
 from harvester.commands.checks.sinks import sink_check
 from harvester.commands.checks.sources import source_check
@@ -47,7 +48,7 @@ def command(timeout: float, as_json: bool) -> int:
     """Look at everything that can be wrong, all at the same time, and name the fix of each finding. Works beside the daemon.
 
     Looks at settings, the way to each server (name, port, certificate), login, clock, what the source offers, episodes,
-    queue, coverage, leases, letters, disks, the servers that they are kept on, sinks and the daemon's address. Nothing is
+    queue, coverage, leases, letters, disks, the servers that they are kept on, sinks, places and the daemon's address. Nothing is
     changed, but for an object of its own that it writes and removes where coverage is kept on S3, to see that conditions hold.
 
     Exit code 0: all is well; 5: there are findings; 3: among them wrong settings.
@@ -103,6 +104,8 @@ def _checks(loaded: Loaded, seconds: float) -> Iterator[Check]:
     for name in dict.fromkeys(core.sinks):
         holds = {CoreSettings, *parts.sink_settings([name])} <= loaded.models.keys()
         yield sink_check(name, loaded, seconds) if holds else _unlooked(f"sink {name}")
+    if GeoipSettings in loaded.models and loaded.get(GeoipSettings).path:
+        yield places_check(loaded.get(GeoipSettings))
     yield _unlooked("listener") if "HARVESTER_LISTEN" in loaded.at_fault else listener_check(core, seconds)
     yield collector_check(loaded.get(LogsSettings), seconds) if LogsSettings in loaded.models else _unlooked("logs")
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from harvester.coverage import Interval, Timing
 from harvester.event import Event
-from harvester.http import Allowance, HttpClient, base_url, open_http
+from harvester.http import Allowance, HttpClient, HttpSettings, base_url, open_http
 from harvester.protocols import Page
 from harvester.retry import DAEMON, Retry, Wait
 from harvester.sources.zoom_access import Access, explain_token
@@ -69,6 +69,11 @@ async def open_zoom(
         budget = Budget(access.now, settings.daily_calls, budgeted)
         calls = Calls(access, Limits(budget, retry.scale, pacing), settings.page_size)
         yield Zoom(calls, settings, on_mode)
+
+
+def http_settings(settings: ZoomSettings) -> HttpSettings:
+    """How the API is reached. Raises ConfigError."""
+    return api_settings(settings)
 
 
 class Zoom:

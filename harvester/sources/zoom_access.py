@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 from yarl import URL
 
-from harvester.errors import ConfigError, HarvesterError, PermanentError, TransientError
-from harvester.http import Answer, HttpClient, base_url
+from harvester.errors import ConfigError, HarvesterError, TransientError
+from harvester.http import Answer, HttpClient, StatusError, base_url
 from harvester.retry import RateLimitedError, UnusableError
 
 _EARLY = timedelta(minutes=1)
@@ -51,10 +51,11 @@ def explain_token(answer: Answer, usual: HarvesterError) -> HarvesterError:
     except ValueError:
         told = _Refusal()
     why = "".join(c if c.isprintable() else " " for c in (told.reason or told.error or "no reason given")[:200])
-    return PermanentError(
+    said = (
         f"zoom: no token: {answer.status}, {why}: check HARVESTER_ZOOM_ACCOUNT_ID, HARVESTER_ZOOM_CLIENT_ID and "
         "HARVESTER_ZOOM_CLIENT_SECRET, and that the app is a Server-to-Server OAuth app which is activated"
     )
+    return StatusError(said, status=401)  # Zoom's own is 400, whatever of the login is wrong
 
 
 class Access:

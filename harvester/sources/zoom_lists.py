@@ -73,7 +73,7 @@ class Lists:
                 return await self._by_dashboard(day)
             except NotAllowedError as error:
                 if not self._auto:
-                    raise
+                    raise NotAllowedError(f"{error}; set HARVESTER_ZOOM_MODE=auto, and reports are read instead") from error
                 self._meetings = self._stays = "report"
                 self._calls.limits.plan("pro")
                 self._told(str(error))

@@ -54,7 +54,7 @@ async def _looked(check: Check, tell: Tell) -> None:
         tell(Finding(check.name, "fail", f"the check itself broke: {type(error).__name__}: {error}", "report it"))
 
 
-_ORDERS = r"(?:ask|check|give|harvest|make|name|restore|set|stop|upgrade|use)\b"
+_ORDERS = r"(?:add|ask|check|fetch|give|harvest|make|name|restore|set|stop|upgrade|use)\b"
 _TO_DO = re.compile(rf"[.:;] (?:next: (.+?)|({_ORDERS}.*?))\.?$", re.IGNORECASE | re.DOTALL)
 _ASIDE = re.compile(r"\((set [^()]*)\)")
 
