@@ -95,6 +95,10 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         Panel("State", "short", {"{{source}} {{state}}": f"{_newest('source_state', by='source, state')} > 0"}),
         Panel("Streams that a process has", "short", {"{{instance}}": "sum by (instance) (harvester_lease_owner)"}),
         Panel("Publishing", "s", _quantiles("publish_duration_seconds", "source", _STREAM)),
+        Panel(
+            "Notices of webhooks", "cps", {"{{source}} {{outcome}}": _rate("webhook_notices_total", "source, outcome", _STREAM)}
+        ),
+        Panel("Early polls", "cps", {_OF_STREAM: _rate("early_polls_total", "source, stream", _STREAM)}),
     ],
     "Queue": [
         Panel("Messages", "short", {"{{queue}}": "max by (queue) (harvester_queue_depth)"}),
