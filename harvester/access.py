@@ -33,7 +33,9 @@ class Access(BaseModel):
     redis_password: Annotated[SecretStr, _setting("REDIS_PASSWORD", "password of that account")] = SecretStr("")
     redis_ca_file: Annotated[Path | None, _setting("REDIS_CA_FILE", "certificate authority of rediss:// servers, PEM")] = None
 
-    aws_region: Annotated[str, _setting("AWS_REGION", "region of S3 and SQS; empty: as the AWS tools find it")] = ""
+    aws_region: Annotated[
+        str, _setting("AWS_REGION", "region of S3 and SQS; empty: AWS_REGION, as the AWS tools find it, else us-east-1")
+    ] = ""
     aws_endpoint_url: Annotated[
         str, _setting("AWS_ENDPOINT_URL", "where S3 and SQS are, when not at AWS; s3:// and sqs:// URLs may name their own")
     ] = ""

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from harvester import layers
 from harvester.faults import TOLD_WHEN_MISSING, Fault, closest, complaint, quoted
 from harvester.layers import COMMAND_LINE, ENVIRONMENT, PREFIX, Entry, Layer
-from harvester.options import Option, options_of
+from harvester.options import Option, also_read, options_of
 from harvester.redact import Redactor
 from harvester.rotation import with_file
 
@@ -211,13 +211,19 @@ class _Join:
 
     def sound(self, model: type[Model]) -> Model:
         """The family's settings without those that are at fault."""
-        places = [{name: value for name, value in place.items() if name not in self.at_fault} for place in self._values]
+        places = [{name: value for name, value in place.items() if name not in self.at_fault} for place in self._places(model)]
         places.append({o.name: o.info.get_default() for o in options_of(model) if o.name in self.at_fault})
         return model.model_construct(**dict(_joined(model, places)()))
 
+    def _places(self, model: type[BaseModel]) -> list[Values]:
+        """What each place gives to a family, and what it may look at besides."""
+        names = also_read(model)
+        beside = [{n: entry.value for n in names if (entry := layer.get(n)) and entry.value != ""} for layer in self._layers]
+        return [{**more, **values} for more, values in zip(beside, self._values, strict=True)]
+
     def validated(self, model: type[Model]) -> Model | None:
         """The family's settings; None, with faults, when they do not hold."""
-        joined = _joined(model, self._values)
+        joined = _joined(model, self._places(model))
         options = {n: o for o in options_of(model) for n in (o.field, *o.names)}
         try:
             # Validated already: only the family's own class is put back, so that equal settings are equal.
@@ -260,7 +266,7 @@ class _Joined(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        own = {n for o in options_of(settings_cls) for n in o.names}
+        own = {n for o in options_of(settings_cls) for n in o.names} | also_read(settings_cls)
         return tuple(_Place(settings_cls, {n: v for n, v in place.items() if n in own}) for place in cls.places)
 
 

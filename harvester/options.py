@@ -89,3 +89,8 @@ def _holds(annotation: object, kinds: tuple[type, ...]) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, kinds):
         return True
     return any(_holds(part, kinds) for part in get_args(annotation))
+
+
+def also_read(model: type[BaseModel]) -> frozenset[str]:
+    """Names of options of other families that a family's own "before" validator looks at, and takes out of what was given."""
+    return getattr(model, "also_reads", frozenset())

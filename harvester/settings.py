@@ -7,7 +7,7 @@ A family of settings is a pydantic model beside the part that uses it, and SETTI
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, Field, SecretStr, model_validator
@@ -137,6 +137,9 @@ Url = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://")]
 SHARED_QUEUES = {"kafka": "Kafka", "sqs": "SQS"}
 """Schemes of queues that hosts share: beside them the store of letters has to be named."""
 Given = dict[str, Any]
+_BUCKET = ("HARVESTER_OPENCAST_LAST_TS_BUCKET", "S3_HARVEST_TS_BUCKET")
+_REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
+"""As AWS' own tools call it. It is no old name of ours: beside HARVESTER_AWS_REGION it may say something else, for others."""
 _SHORTEST_TOKEN = 16
 _ADDRESS = r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):)?\d{1,5}$|^$"
 
@@ -151,6 +154,8 @@ class CoreSettings(Access):
 
     It inherits so that whoever has the URL of a server has the login there, too.
     """
+
+    also_reads: ClassVar[frozenset[str]] = frozenset((*_BUCKET, *_REGION))
 
     queue_url: Annotated[
         Url,
@@ -177,7 +182,8 @@ class CoreSettings(Access):
         _known("harvester.letters:known"),
         _setting(
             "LETTERS_URL",
-            "store of dead letters: sqlite:///PATH, file://FOLDER or s3://BUCKET/PREFIX; has to be named beside Kafka and SQS",
+            "store of dead letters: sqlite:///PATH, file://FOLDER or s3://BUCKET/PREFIX; has to be named beside Kafka and SQS, "
+            "unless S3_HARVEST_TS_BUCKET is: then s3://THAT/letters",
         ),
     ] = "sqlite:///var/letters.db"
     cache_url: Annotated[
@@ -275,7 +281,13 @@ class CoreSettings(Access):
     @model_validator(mode="before")
     @classmethod
     def _completed(cls, given: Any) -> Any:
-        return _with_letters(_with_queue(given)) if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            return given
+        bucket, region = (next((given[name] for name in names if name in given), "") for names in (_BUCKET, _REGION))
+        own = {name: value for name, value in given.items() if name not in cls.also_reads}
+        if region and not {"HARVESTER_AWS_REGION", "aws_region"} & own.keys():
+            own["HARVESTER_AWS_REGION"] = region
+        return _with_letters(_with_queue(own), str(bucket))
 
 
 def _with_queue(given: Given) -> Given:
@@ -286,9 +298,13 @@ def _with_queue(given: Given) -> Given:
     return given if name == "-" else {**given, "HARVESTER_QUEUE_URL": f"sqs:///{name}"}
 
 
-def _with_letters(given: Given) -> Given:
-    """Beside a queue that hosts share the default store of letters does not hold: it would be a file of each host."""
+def _with_letters(given: Given, bucket: str) -> Given:
+    """Beside a queue that hosts share the default store of letters does not hold: it would be a file of each host.
+
+    A predecessor's bucket is a place where every host looks.
+    """
     queue = str(given.get("HARVESTER_QUEUE_URL", given.get("queue_url", ""))).partition("://")[0]
     if queue not in SHARED_QUEUES or {"HARVESTER_LETTERS_URL", "letters_url"} & given.keys():
         return given
-    return {**given, "HARVESTER_LETTERS_URL": _NotNamed(SHARED_QUEUES[queue])}
+    store = f"s3://{bucket}/letters" if bucket else _NotNamed(SHARED_QUEUES[queue])
+    return {**given, "HARVESTER_LETTERS_URL": store}

@@ -60,7 +60,7 @@ class Place(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def opened(place: Place, access: Access) -> AsyncIterator["S3Objects"]:
-    """Asks nothing of the server. ConfigError: no region or credentials."""
+    """Asks nothing of the server. ConfigError: no credentials."""
     where = f"s3://{place.bucket}"
     async with open_client("s3", access, where, endpoint=place.options.endpoint, region=place.options.region) as client:
         yield S3Objects(client, place)
