@@ -84,7 +84,8 @@ def awaited(services: Services) -> Iterator[str]:
             adopted |= {needed}
             if how != {"condition": "service_completed_successfully" if once else "service_healthy"}:
                 yield name
-    yield from (name for name, service in services.items() if one_shot(service) and name not in adopted)
+    waited = {name for name, service in services.items() if one_shot(service) and not service.get("profiles")}
+    yield from sorted(waited - adopted)
 
 
 def secrets_in_files(services: Services) -> Iterator[str]:

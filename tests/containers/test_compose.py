@@ -141,5 +141,22 @@ def test_e67_the_file_for_servers_is_valid_keeps_every_rule_and_brings_no_server
     assert all(is_ours(service) and "build" not in service for service in services.values())
     for name, service in services.items():
         check_call(service["command"])
-        assert service["command"] == SERVICES[name]["command"], "what is proven to run is what runs"
+        if not service.get("profiles"):
+            assert service["command"] == SERVICES[name]["command"], "what is proven to run is what runs"
         assert service["env_file"] == ["/etc/harvester/harvester.env"]
+
+
+def test_e67_recordings_and_meetings_are_services_that_run_once_a_day_when_they_are_called() -> None:
+    services = read(PRODUCTION.read_text())["services"]
+    daily = {name: it["command"] for name, it in services.items() if it.get("profiles") == ["daily"]}
+    assert daily == {"episodes": ["load_episodes"], "zoom": ["zoom"]}
+    for name in daily:
+        assert (services[name]["restart"], services[name]["depends_on"]) == (
+            "no",
+            {"setup": {"condition": "service_completed_successfully"}},
+        )
+        unit = (ROOT / f"docker/systemd/harvester-{name}.service").read_text()
+        assert f"ExecStart=/opt/harvester/bin/harvest {daily[name][0]}\n" in unit, "as systemd does it"
+    page = (ROOT / "docs/deployment.md").read_text()
+    assert re.search(r"^0 4 \* \* \* .*compose.production.yaml run --rm episodes$", page, re.MULTILINE)
+    assert re.search(r"^0 1 \* \* \* .*compose.production.yaml run --rm zoom$", page, re.MULTILINE)

@@ -3,16 +3,20 @@
 import re
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from harvester.sandbox.episodes import lectures
 from harvester.settings import CoreSettings
 from tests import services as servers
 from tests.containers.compose import ROOT
 from tests.containers.rules import known_settings
+from tests.indexed import documents
 from tests.site import Site, World
 from tests.unit.test_documents import check_call
+from tests.zoom_account import Account, beside, environment, meeting, stay
 
 UNITS = ROOT / "docker/systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
@@ -109,6 +113,36 @@ def test_e67_useractions_run_every_two_minutes_and_never_beside_the_daemon() -> 
     assert timer["OnUnitInactiveSec"] == ["2min"]
     assert unit((UNITS / "harvester-useractions.service").read_text())["Conflicts"] == ["harvester-run.service"]
     assert CoreSettings().poll_interval == 120
+
+
+@pytest.mark.parametrize(
+    ("name", "calendar", "words"),
+    [("episodes", "*-*-* 04:00:00", ["load_episodes"]), ("zoom", "*-*-* 01:00:00 UTC", ["zoom"])],
+)
+def test_e67_recordings_and_meetings_are_read_daily(name: str, calendar: str, words: list[str]) -> None:
+    timer = unit((UNITS / f"harvester-{name}.timer").read_text())
+    assert (timer["OnCalendar"], timer["Persistent"]) == ([calendar], ["true"])
+    assert timer["WantedBy"] == ["timers.target"]
+    service = unit((UNITS / f"harvester-{name}.service").read_text())
+    assert (command(f"harvester-{name}.service"), service["Type"]) == (words, ["oneshot"])
+    assert "Conflicts" not in service, "it may run beside the daemon"
+
+
+def test_e67_what_the_daily_units_run_brings_recordings_and_meetings_into_the_index(
+    tmp_path: Path, vendor: World, elasticsearch_any: servers.ElasticsearchServer
+) -> None:
+    account = Account([meeting("a==")], {"a==": [stay()]})
+    with beside(account):
+        where = {"HARVESTER_SINKS": "elasticsearch", "HARVESTER_ELASTICSEARCH_URL": elasticsearch_any.url}
+        site = Site(tmp_path, vendor.url, HARVESTER_OPENCAST_ADMIN_URL=vendor.url, **where, **environment(account))
+        assert site.harvest(*command("harvester-setup.service")).code == 0
+        yesterday = datetime.now(UTC) - timedelta(days=1)
+        mpid = next(lecture.mpid for lecture in lectures("sandbox") if lecture.exists and lecture.recorded is None)
+        elasticsearch_any.call("PUT", f"/useractions-{yesterday:%Y.%m.%d}/_doc/1", {"mpid": mpid})
+        assert site.harvest(*command("harvester-episodes.service")).code == 0
+        assert site.harvest(*command("harvester-zoom.service")).code == 0
+    found = {name for name, _ in documents(elasticsearch_any, "episodes*,meetings-*")}
+    assert found == {mpid, "a=="}
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
