@@ -1,12 +1,17 @@
 """`harvest dev`: what is asked of Docker, in which order, and what is said where there is none."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from consumers.records.mapping import record_classes
+from consumers.records.template import template_name
 from tests.containers.compose import COMPOSE
-from tests.site import Done, Site
+from tests.services import ElasticsearchServer, RefusedError
+from tests.site import ROOT, Done, Site
 
 _RECORDER = """#!/bin/sh
 echo "$@" >> "{folder}/orders"
@@ -69,6 +74,29 @@ def test_e64_init_is_up_then_kopf_then_the_templates_then_the_dashboards(tmp_pat
     assert orders[1].endswith("run --rm --no-deps setup setup load_index_templates")
     assert orders[2].endswith("run --rm --no-deps setup setup dashboards")
     assert "Kibana replaces it" in done.out
+
+
+def test_e64_afterwards_the_templates_are_there_also_when_the_server_was_made_anew(
+    tmp_path: Path, elasticsearch_any: ElasticsearchServer
+) -> None:
+    """The containers are a stand-in; what runs in the one that sets up, and the Elasticsearch, are real."""
+    inside = (
+        f'case "$*" in *" setup setup load_index_templates") exec {sys.executable} -m harvester setup load_index_templates;; esac'
+    )
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "docker").write_text(f"#!/bin/sh\n{inside}\n")
+    (programs / "docker").chmod(0o755)
+    site = Site(tmp_path, HARVESTER_ELASTICSEARCH_URL=elasticsearch_any.url, PYTHONPATH=str(ROOT))
+    path = f"{programs}:{os.environ['PATH']}"
+    for _ in range(2):
+        elasticsearch_any.empty()
+        with pytest.raises(RefusedError):
+            elasticsearch_any.call("GET", "/_index_template/harvester-useractions")
+        done = site.harvest("dev", "init", PATH=path)
+        assert done.code == 0, done.err
+        for record in record_classes():
+            elasticsearch_any.call("GET", f"/_index_template/{template_name(record)}")
 
 
 def test_an_order_that_fails_ends_it_and_names_the_logs(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from consumers.records import _FUNCTIONS, records_of
 from consumers.records.mapping import dictionary, mapping, record_classes
 from consumers.records.opencast import MAX_PROXIES, UserAction, useraction
+from consumers.records.opencast_episode import Recording
 from consumers.records.record import Family, Ip, Kind, Record, columns, document, index_pattern
 from harvester.event import Event
 from tests.useractions import FOUND, useraction_event
@@ -153,6 +154,15 @@ def test_e66_user_actions_are_mapped_as_the_requirements_say() -> None:
         "dynamic": False,
         "properties": {**dict.fromkeys(("id", "dataset", "module", "enrichment"), KEYWORD), "ingested": {"type": "date"}},
     }
+
+
+def test_e66_recordings_are_mapped_as_the_requirements_say() -> None:
+    own = mapping(Recording)["properties"]
+    assert index_pattern(Recording) == "episodes*"
+    assert own["live_stream"] == {"type": "boolean"}
+    assert own["course"] == {"type": "text", "fields": {"keyword": KEYWORD}}
+    texts = ("title", "mpid", "series", "year", "term", "cdn", "crn", "type", "description", "presenter_still")
+    assert [own[name] for name in texts] == [KEYWORD] * len(texts)
 
 
 def test_an_open_family_is_a_dynamic_template_and_no_property() -> None:
