@@ -41,11 +41,11 @@ class Server:
     items: list[dict[str, Any]] = field(default_factory=list)
     """Of the feed, with `updated` in ms."""
     hits: dict[str, dict[str, Any]] = field(default_factory=dict)
-    workflows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    workflows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     feed: int = 200
     search: int = 200
     raw: dict[str, bytes] = field(default_factory=dict)
-    """Path → what is answered there instead."""
+    """Path, with or without a query → what is answered there instead."""
     calls: Counter[str] = field(default_factory=Counter)
 
     def add(self, mpid: str, modified: datetime) -> None:
@@ -62,15 +62,14 @@ class Server:
     async def answer(self, request: web.Request) -> web.Response:
         path = request.path
         self.calls[path] += 1
-        if path in self.raw:
-            return _json(self.raw[path])
+        if (body := self.raw.get(request.path_qs, self.raw.get(path))) is not None:
+            return _json(body)
         if path == "/tobira/harvest":
             return self._page(int(request.query["since"]), int(request.query["preferredAmount"]))
         if path == "/search/episode.json":
             return self._search(request.query)
         mpid = request.match_info["mpid"]
-        found = [self.workflows[mpid]] if mpid in self.workflows else []
-        return _json(msgspec.json.encode({"workflows": {"workflow": found}}))
+        return _json(msgspec.json.encode({"workflows": {"workflow": self.workflows.get(mpid, [])}}))
 
     def _page(self, since: int, amount: int) -> web.Response:
         if self.feed != 200:

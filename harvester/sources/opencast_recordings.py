@@ -17,6 +17,7 @@ from harvester.event import Event
 from harvester.http import HttpClient, StatusError
 from harvester.protocols import Broken, Page
 from harvester.raw import MAX_DEPTH, depth
+from harvester.retry import UnusableError
 from harvester.sources.opencast_episodes import REFUSED_IDS, Workflows, episode_event, event_of, gone_event, subject_of
 from harvester.sources.opencast_feed import HARVEST, Change, Feed, NoFeedError
 from harvester.sources.opencast_listing import Listing
@@ -57,6 +58,8 @@ class Recordings:
         self._list = Listing(http, amount)
         self.way: Way | None = None
         """Where changes are told; None: it was not asked yet."""
+        self._found = self._told_workflow = False
+        """Whether the search, and the workflows, could be read of any recording: then one that cannot is at fault itself."""
 
     @property
     def timing(self) -> Timing:
@@ -152,6 +155,11 @@ class Recordings:
             if error.status not in REFUSED_IDS:
                 raise
             raise InvalidEventError(f"the search service refuses the id: {error}", reason="refused") from error
+        except UnusableError as error:
+            if not self._found:
+                raise
+            raise InvalidEventError(f"what the search service says of it cannot be read: {error}", reason="not_json") from error
+        self._found = True
         for hit in page.hits:
             try:
                 if subject_of(hit) == mpid:
@@ -162,8 +170,21 @@ class Recordings:
         return None
 
     async def _recording(self, mpid: str, hit: msgspec.Raw, read_at: datetime) -> Event:
-        workflow = None if self._workflows is None else await self._workflows.newest(mpid)
+        workflow = await self._workflow(mpid)
         event = episode_event(mpid, hit, workflow, self._source, read_at)
         if depth(bytes(event.data)) > MAX_DEPTH:
             raise InvalidEventError(f"nested deeper than {MAX_DEPTH} levels", reason="too_deep")
         return event
+
+    async def _workflow(self, mpid: str) -> msgspec.Raw | None:
+        """None, too, when it cannot be read of this one alone: the settling read asks again, and nothing richer is replaced."""
+        if self._workflows is None:
+            return None
+        try:
+            found = await self._workflows.newest(mpid)
+        except UnusableError:
+            if not self._told_workflow:
+                raise
+            return None
+        self._told_workflow = True
+        return found

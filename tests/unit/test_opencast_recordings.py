@@ -134,11 +134,38 @@ async def test_the_workflow_is_asked_for_and_comes_as_a_newer_state_when_it_ends
     async with serving(server, workflows=True, workflow="publish") as stream:
         [before] = (await read(stream, DAY)).events
         operations = {"operation": [{"id": "capture", "started": 1, "completed": ms(ago(50))}]}
-        server.workflows["m"] = {"id": 7, "state": "SUCCEEDED", "template": "publish", "operations": operations}
+        server.workflows["m"] = [{"id": 7, "state": "SUCCEEDED", "template": "publish", "operations": operations}]
         [after] = (await read(stream, DAY)).events
     assert before.id != after.id
     assert (before.version, after.version) == (ms(ago(100)), ms(ago(50)))
     assert before.time == after.time
+
+
+async def test_q62_the_newest_finished_workflow_of_the_definition_counts() -> None:
+    server = Server()
+    server.add("m", ago(100))
+    made = ((9, "SUCCEEDED", "publish"), (11, "SUCCEEDED", "publish"), (12, "FAILED", "publish"), (13, "SUCCEEDED", "retract"))
+    server.workflows["m"] = [{"id": number, "state": state, "template": template} for number, state, template in made]
+    async with serving(server, workflows=True, workflow="publish") as stream:
+        [event] = (await read(stream, DAY)).events
+    assert b'"workflow":{"id":11,' in bytes(event.data)
+
+
+async def test_what_cannot_be_read_of_one_recording_costs_that_one_alone_once_another_could_be_read() -> None:
+    server = Server()
+    for number in range(4):
+        server.add(f"m{number}", ago(100 - number))
+    bad = {"/search/episode.json?id=m2": b"<html>", "/workflow/mediaPackage/m3/instances.json": b"<html>"}
+    async with serving(server, workflows=True) as stream:
+        server.raw = dict(bad)
+        got = await read(stream, DAY)
+        assert sorted(e.subject for e in got.events) == ["m0", "m1", "m3"]
+        assert [(b.reason, b"m2" in b.body) for b in got.broken] == [("not_json", True)]
+    for path in bad:
+        async with serving(server, workflows=True) as stream:
+            server.raw = {path.partition("?")[0].replace("m3", name): b"<html>" for name in server.hits}
+            with pytest.raises(TransientError):
+                await read(stream, DAY)
 
 
 async def test_before_release_16_the_whole_list_is_read_and_no_more_often_than_every_quarter_of_an_hour() -> None:

@@ -64,8 +64,10 @@ async def _asked(name: str, opened: Any, heard: _Heard, place: HttpSettings, tel
             modes = "".join(f"; read in {mode} mode: {reason}" for mode, reason in heard.modes)
             tell(Finding(f"{name}: API", "ok", f"there, with {', '.join(stream.name for stream in streams)}{modes}"))
             tell(_clock(name, source.now(), datetime.now(UTC)))
-            at = "reading"
+            at, known = "reading", len(heard.modes)
             await _read(name, source, streams, tell)
+            for mode, reason in heard.modes[known:]:  # of a stream that asks when it is read
+                tell(Finding(f"{name}: reading", "ok", f"in {mode} mode: {reason}"))
     except TimeoutError:
         tell(_late(name, at, heard, seconds))
     except ConfigError:
