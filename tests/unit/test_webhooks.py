@@ -5,6 +5,8 @@ import gzip
 import hmac
 import io
 import json
+import threading
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -237,6 +239,22 @@ async def test_a_good_notice_wakes_the_stream_and_any_other_does_not() -> None:
     assert {outcome for outcome, amount in now.items() if amount} == {
         *("forged", "stale", "unwanted", "replayed", "unreadable", "validated", "accepted"),
     }
+
+
+async def test_while_the_event_loop_stands_still_a_notice_is_answered_and_wakes_the_stream_later() -> None:
+    hooks, answers = hooked(), list[int]()
+    async with listening(hooks) as client:
+
+        def push() -> None:
+            request = urllib.request.Request(f"{client.url}/webhooks/zoom", ENDED, signed(SECRET, SECONDS, ENDED))
+            with urllib.request.urlopen(request, timeout=3) as answer:
+                answers.append(answer.status)
+
+        thread = threading.Thread(target=push)
+        thread.start()
+        thread.join(10)  # nothing else happens in this loop meanwhile
+        assert answers == [200]
+        assert hooks.wakes["zoom/meetings"].due is not None
 
 
 async def test_s61_the_signature_guards_it_and_not_the_listeners_token_or_name() -> None:
