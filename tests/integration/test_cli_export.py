@@ -127,7 +127,7 @@ def test_viewing_options_split_the_same_actions_by_each_option(site: Site) -> No
         (("--mpid", "* OR 1"), set()),
         (("--course", "x' OR 'x'='x"), set()),
     ],
-    ids=" ".join,
+    ids=lambda given: " ".join(given if isinstance(given, tuple) else sorted(given)),  # the workers have to agree
 )
 def test_a_selection_takes_what_fits_it_and_nothing_else(site: Site, words: tuple[str, ...], expected: set[str]) -> None:
     assert {row["lecture"] for row in exported(site, "attendance", *words)} == expected
