@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from consumers.breaker import Breaker
@@ -12,12 +12,14 @@ from consumers.letters import NOT_ENRICHED, again_at, killer_again, killer_lette
 from consumers.protocols import Counting, Enricher, Sink
 from consumers.writing import Patience, write_patiently
 from harvester import crash
+from harvester.coverage import EPOCH
 from harvester.errors import HarvesterError, InvalidEventError, PermanentError
 from harvester.event import Event, decode_event
 from harvester.logs import get_logger
 from harvester.metrics import SinkMetrics
 from harvester.protocols import DeadLetters, Delivery, Letter
 
+_SKEW = timedelta(hours=1)
 _TRIES = 3
 """How often a batch is tried before an exception that nobody named counts as the fault of one of its events."""
 
@@ -124,7 +126,7 @@ class Processing:
     async def _worked(self, deliveries: Sequence[Delivery]) -> _Worked:
         work, undecodable = self._decode(deliveries)
         crash.point("consume.after_receive")
-        oldest = work.events[0].time if work.events else None
+        oldest = _became(work.events[0]) if work.events else None
         return _Worked(len(work.events), oldest, undecodable, *await self._finish(work))
 
     async def _killer(self, delivery: Delivery) -> _Worked:
@@ -276,6 +278,15 @@ class Processing:
         self.metrics.batch(len(deliveries), sum([len(d[0].body) for d in deliveries]), seconds)
         if oldest:
             self.metrics.latency((datetime.now(UTC) - oldest).total_seconds())
+
+
+def _became(event: Event) -> datetime:
+    """When this state of a thing came to be: by its version where that is a time, as a change has one, else when it happened."""
+    try:
+        changed = EPOCH + timedelta(milliseconds=event.version)
+    except OverflowError:
+        return event.time
+    return changed if event.time < changed < event.read_at + _SKEW else event.time
 
 
 def _joined(parts: Sequence[_Worked]) -> _Worked:

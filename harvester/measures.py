@@ -132,7 +132,10 @@ requests = _histogram("http_request_duration_seconds", "Requests to a source.", 
 publish_time = _histogram("publish_duration_seconds", "From handing a batch to the queue to its acknowledgement.", "source")
 batch_time = _histogram("batch_duration_seconds", "From receiving a batch to its commit.", "sink")
 latency = _histogram(
-    "end_to_end_latency_seconds", "From an event's own time to its confirmation by the sink.", "sink", buckets=LATENCY
+    "end_to_end_latency_seconds",
+    "From an event's own time, or that of a change, to its confirmation by the sink.",
+    "sink",
+    buckets=LATENCY,
 )
 batch_events = _histogram("batch_events", "Events in one batch of a sink.", "sink", buckets=EVENTS)
 batch_bytes = _histogram("batch_bytes", "Bytes in one batch of a sink.", "sink", buckets=BYTES)

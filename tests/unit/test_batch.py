@@ -5,8 +5,10 @@ import gc
 import random
 import weakref
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from consumers.batch import BreakerError, Processing
@@ -15,7 +17,7 @@ from consumers.protocols import Rejection
 from consumers.writing import Patience, StoppedError
 from harvester import measures
 from harvester.errors import ConfigError, InvalidEventError, PermanentError, TransientError
-from harvester.event import Event
+from harvester.event import Event, encode_event
 from harvester.letters import open_letters
 from harvester.metrics import SinkMetrics
 from harvester.protocols import DeadLetters, Message
@@ -52,6 +54,23 @@ class _Too:
 async def test_a_batch_is_written_and_counted(letters: DeadLetters, sink: KeyedSink) -> None:
     assert await processing(sink, letters).process(events(3)) == counted(3, 3)
     assert sink.batches == [["e0", "e1", "e2"]]
+
+
+async def test_how_late_a_change_is_counts_from_the_change_and_not_from_when_the_thing_began(
+    letters: DeadLetters, sink: KeyedSink
+) -> None:
+    told: list[float] = []
+    metrics = SinkMetrics("told")
+    metrics.latency = lambda seconds: told.append(float(str(seconds)))  # type: ignore[method-assign]
+    now = datetime.now(UTC)
+    began, changed = now - timedelta(days=200), int((now - timedelta(seconds=60)).timestamp() * 1000)
+    for version in (changed, 12, 2**61):
+        event = Event(
+            id=str(version), source="s", type="t", subject="x", version=version, time=began, read_at=now, data=msgspec.Raw(b"{}")
+        )
+        await processing(sink, letters, metrics=metrics).process(deliveries(Message(event.key, encode_event(event))))
+    assert 60 <= told[0] < 120
+    assert [round(seconds / 86400) for seconds in told[1:]] == [200, 200], "a version that is no time of a change says nothing"
 
 
 class _Knowing(KeyedSink):
