@@ -17,10 +17,15 @@ import duckdb
 from dashboards.boards import boards
 from dashboards.builder.aggregation import Aggregation, Row, Span
 from dashboards.builder.sql import query, rows
+from harvester.event import encode_event
+from harvester.ownevents import SOURCE
+from harvester.protocols import Message
+from harvester.queues import open_queue
 from harvester.sandbox.serve import serve
 from harvester.sandbox.settings import SandboxSettings
 from harvester.sandbox.zoom_settings import ZoomSandboxSettings
 from tests.mmdb import BOSTON, GERMANY, write_mmdb
+from tests.ownweek import own_week
 from tests.site import PASSWORD, ROOT, Done, Site
 
 WEEK = Span(datetime(2024, 11, 4, tzinfo=UTC), datetime(2024, 11, 11, tzinfo=UTC))
@@ -47,7 +52,15 @@ def university(folder: Path, **settings: str) -> Iterator[Site]:
         site = Site(folder, opencast, **places, **_STREAMS, **urls, **settings)
         for source in ("opencast", "zoom"):
             _done(site.harvest("once", source, "--since", f"{WEEK.start:%Y%m%d%H%M%S}", "--until", f"{WEEK.end:%Y%m%d%H%M%S}"))
+        asyncio.run(_told(site))
         yield site
+
+
+async def _told(site: Site) -> None:
+    """The harvester's own events of the week, as its daemons would have published them."""
+    messages = [Message(event.key, encode_event(event)) for event in own_week(WEEK.start)]
+    async with open_queue(f"sqlite:///{site.queue}") as queue:
+        await queue.publish(messages, {"read": len(messages), "published": len(messages)}, SOURCE)
 
 
 def consumed(site: Site, sink: str) -> None:

@@ -79,7 +79,7 @@ def test_f19_every_panel_gives_something_and_what_duckdb_gives(site: Site, elast
     put_templates(elasticsearch_any)
     site.settings["HARVESTER_ELASTICSEARCH_URL"] = elasticsearch_any.url
     consumed(site, "elasticsearch")
-    elasticsearch_any.call("POST", "/useractions-*,meetings-*,sessions-*/_refresh")
+    elasticsearch_any.call("POST", "/useractions-*,meetings-*,sessions-*,harvester-*/_refresh")
     data = [*(chart.data for _, chart in CHARTS), *OTHERS]
     names = [*((board, chart.title) for board, chart in CHARTS), *map(str, OTHERS)]
     pairs = [(indexed(elasticsearch_any, one), rows) for one, rows in zip(data, duck(site, data), strict=True)]

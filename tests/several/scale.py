@@ -338,4 +338,5 @@ def _settings(folder: Path, queue: str, index: str, search: str) -> dict[str, st
         "HARVESTER_OPENCAST_USER": "any",
         "HARVESTER_OPENCAST_PASSWORD": "any",
         "HARVESTER_LOG_LEVEL": "warn",
+        "HARVESTER_OWN_EVENTS": "never",  # every message is counted here
     }
