@@ -196,3 +196,20 @@ def test_an_account_without_the_role_is_warned_once_and_served_by_search(tmp_pat
         assert site.consume().code == 0
         true = vendor.running.sandbox.episodes(NOON - timedelta(days=1))
         assert {mpid for (mpid,) in site.rows("mpid", "episodes")} == {mpid for mpid, e in true.items() if not e.deleted}
+
+
+def test_a_pseudonymous_installation_has_the_same_recordings(tmp_path: Path) -> None:
+    columns = "mpid, title, course, deleted, updated, live_start, CAST(slides AS VARCHAR), event_rank"
+    with world(episode_changes=100, history=timedelta(days=2), late=False) as vendor:
+        held = []
+        for name, privacy in (
+            ("clear", {}),
+            ("veiled", {"HARVESTER_PRIVACY": "pseudonymous", "HARVESTER_PRIVACY_KEY": "k" * 40}),
+        ):
+            settings = {"HARVESTER_OPENCAST_STREAMS": "episodes", "HARVESTER_OPENCAST_ADMIN_URL": vendor.url, **privacy}
+            site = Site(tmp_path / name, vendor.url, **settings)
+            assert site.harvest("once", "opencast", "--since", stamp(NOON - timedelta(days=1))).code == 0
+            assert site.consume().code == 0
+            held.append(sorted(site.rows(columns, "episodes")))
+        assert len(held[0]) > 30
+        assert held[0] == held[1], "nothing that a recording says is about people"
