@@ -79,7 +79,7 @@ def messages(spans: Sequence[Any]) -> int:
 
 def test_one_trace_goes_from_the_poll_through_the_queue_to_the_sink_of_another_process(tmp_path: Path, vendor: World) -> None:
     with collector() as found:
-        site = daemon_site(tmp_path, vendor.url, HARVESTER_TRACES_URL=found.url)
+        site = daemon_site(tmp_path, vendor.url, HARVESTER_TRACES_URL=found.url, HARVESTER_OWN_EVENTS="never")
         with site.process("run", "--no-consume") as harvester:
             harvester.until(lambda: reached(site))
             assert harvester.stop() == 0
