@@ -1,12 +1,20 @@
 """`harvest load_episodes`: the recordings that people watched, in an index of their own (E23–E33)."""
 
+import asyncio
+import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
+from consumers.sinks.elasticsearch_cluster import open_cluster
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
+from consumers.sinks.elasticsearch_terms import distinct
 from harvester.sandbox.episodes import lectures
+from tests.indexed import put_templates
 from tests.services import ElasticsearchServer
 from tests.site import HOUR, NOON, PASSWORD, Site, World, stamp, world
 
@@ -180,6 +188,64 @@ def test_what_is_missing_or_wrong_is_told_before_anything_is_asked(tmp_path: Pat
         assert "MATTERHORN_ADMIN_HOST" in done.err
         assert site.harvest("load_episodes", "-t", "lectures").code == 2
         assert site.harvest("load_episodes", "--mpid", "x", "-s", "y").code == 2
+
+
+def test_e23_to_e30_every_option_is_there_by_both_names_and_suffices_without_any_setting(
+    tmp_path: Path, elasticsearch_any: ElasticsearchServer
+) -> None:
+    shown = " ".join(Site(tmp_path).harvest("load_episodes", "--help").out.split())
+    pairs = "-A/--admin-host -E/--engage-host -u/--user -p/--password -e/--es-host -t/--target-index -s/--source-index-pattern"
+    for pair in (*pairs.split(), "-w/--wait"):
+        assert pair.replace("/", ", ") in shown
+    for variable in (
+        "MATTERHORN_ADMIN_HOST",
+        "MATTERHORN_ENGAGE_HOST",
+        "MATTERHORN_REST_USER",
+        "MATTERHORN_REST_PASS",
+        "ES_HOST",
+    ):
+        assert variable in shown
+    put_templates(elasticsearch_any)
+    mpid = next(lecture.mpid for lecture in CATALOGUE.values() if lecture.exists and lecture.recorded is None)
+    with world() as vendor:
+        site = Site(tmp_path)
+        server = elasticsearch_any.url.removeprefix("http://")
+        where = ("-A", vendor.url, "-E", vendor.url, "-u", "harvester", "-p", PASSWORD, "-e", server)
+        done = site.harvest("load_episodes", *where, "-t", "episodes-mine", "--mpid", mpid, "-w", "0")
+        assert done.code == 0, done.err
+    assert indexed(elasticsearch_any, "episodes-mine").keys() == {mpid}
+
+
+@pytest.mark.parametrize("left_out", ["-E", "-u", "-p"])
+def test_e24_e25_what_is_required_is_missed(tmp_path: Path, left_out: str) -> None:
+    given = {"-A": "127.0.0.1:9", "-E": "127.0.0.1:9", "-u": "harvester", "-p": "x"}
+    words = [word for name, value in given.items() if name != left_out for word in (name, value)]
+    done = Site(tmp_path).harvest("load_episodes", "--mpid", "x", *words)
+    assert done.code == 3
+    assert f"HARVESTER_OPENCAST_{ {'-E': 'URL', '-u': 'USER', '-p': 'PASSWORD'}[left_out] } (not set)" in done.err
+
+
+def test_e26_without_an_address_the_index_is_on_this_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harvester.retry.OUTAGE_FIRST", 0.001)
+    words = ("-A", "127.0.0.1:9", "-E", "127.0.0.1:9", "-u", "harvester", "-p", "x")
+    assert "localhost:9200" in Site(tmp_path).harvest("load_episodes", *words).err
+    assert "localhost:1" in Site(tmp_path).harvest("load_episodes", *words, ES_HOST="localhost:1").err
+
+
+def test_e31_however_many_they_are(tmp_path: Path, elasticsearch_any: ElasticsearchServer) -> None:
+    put_templates(elasticsearch_any)
+    many = [f"lecture-{number:05}" for number in range(2100)]
+    lines = [json.dumps(each) for mpid in many for each in ({"index": {"_id": mpid}}, {"mpid": mpid})]
+    body = ("\n".join(lines) + "\n").encode()
+    address = f"{elasticsearch_any.url}/useractions-2024.11.05/_bulk"
+    with urlopen(Request(address, body, {"Content-Type": "application/x-ndjson"}), timeout=60) as answer:
+        assert json.load(answer)["errors"] is False
+
+    async def found() -> Sequence[str]:
+        async with open_cluster(ElasticsearchSettings(url=elasticsearch_any.url)) as cluster:
+            return await distinct(cluster, "useractions-2024.*", "mpid")
+
+    assert asyncio.run(found()) == many
 
 
 def test_e30_requests_keep_their_distance(tmp_path: Path, elasticsearch_any: ElasticsearchServer) -> None:

@@ -42,12 +42,12 @@ def aws(sqs: Server, s3: Server) -> dict[str, str]:
 def test_e68_the_six_lines_suffice_for_useractions_and_for_who_reads_them(tmp_path: Path, sqs: Server, s3: Server) -> None:
     with world() as vendor:
         site = site_of(tmp_path, six(vendor.url), **aws(sqs, s3))
-        assert site.harvest("setup").code == 0
         truth = vendor.truth(NOON - HOUR, NOON)
         done = site.harvest("useractions", "-s", stamp(NOON - HOUR), "-e", stamp(NOON), "-w", "0")
         assert (done.code, f"published {len(truth):,} +" in done.err) == (0, True), done.err
         again = site.harvest("useractions", "-w", "0")
         assert again.code == 0, again.err
+        assert site.harvest("setup").code == 0, "the bucket, for letters"
         assert site.consume().code == 0
         assert site.held().keys() >= truth.keys()
         assert site.harvest("dead-letters", "list").code == 0
