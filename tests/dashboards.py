@@ -15,7 +15,10 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from dashboards.boards import boards
+from dashboards.builder import listing
 from dashboards.builder.aggregation import Aggregation, Row, Span
+from dashboards.builder.board import Chart
+from dashboards.builder.listing import Listing
 from dashboards.builder.sql import query, rows
 from harvester.event import encode_event
 from harvester.ownevents import SOURCE
@@ -29,6 +32,8 @@ from tests.ownweek import own_week
 from tests.site import PASSWORD, ROOT, Done, Site
 
 WEEK = Span(datetime(2024, 11, 4, tzinfo=UTC), datetime(2024, 11, 11, tzinfo=UTC))
+NEWEST = 50
+"""Documents of a list that are looked at."""
 _NOW = WEEK.end + timedelta(days=3)
 """All of the week is at rest, so that it is the same at every reading."""
 _FRANCE = {"city": {"names": {"en": "Lyon"}}, "country": {"iso_code": "FR", "names": {"en": "France"}}}
@@ -74,6 +79,12 @@ def asked(path: Path, questions: Sequence[Aggregation], span: Span = WEEK) -> li
         return [rows(one, connection.execute(*query(one, span)).fetchall()) for one in questions]
 
 
+def newest(path: Path, asking: Listing, span: Span = WEEK) -> list[listing.Line]:
+    """The newest documents as DuckDB has them."""
+    with closing(duckdb.connect(path, read_only=True)) as connection:
+        return listing.duckdb_lines(connection.execute(*listing.query(asking, span, NEWEST)).fetchall())
+
+
 @contextmanager
 def _serving() -> Iterator[tuple[str, str]]:
     """The addresses of both sandboxes, which serve from a thread while the block runs."""
@@ -110,7 +121,10 @@ def pictures(site: Site) -> dict[Path, str]:
 
     found = {}
     for board in boards():
-        answers = asked(site.folder / "var/harvest.duckdb", [chart.data for chart in board.charts()])
+        path = site.folder / "var/harvest.duckdb"
+        answers = [
+            asked(path, [panel.data])[0] if isinstance(panel, Chart) else newest(path, panel.data) for panel in board.asking()
+        ]
         found[ROOT / f"docs/dashboards/{board.name}.svg"] = drawing(board, answers, WEEK)
     return found
 

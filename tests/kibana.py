@@ -14,7 +14,7 @@ from aiohttp import web
 
 from tests.unit.webserver import serving
 
-KNOWN = {"index-pattern": (8, 0, 0), "dashboard": (10, 1, 0)}
+KNOWN = {"index-pattern": (8, 0, 0), "search": (8, 0, 0), "dashboard": (10, 1, 0)}
 """The types that it has, and how new an object of each may be."""
 Reply = Callable[[web.BaseRequest], web.Response | None]
 

@@ -2,7 +2,8 @@
 
 from consumers.records.opencast import UserAction
 from dashboards.builder.aggregation import Aggregation, Cases, Is, Ranges, Times, Top, count, distinct, total
-from dashboards.builder.board import Board, Chart, Control, Text
+from dashboards.builder.board import Board, Chart, Control, Rows, Text
+from dashboards.builder.listing import Listing
 
 _FOOTPRINT = (Is("action.type", ("FOOTPRINT",)),)
 _PLAYING = (Is("action.type", ("PLAY", "HEARTBEAT", "FOOTPRINT")), Is("action.is_playing", (True,)))
@@ -12,7 +13,7 @@ _VIEWERS = distinct("huid", "viewers")
 _HOURS = total("action.length", "hours watched", unit="hours", where=_FOOTPRINT)
 _FIVE_MINUTES = tuple(range(0, 7201, 300))
 
-_OVERVIEW = """**Lectures** · [Meetings](#/view/harvester-meetings)
+_OVERVIEW = """**Lectures** · [Meetings](#/view/harvester-meetings) · [Harvester](#/view/harvester-harvester)
 
 What is watched, when, how far and from where. A *session* is one visit of the player, a *viewer* a person whose id is known. \
 Hours watched are the sum of the player's footprints. Places need `HARVESTER_GEOIP_PATH`."""
@@ -128,6 +129,15 @@ BOARD = Board(
                 9,
                 _asked(_SESSIONS, _VIEWERS, by=(Top("geoip.country_name", "country", 10), Top("geoip.city_name", "city", 10))),
                 "Within each country, where the file of places knows the city.",
+            ),
+        ),
+        (
+            Rows(
+                "Newest actions",
+                48,
+                14,
+                Listing(UserAction, ("episode.course", "episode.title", "action.type", "action.inpoint", "is_live", "huid")),
+                "What was done last, one document a row; each opens to all of its fields.",
             ),
         ),
     ),

@@ -15,7 +15,8 @@ from dashboards.builder.aggregation import (
     greatest,
     total,
 )
-from dashboards.builder.board import Board, Chart, Control, Text
+from dashboards.builder.board import Board, Chart, Control, Rows, Text
+from dashboards.builder.listing import Listing
 
 _MEETINGS = count("meetings")
 _STAYS = count("stays")
@@ -38,7 +39,7 @@ _CAME = Cases(
     "who", {"with an account": (Known("id"),), "in the waiting room": (Is("status", ("in_waiting_room",)),), "all stays": ()}
 )
 
-_OVERVIEW = """[Lectures](#/view/harvester-lectures) · **Meetings**
+_OVERVIEW = """[Lectures](#/view/harvester-lectures) · **Meetings** · [Harvester](#/view/harvester-harvester)
 
 Past meetings and who was in them. A *stay* goes from entering to leaving: who comes back has another, who waits to be let in \
 has one in the waiting room. Device, network and place are told by Zoom's dashboard (Business and higher), not by its reports."""
@@ -205,6 +206,15 @@ BOARD = Board(
                     (Top("series_id", "number", 20), Top("topic", "topic", 1)),
                 ),
                 "Each number of a series, or of somebody's personal room, with its most used topic.",
+            ),
+        ),
+        (
+            Rows(
+                "Newest stays",
+                48,
+                14,
+                Listing(Session, ("meeting", "user_name", "role", "status", "device", "network_type", "country", "duration")),
+                "Who came last, one document a row; each opens to all of its fields. The length is in seconds.",
             ),
         ),
     ),

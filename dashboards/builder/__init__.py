@@ -29,7 +29,8 @@ comes before its `Times`, so that the top ones are those of the whole time.
 
 Measures: count, distinct, total, average, greatest, each with `where=` if wanted. Buckets: Times, Top, Ranges, Cases.
 Conditions (all of a tuple hold): Is, Known, AtLeast, Below, Not.
-Shapes: metric · bar, bar_stacked, bar_horizontal, line, area_stacked · pie, donut · table.
+Panels: Text, Chart, and Rows (the newest documents themselves, of a `Listing`). Shapes of charts:
+metric · bar, bar_stacked, bar_horizontal, line, area_stacked · pie, donut · table.
 
 Then add the module's name to BOARDS in `dashboards/boards/__init__.py` and run `make docs`: it writes the NDJSON file and the
 page docs/dashboards.md. `python -m tests.dashboards` draws the pictures anew.

@@ -7,6 +7,7 @@ from uuid import UUID, uuid5
 from consumers.records.record import Record
 from dashboards.builder.aggregation import Aggregation, Times
 from dashboards.builder.fields import check, place
+from dashboards.builder.listing import Listing, check_listing
 
 WIDTH = 48
 """Columns of Kibana's grid."""
@@ -36,7 +37,17 @@ class Chart(NamedTuple):
     about: str
 
 
-Panel = Text | Chart
+class Rows(NamedTuple):
+    """A panel of the documents themselves, newest first."""
+
+    title: str
+    width: int
+    height: int
+    data: Listing
+    about: str
+
+
+Panel = Text | Chart | Rows
 
 
 class Control(NamedTuple):
@@ -67,7 +78,12 @@ class Board(NamedTuple):
 
     def records(self) -> list[type[Record]]:
         """Those it reads, in the order in which it does."""
-        return list(dict.fromkeys([*(chart.data.record for chart in self.charts()), *(one.record for one in self.controls)]))
+        asking = [panel.data.record for panel in self.asking()]
+        return list(dict.fromkeys([*asking, *(one.record for one in self.controls)]))
+
+    def asking(self) -> "list[Chart | Rows]":
+        """All panels but words."""
+        return [panel for row in self.rows for panel in row if not isinstance(panel, Text)]
 
 
 class Placed(NamedTuple):
@@ -103,6 +119,8 @@ def placed(board: Board) -> Iterator[Placed]:
         for panel in row:
             if isinstance(panel, Chart):
                 _check(panel)
+            elif isinstance(panel, Rows):
+                check_listing(panel.data)
             yield Placed(panel, stable_id(board.name, name_of(panel)), left, top)
             left += panel.width
         top += heights.pop()

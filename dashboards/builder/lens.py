@@ -17,6 +17,7 @@ _OPERATIONS = {"count": "count", "distinct": "unique_count", "total": "sum", "av
 _TYPES = {"keyword": "string", "boolean": "boolean", "long": "number", "double": "number"}
 _INTERVALS = {"minute": "m", "hour": "h", "day": "d", "week": "w"}
 Json = dict[str, Any]
+_RANGE = {"id": "range", "params": {"template": "arrow_right", "replaceInfinity": True}}
 
 
 def query(words: str) -> Json:
@@ -96,11 +97,11 @@ def _bucket(data: Aggregation, bucket: Bucket, first: str) -> Json:
                 {"from": start, "to": end, "label": name} for name, start, end in zip(bucket.names, edges, ends, strict=True)
             ]
             return column | {
-                "dataType": "number",
+                "dataType": "string",
                 "operationType": "range",
-                "scale": "interval",
+                "scale": "ordinal",
                 "sourceField": field,
-                "params": {"type": "range", "ranges": ranges, "maxBars": "auto"},
+                "params": {"type": "range", "ranges": ranges, "maxBars": 499.5, "parentFormat": _RANGE},
             }
         case Cases(_, cases):
             filters = [{"label": name, "input": query(kql(where))} for name, where in cases.items()]

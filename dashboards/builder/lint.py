@@ -10,31 +10,23 @@ from typing import Any, NamedTuple
 
 from consumers.records.mapping import record_classes
 from consumers.records.record import Record, index_pattern
-from dashboards.builder import lint_lens, lint_schema
+from dashboards.builder import lint_fields, lint_lens, lint_schema
 from dashboards.builder.board import WIDTH
-from dashboards.builder.fields import DISTINCT, GROUPS, NUMBERS, place
-from dashboards.builder.kql import asked
+from dashboards.builder.fields import GROUPS
 from dashboards.builder.lens import LAYER
 
 Json = dict[str, Any]
-_STRINGS = (
-    ("panelsJSON",),
-    ("optionsJSON",),
-    ("kibanaSavedObjectMeta", "searchSourceJSON"),
-    ("controlGroupInput", "panelsJSON"),
-    ("controlGroupInput", "ignoreParentSettingsJSON"),
-)
-"""Attributes of a dashboard that are JSON in a string."""
-_OPERATIONS = {
-    "unique_count": DISTINCT,
-    "sum": NUMBERS,
-    "average": NUMBERS,
-    "max": NUMBERS,
-    "range": NUMBERS,
-    "terms": GROUPS,
-    "date_histogram": frozenset({"date"}),
+_STRINGS = {
+    "search": (("kibanaSavedObjectMeta", "searchSourceJSON"),),
+    "dashboard": (
+        ("panelsJSON",),
+        ("optionsJSON",),
+        ("kibanaSavedObjectMeta", "searchSourceJSON"),
+        ("controlGroupInput", "panelsJSON"),
+        ("controlGroupInput", "ignoreParentSettingsJSON"),
+    ),
 }
-"""The types of a field that an operation can be asked of."""
+"""Attributes that are JSON in a string, by type."""
 
 
 class Read(NamedTuple):
@@ -48,6 +40,12 @@ class Read(NamedTuple):
     def lenses(self) -> list[tuple[str, Json]]:
         """Id and attributes of each panel that asks something."""
         return [(p["panelIndex"], p["embeddableConfig"]["attributes"]) for p in self.panels if p["type"] == "lens"]
+
+    def searches(self) -> list[tuple[str, Json]]:
+        """Each search that is in the file, with its source parsed."""
+        found = [one for one in self.objects if one["type"] == "search"]
+        sources = [json.loads(one["attributes"]["kibanaSavedObjectMeta"]["searchSourceJSON"]) for one in found]
+        return [(one["id"], {**one, "source": source}) for one, source in zip(found, sources, strict=True)]
 
     def records(self) -> dict[str, type[Record] | None]:
         """The record behind each data view, by its id."""
@@ -86,10 +84,8 @@ def _strings(text: str) -> Iterator[str]:
         except ValueError as error:
             yield f"line {number} is no JSON: {error}"
             continue
-        if found.get("type") != "dashboard":
-            continue
-        dashboards += 1
-        for path in _STRINGS:
+        dashboards += found.get("type") == "dashboard"
+        for path in _STRINGS.get(found.get("type"), ()):
             value: Any = found.get("attributes", {})
             for name in path:
                 value = value.get(name) if isinstance(value, dict) else None
@@ -125,12 +121,27 @@ def references(read: Read) -> Iterator[str]:
         (f"controlGroup_{id_}:optionsListDataView", "index-pattern", control["explicitInput"]["dataViewId"])
         for id_, control in read.controls.items()
     }
+    shown = {
+        f"{panel['panelIndex']}:{panel['panelRefName']}": panel["panelIndex"] for panel in read.panels if "panelRefName" in panel
+    }
+    said_of = {(one["name"], "search", one["id"]) for one in top if one["type"] == "search" and one["name"] in shown}
+    yield from (f"{shown[name]} shows no search" for name in shown.keys() - {name for name, _, _ in said_of})
+    wanted |= said_of
     yield from (f"{name} is missing at the top" for name, _, _ in sorted(wanted - said))
     yield from (f"{name} at the top belongs to nothing" for name, _, _ in sorted(said - wanted))
     for panel, found in read.lenses():
         layers = {f"{LAYER}{layer}" for layer in lint_lens.layers(found)}
         if layers != {one["name"] for one in found["references"]}:
             yield f"{panel}: its layers and its references differ"
+
+
+def searches(read: Read) -> Iterator[str]:
+    """Each reads one data view, that its source names and the file holds."""
+    held = {one["id"] for one in read.objects if one["type"] == "index-pattern"}
+    for id_, search in read.searches():
+        names = [(one["name"], one["id"] in held) for one in search["references"]]
+        if names != [(search["source"].get("indexRefName"), True)]:
+            yield f"{id_} has no data view that is in the file"
 
 
 def layout(read: Read) -> Iterator[str]:
@@ -162,62 +173,20 @@ def lens(read: Read) -> Iterator[str]:
 def fields(read: Read) -> Iterator[str]:
     """Every field that is read, filtered or offered is in the record of its data view, with a type that it can be asked by."""
     records = read.records()
-    for view, record in records.items():
-        if record is None:
-            yield f"the data view {view} is of no record"
+    yield from (f"the data view {view} is of no record" for view, record in records.items() if record is None)
+    known = {view: record for view, record in records.items() if record is not None}
     for panel, found in read.lenses():
         for reference in found["references"]:
-            record = records.get(reference["id"])
-            if record is not None:
-                yield from (f"{panel} ({found['title']}): {fault}" for fault in _fields(record, found))
+            if record := known.get(reference["id"]):
+                yield from (f"{panel} ({found['title']}): {fault}" for fault in lint_fields.lens_fields(record, found))
+    for id_, search in read.searches():
+        if record := known.get(search["references"][0]["id"]):
+            yield from (f"{id_}: {fault}" for fault in lint_fields.search_fields(record, search))
     for control in read.controls.values():
-        for record in records.values():  # a filter on a field that an index has not empties every panel of that index
-            if record is not None:
-                yield from _fits(record, control["explicitInput"]["fieldName"], GROUPS, "a control")
-
-
-def _fields(record: type[Record], found: Json) -> Iterator[str]:
-    queries = [found["state"]["query"]["query"]]
-    for layer in lint_lens.layers(found).values():
-        for column in layer["columns"].values():
-            queries += lint_lens.queries(column)
-            operation = column["operationType"]
-            if operation in _OPERATIONS:
-                yield from _fits(record, column["sourceField"], _OPERATIONS[operation], operation)
-    for words in queries:
-        try:
-            terms = asked(words)
-        except ValueError as error:
-            yield f"no KQL: {error}"
-            continue
-        for term in terms:
-            yield from _asked(record, term.field, term.sign, term.values)
-
-
-def _asked(record: type[Record], field: str, sign: str, values: tuple[str, ...]) -> Iterator[str]:
-    if sign != ":":
-        yield from _fits(record, field, NUMBERS | {"date"}, sign)
-        return
-    for value in values:
-        if value == "*":
-            yield from _fits(record, field, None, "any value")
-        elif value in ("true", "false"):
-            yield from _fits(record, field, frozenset({"boolean", "keyword"}), value)
-        else:
-            kinds = frozenset({"keyword", "ip", *(NUMBERS if value.lstrip("-").isdigit() else ())})
-            yield from _fits(record, field, kinds, f"the value {value!r}")
-
-
-def _fits(record: type[Record], field: str, types: frozenset[str] | None, what: str) -> Iterator[str]:
-    try:
-        found = place(record, field)
-    except ValueError as error:
-        yield str(error)
-        return
-    if types is not None and found.index_type not in types:
-        yield f"{what} does not fit {field}, a {found.index_type}"
+        for record in known.values():  # a filter on a field that an index has not empties every panel of that index
+            yield from lint_fields.fits(record, control["explicitInput"]["fieldName"], GROUPS, "a control")
 
 
 Rule = Callable[[Read], Iterator[str]]
-RULES: tuple[Rule, ...] = (references, layout, lens, fields)
+RULES: tuple[Rule, ...] = (references, searches, layout, lens, fields)
 """Beside `strings` and `schema`, without which there is nothing to look at."""

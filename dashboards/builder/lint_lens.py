@@ -7,7 +7,7 @@ Json = dict[str, Any]
 _TYPES = {
     "terms": {"string", "boolean", "number", "ip"},
     "filters": {"string"},
-    "range": {"number"},
+    "range": {"string"},
     "date_histogram": {"date"},
 }
 """What a bucket of an operation may hold; all others are numbers."""

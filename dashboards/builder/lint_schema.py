@@ -6,7 +6,7 @@ From elastic/kibana: src/platform/plugins/shared/dashboard/server/dashboard_save
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from dashboards.builder.objects import DASHBOARD, DATA_VIEW
+from dashboards.builder.objects import DASHBOARD, DATA_VIEW, SEARCH
 
 Json = dict[str, Any]
 
@@ -35,9 +35,13 @@ _ATTRIBUTES = {
             "version": int,
         },
     ),
+    "search": Schema(
+        {"title": str, "columns": list, "sort": list, "kibanaSavedObjectMeta": dict},
+        {"description": str, "grid": dict, "hideChart": bool},
+    ),
     "index-pattern": Schema({"title": str, "timeFieldName": str}, {"name": str, "allowNoIndex": bool, "runtimeFieldMap": str}),
 }
-_VERSIONS = {"dashboard": DASHBOARD, "index-pattern": DATA_VIEW}
+_VERSIONS = {"dashboard": DASHBOARD, "index-pattern": DATA_VIEW, "search": SEARCH}
 _PARTS = {
     "refreshInterval": Schema({"pause": bool, "value": int}),
     "kibanaSavedObjectMeta": Schema({"searchSourceJSON": str}),

@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 from consumers.records.record import Record, index_pattern
-from dashboards.builder.board import Board, Placed, Text, name_of, placed, stable_id
+from dashboards.builder.board import Board, Placed, Rows, Text, name_of, placed, stable_id
+from dashboards.builder.filters import kql
 from dashboards.builder.lens import Json, attributes, data_view_id, query
 
-DASHBOARD, DATA_VIEW = "10.1.0", "8.0.0"
+DASHBOARD, DATA_VIEW, SEARCH = "10.1.0", "8.0.0", "8.0.0"
 """What the types were at when the attributes looked like these."""
 _CORE = "8.8.0"
 _OPTIONS = {"useMargins": True, "syncColors": True, "syncCursor": True, "syncTooltips": True, "hidePanelTitles": False}
@@ -19,7 +20,8 @@ _CONTROLS = {"ignoreFilters": False, "ignoreQuery": False, "ignoreTimerange": Fa
 
 def ndjson(board: Board) -> str:
     """The file of the board: the same bytes at every making. Raises ValueError for a board that cannot be."""
-    lines = [*(_data_view(record) for record in board.records()), _dashboard(board)]
+    searches = [_search(one.panel, one.id) for one in placed(board) if isinstance(one.panel, Rows)]
+    lines = [*(_data_view(record) for record in board.records()), *searches, _dashboard(board)]
     return "".join(f"{_text(line)}\n" for line in lines)
 
 
@@ -46,6 +48,28 @@ def _data_view(record: type[Record]) -> Json:
         "allowNoIndex": True,  # before the first event there is none
     }
     return _object("index-pattern", data_view_id(record), DATA_VIEW, shown, [])
+
+
+def _search(panel: Rows, panel_id: str) -> Json:
+    """What Discover shows, and the dashboard's panel of it."""
+    name = "kibanaSavedObjectMeta.searchSourceJSON.index"
+    shown = {
+        "title": f"Harvester: {panel.title}",
+        "description": panel.about,
+        "columns": list(panel.data.fields),
+        "sort": [["@timestamp", "desc"]],
+        "grid": {},
+        "hideChart": True,
+        "kibanaSavedObjectMeta": {
+            "searchSourceJSON": _text({"query": query(kql(panel.data.where)), "filter": [], "indexRefName": name})
+        },
+    }
+    reference = {"type": "index-pattern", "id": data_view_id(panel.data.record), "name": name}
+    return _object("search", search_id(panel_id), SEARCH, shown, [reference])
+
+
+def search_id(panel_id: str) -> str:
+    return stable_id(panel_id, "search")
 
 
 def _dashboard(board: Board) -> Json:
@@ -92,6 +116,10 @@ def _panel(one: Placed) -> tuple[Json, list[Json]]:
         }
         config: Json = {"savedVis": words, "enhancements": {}, "hidePanelTitles": True}
         return base | {"type": "visualization", "embeddableConfig": config}, []
+    if isinstance(panel, Rows):
+        name = f"panel_{one.id}"
+        shown = {"type": "search", "title": panel.title, "panelRefName": name, "embeddableConfig": {"enhancements": {}}}
+        return base | shown, [{"type": "search", "id": search_id(one.id), "name": name}]
     made = attributes(panel, one.id)
     config = {"attributes": made, "enhancements": {}, "hidePanelTitles": panel.shape == "metric"}
     return base | {"type": "lens", "title": name_of(panel), "embeddableConfig": config}, made["references"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from consumers.records.record import index_pattern
 from dashboards.builder.aggregation import Aggregation, Cases, Condition, Not, Ranges, Times, Top
-from dashboards.builder.board import Board, Chart
+from dashboards.builder.board import Board, Chart, Rows
 
 _HEAD = """# Dashboards
 
@@ -59,7 +59,7 @@ def _board(board: Board) -> str:
     return (
         f"\n## {board.title}\n\n{board.about}{narrowed} File: `dashboards/{board.name}.ndjson`.\n\n"
         f"![{board.title}: our own drawing, not Kibana's](dashboards/{board.name}.svg)\n\n"
-        + "\n".join(map(_chart, board.charts()))
+        + "\n".join(_chart(panel) if isinstance(panel, Chart) else _rows(panel) for panel in board.asking())
     )
 
 
@@ -67,6 +67,11 @@ def _chart(chart: Chart) -> str:
     read = ", ".join(f"`{name}`" for name in fields(chart.data))
     of = f"`{index_pattern(chart.data.record)}`"
     return f"**{chart.title}** ({_SHAPES[chart.shape]}): {chart.about} Of {of}{': ' if read else ''}{read}.\n"
+
+
+def _rows(panel: Rows) -> str:
+    read = ", ".join(f"`{name}`" for name in ("@timestamp", *panel.data.fields, *map(_field, panel.data.where)))
+    return f"**{panel.title}** (documents, newest first): {panel.about} Of `{index_pattern(panel.data.record)}`: {read}.\n"
 
 
 _SHAPES = {

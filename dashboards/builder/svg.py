@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from typing import Any
 
-from dashboards.builder.aggregation import Row, Span
+from dashboards.builder.aggregation import Span
 from dashboards.builder.board import WIDTH, Board, Chart, Placed, Text, placed
-from dashboards.builder.svg_charts import chart
+from dashboards.builder.svg_charts import chart, listed
 from dashboards.builder.svg_marks import Box, lines_of, text
 
 _CELL, _ROW, _GAP, _TOP = 25, 20, 4, 64
@@ -15,13 +16,13 @@ _STYLE = (
 )
 
 
-def drawing(board: Board, answers: Sequence[Sequence[Row]], span: Span) -> str:
-    """The board as SVG; an answer for each of its charts, in their order. The same answers make the same bytes."""
+def drawing(board: Board, answers: Sequence[Sequence[Any]], span: Span) -> str:
+    """The board as SVG; an answer for each panel that asks, in their order. The same answers make the same bytes."""
     panels = list(placed(board))
-    charts = iter(answers)
+    rest = iter(answers)
     height = _TOP + max((one.y + one.panel.height) * _ROW for one in panels) + 8
     width = WIDTH * _CELL + 16
-    shown = [line for one in panels for line in _panel(one, next(charts) if isinstance(one.panel, Chart) else ())]
+    shown = [line for one in panels for line in _panel(one, () if isinstance(one.panel, Text) else next(rest))]
     note = f"our own drawing, not Kibana's · the simulated university, {span.start:%-d} to {span.end:%-d %B %Y} (UTC)"
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
@@ -33,7 +34,7 @@ def drawing(board: Board, answers: Sequence[Sequence[Row]], span: Span) -> str:
     return "\n".join([*head, *shown, "</svg>"]) + "\n"
 
 
-def _panel(one: Placed, rows: Sequence[Row]) -> Iterator[str]:
+def _panel(one: Placed, rows: Sequence[Any]) -> Iterator[str]:
     panel = one.panel
     box = Box(
         8 + one.x * _CELL + _GAP / 2,
@@ -46,7 +47,7 @@ def _panel(one: Placed, rows: Sequence[Row]) -> Iterator[str]:
         for number, line in enumerate(lines_of(panel.markdown, int(box.width / 6.6))):
             yield text(box.x + 12, box.y + 20 + number * 17, line)
         return
-    if panel.shape != "metric":
+    if not isinstance(panel, Chart) or panel.shape != "metric":
         yield text(box.x + 10, box.y + 20, panel.title, "title")
         box = Box(box.x + 10, box.y + 32, box.width - 20, box.height - 40)
-    yield from chart(panel, rows, box)
+    yield from chart(panel, rows, box) if isinstance(panel, Chart) else listed(panel, rows, box)

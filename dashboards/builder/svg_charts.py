@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from math import ceil, cos, pi, sin
 
 from dashboards.builder.aggregation import Cases, Every, Ranges, Row, Times
-from dashboards.builder.board import Chart, Shape, axis_and_split
+from dashboards.builder.board import Chart, Rows, Shape, axis_and_split
+from dashboards.builder.listing import Line
 from dashboards.builder.svg_marks import COLOURS, Box, bar, cut, key, number, rule, steps, text
 
 _LEGEND = 160
+_DOTTED = 40
+"""So many points of a line are marked; of more the line alone is seen."""
 
 
 def chart(panel: Chart, rows: Sequence[Row], box: Box) -> Iterator[str]:
@@ -16,6 +19,20 @@ def chart(panel: Chart, rows: Sequence[Row], box: Box) -> Iterator[str]:
         yield text(box.x, box.y + 20, "nothing found", "small")
         return
     yield from _DRAWN[panel.shape](panel, rows, box)
+
+
+def listed(panel: Rows, rows: Sequence[Line], box: Box) -> Iterator[str]:
+    """As many documents as have room."""
+    names = ("@timestamp", *panel.data.fields)
+    wide = box.width / len(names)
+    shown = rows[: int((box.height - 22) / 17)]
+    for nth, line in enumerate([names, *((key(int(row[0] or 0), "minute"), *row[1:]) for row in shown)]):
+        for number_, words in enumerate(line):
+            said = "–" if words is None else str(words)
+            yield text(
+                box.x + number_ * wide, box.y + 12 + nth * 17 + (4 if nth else 0), cut(said, wide - 8), "" if nth else "title"
+            )
+    yield rule(box.x, box.y + 18, box.x + box.width, box.y + 18)
 
 
 def _metric(panel: Chart, rows: Sequence[Row], box: Box) -> Iterator[str]:
@@ -182,7 +199,8 @@ def _as_lines(
         colour = COLOURS[number_ % len(COLOURS)]
         path = "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
         yield f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-        yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
+        if len(points) <= _DOTTED:
+            yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
 
 
 _DRAWN: dict[Shape, Callable[[Chart, Sequence[Row], Box], Iterator[str]]] = {

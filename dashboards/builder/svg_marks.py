@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dashboards.builder.aggregation import Every, Measure
 
 COLOURS = ("#16a085", "#5b8def", "#e0a030", "#c0567f", "#7e57c2", "#7a8b99", "#3fb8d6", "#b8705a", "#8bb04a", "#99508a")
-_FORMS = {"minute": "%H:%M", "hour": "%-d %b %H:00", "day": "%-d %b", "week": "%-d %b"}
+_FORMS = {"minute": "%-d %b %H:%M", "hour": "%-d %b %H:00", "day": "%-d %b", "week": "%-d %b"}
 _WIDE = 7.1
 """Pixels that a character takes, about."""
 

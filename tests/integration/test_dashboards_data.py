@@ -10,7 +10,7 @@ import pytest
 from consumers.records.opencast import UserAction
 from consumers.records.zoom import Session
 from dashboards.boards import boards
-from dashboards.builder import elastic
+from dashboards.builder import elastic, listing
 from dashboards.builder.aggregation import (
     Aggregation,
     AtLeast,
@@ -29,12 +29,14 @@ from dashboards.builder.aggregation import (
     greatest,
     total,
 )
-from tests.dashboards import WEEK, asked, consumed, pictures, university
+from dashboards.builder.board import Rows
+from tests.dashboards import NEWEST, WEEK, asked, consumed, newest, pictures, university
 from tests.indexed import put_templates
 from tests.services import ElasticsearchServer
 from tests.site import Site
 
 CHARTS = [(board.name, chart) for board in boards() for chart in board.charts()]
+LISTS = [panel for board in boards() for panel in board.asking() if isinstance(panel, Rows)]
 _PLAYED = (Is("action.type", ("PLAY", "PAUSE")),)
 _LONG = (AtLeast("duration", 60), Below("duration", 5400), Known("country"), Not(Is("role", ("host",))))
 _MEAN, _STAYS, _SHORT = average("duration", "seconds"), count("stays"), count("stays", where=_LONG)
@@ -85,6 +87,11 @@ def test_f19_every_panel_gives_something_and_what_duckdb_gives(site: Site, elast
     pairs = [(indexed(elasticsearch_any, one), rows) for one, rows in zip(data, duck(site, data), strict=True)]
     assert [name for name, (_, rows) in zip(names, pairs, strict=True) if not any(any(row.values) for row in rows)] == []
     assert [(name, *pair) for name, pair in zip(names, pairs, strict=True) if not same(*pair)] == []
+    for panel in LISTS:
+        path, body = listing.request(panel.data, WEEK, NEWEST)
+        found = listing.lines(panel.data, elasticsearch_any.call("POST", path, body))
+        assert len(found) == NEWEST, panel.title
+        assert found == newest(site.folder / "var/harvest.duckdb", panel.data), panel.title
     empty = Span(datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=UTC))
     pairs = [(indexed(elasticsearch_any, one, empty), rows) for one, rows in zip(data, duck(site, data, empty), strict=True)]
     assert [name for name, pair in zip(names, pairs, strict=True) if not same(*pair)] == [], "and nothing is the same nothing"

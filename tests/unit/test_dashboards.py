@@ -12,10 +12,11 @@ from consumers.records.opencast import UserAction
 from consumers.records.zoom import Meeting, Session
 from dashboards.boards import boards
 from dashboards.builder.aggregation import Aggregation, AtLeast, Below, Cases, Is, Known, Not, Ranges, Times, Top, count, total
-from dashboards.builder.board import Board, Chart, Control, Text, placed
+from dashboards.builder.board import Board, Chart, Control, Rows, Text, placed
 from dashboards.builder.fields import check
 from dashboards.builder.filters import kql
 from dashboards.builder.kql import Asked, asked
+from dashboards.builder.listing import Listing
 from dashboards.builder.objects import ndjson
 from dashboards.builder.page import fields
 from tests.unit.test_house import imports, modules
@@ -121,6 +122,8 @@ def test_a_board_that_cannot_be_laid_out_is_refused() -> None:
         list(placed(board_of((number, words._replace(height=5)))))
     with pytest.raises(ValueError, match="two panels of one name"):
         list(placed(board_of((number, number))))
+    with pytest.raises(ValueError, match="has no field 'tpic'"):
+        list(placed(board_of((words, Rows("Rows", 24, 6, Listing(Meeting, ("tpic",)), "x")))))
     with pytest.raises(ValueError, match="does not show"):
         list(placed(board_of((number._replace(shape="line"), words))))
     other = number._replace(title="Stays", data=Aggregation(Session, (count("stays"),)))
@@ -132,9 +135,10 @@ def test_the_page_names_every_panel_with_the_fields_that_it_reads() -> None:
     text = (ROOT / "docs/dashboards.md").read_text(encoding="utf-8")
     for board in boards():
         assert f"dashboards/{board.name}.svg" in text
-        for chart in board.charts():
-            (line,) = [line for line in text.splitlines() if line.startswith(f"**{chart.title}** ") and chart.about in line]
-            assert all(f"`{name}`" in line for name in fields(chart.data))
+        for panel in board.asking():
+            (line,) = [line for line in text.splitlines() if line.startswith(f"**{panel.title}** ") and panel.about in line]
+            read = fields(panel.data) if isinstance(panel, Chart) else panel.data.fields
+            assert all(f"`{name}`" in line for name in read)
 
 
 def test_ranges_are_named_by_what_is_in_them() -> None:

@@ -66,6 +66,10 @@ def spoiled(change: Callable[[Json], object]) -> Callable[[str], str]:
     return spoiled_objects(lambda objects: change(dashboard_of(objects)))
 
 
+def spoiled_search(change: Callable[[Json], object]) -> Callable[[str], str]:
+    return spoiled_objects(lambda objects: change(next(one for one in objects if one["type"] == "search")))
+
+
 def spoiled_panels(change: Callable[[list[Json]], object]) -> Callable[[str], str]:
     def spoil(dashboard: Json) -> None:
         panels = panels_of(dashboard)
@@ -178,6 +182,20 @@ SPOILS: dict[str, tuple[str, str, Callable[[str], str]]] = {
         spoiled_lens("lnsMetric", lambda it: col(it, "unique_count").update(isBucketed=True)),
     ),
     "count of a field": ("lens", "of records", spoiled_lens("lnsPie", lambda it: col(it, "count").update(sourceField="mpid"))),
+    "search decoded": (
+        "strings",
+        "searchSourceJSON",
+        spoiled_search(lambda it: it["attributes"]["kibanaSavedObjectMeta"].update(searchSourceJSON={})),
+    ),
+    "search without a data view": ("searches", "no data view", spoiled_search(lambda it: it["references"][0].update(id="x"))),
+    "search with another name": ("searches", "no data view", spoiled_search(lambda it: it["references"][0].update(name="x"))),
+    "search that is not there": ("references", "not in the file", spoiled_objects(lambda it: it.pop(-2))),
+    "panel of no search": (
+        "references",
+        "shows no search",
+        spoiled_panels(lambda it: next(p for p in it if p["type"] == "search").update(panelRefName="x")),
+    ),
+    "column of nothing": ("fields", "has no field 'mpdi'", spoiled_search(lambda it: it["attributes"]["columns"].append("mpdi"))),
     "unknown field": (
         "fields",
         "has no field 'sesion_id'",
