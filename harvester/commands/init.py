@@ -27,6 +27,7 @@ _ALWAYS_ASKED = ("TIMEZONE",)
 """Has a default, and yet is wrong on most servers."""
 
 
+_OF_A_SOURCE = ("url", "user", "timezone", "account_id", "client_id")
 _SINKS = "HARVESTER_SINKS"
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -41,9 +42,11 @@ class Answers(NamedTuple):
 
 @click.command("init")
 @click.option("--source", type=source_type, default="opencast", show_default=True, help="What is harvested.")
-@click.option("--url", help="Where it is: host, host:port or full URL.  [default: asked for]")
-@click.option("--user", help="Account there.  [default: asked for]")
-@click.option("--timezone", help="Zone of its server's clock.  [default: asked for; with --yes UTC]")
+@click.option("--url", help="Where it is: host, host:port or full URL.  [default: asked for; zoom: Zoom's own]")
+@click.option("--user", help="Account there (opencast).  [default: asked for]")
+@click.option("--timezone", help="Zone of its server's clock (opencast).  [default: asked for; with --yes UTC]")
+@click.option("--account-id", help="Account of the Server-to-Server OAuth app (zoom).  [default: asked for]")
+@click.option("--client-id", help="Client id of that app (zoom).  [default: asked for]")
 @click.option("--queue", help="Queue between source and sink.  [default: asked for; with --yes sqlite:///var/queue.db]")
 @click.option(
     "--letters", help="Store of dead letters.  [default: asked for beside Kafka and SQS, else sqlite:///var/letters.db]"
@@ -61,6 +64,7 @@ def command(folder: Path, *, yes: bool, force: bool, source: str, **given: str |
     \b
     harvest init
     harvest init --yes --url https://engage.example.edu --user harvester --timezone Europe/Vienna
+    harvest init --source zoom --account-id 5dXk2 --client-id 9fQa1
     """
     asking = sys.stdin.isatty() and not yes
     answers = _answers(source, given, asking=asking)
@@ -82,14 +86,15 @@ def _answers(source: str, given: Mapping[str, str | None], *, asking: bool) -> A
     queue, letters, sinks = core["HARVESTER_QUEUE_URL"], core["HARVESTER_LETTERS_URL"], core[_SINKS]
     source_model = _imported(SOURCES[source][0])
     values: dict[str, str] = {"HARVESTER_SOURCES": source} if source != core["HARVESTER_SOURCES"].default else {}
-    wanted = [(option, given.get(option.field)) for option in _asked(source_model)]
+    _refuse_foreign(source, source_model, given)
+    wanted = [(option, given.get(option.field)) for option in _asked(source_model, given)]
     missing = _fill(values, [*wanted, (queue, given["queue"])], asking=asking)
     if given["letters"] or values.get(queue.name, "").partition("://")[0] in SHARED_QUEUES:
         missing += _fill(values, [(letters, given["letters"])], asking=asking, needed=True)
     missing += _fill(values, [(sinks, given["sink"])], asking=asking)
     sink_models = _families_of(values.get(sinks.name, sinks.default))
     for model in sink_models:
-        missing += _fill(values, [(o, given["sink_url"]) for o in _asked(model)], asking=asking, prefix="sink-")
+        missing += _fill(values, [(o, given["sink_url"]) for o in _asked(model, {})], asking=asking, prefix="sink-")
     if missing:
         raise click.UsageError(f"needed, and nothing is asked off a terminal or with --yes: {', '.join(missing)}")
     models: list[type[BaseModel]] = [CoreSettings, source_model, *sink_models]
@@ -98,10 +103,26 @@ def _answers(source: str, given: Mapping[str, str | None], *, asking: bool) -> A
     return Answers(models, values, {name: value for name, value in found.items() if value})
 
 
-def _asked(model: type[BaseModel]) -> list[Option]:
-    """What a person has to say of a family: what is needed and no secret, and what no default fits."""
+def _refuse_foreign(source: str, model: type[BaseModel], given: Mapping[str, str | None]) -> None:
+    """Exit 2 for what was said of a source and is none of its settings."""
+    wrong = [_spelt(name) for name in _OF_A_SOURCE if given.get(name) is not None and name not in model.model_fields]
+    if wrong:
+        raise click.UsageError(f"{source} has no {', '.join(wrong)}: leave it out, or name another source with --source")
+
+
+def _asked(model: type[BaseModel], given: Mapping[str, str | None]) -> list[Option]:
+    """What a person has to say of a family: what is needed and no secret, and what no default fits; and what was said."""
     options = [o for o in options_of(model) if not o.secret]
-    return [o for o in options if o.info.is_required() or o.name.endswith(_ALWAYS_ASKED) or o.field == "url"]
+    return [o for o in options if given.get(o.field) is not None or _needs_an_answer(o)]
+
+
+def _needs_an_answer(option: Option) -> bool:
+    nowhere = option.field == "url" and not option.default
+    return option.info.is_required() or option.name.endswith(_ALWAYS_ASKED) or nowhere
+
+
+def _spelt(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
 
 
 def _fill(
@@ -122,7 +143,7 @@ def _fill(
             taken = partial(_checked, option)
             values[option.name] = click.prompt(str(option.info.description), default=default, err=True, value_proc=taken)
         elif needed or option.info.is_required():
-            missing.append(f"--{prefix}{option.field.removesuffix('_url')}")
+            missing.append(_spelt(f"{prefix}{option.field.removesuffix('_url')}"))
     return missing
 
 

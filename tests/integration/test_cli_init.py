@@ -18,12 +18,12 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {".stdout", ".stderr"}
 
 
-def answering(site: Site, *answers: str) -> tuple[int, str]:
+def answering(site: Site, *answers: str, source: str = "opencast") -> tuple[int, str]:
     """`harvest init` on a terminal: its exit code, and what the terminal showed."""
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "harvester", "init"],
+            [sys.executable, "-m", "harvester", "init", "--source", source],
             cwd=site.folder,
             env={**site.environment(TERM="xterm"), "PYTHONPATH": str(ROOT)},
             stdin=theirs,
@@ -155,3 +155,29 @@ def test_several_sinks_are_a_comma_list_and_one_that_there_is_not_is_asked_again
     shown = Site(tmp_path).harvest("config", "show")
     assert "duckdb,elasticsearch" in shown.out.replace(" ", "")
     assert "http://127.0.0.1:9200" in shown.out
+
+
+def test_zoom_has_questions_of_its_own_and_what_is_written_can_be_used(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    lacking = site.harvest("init", "--source", "zoom", "--yes")
+    assert (lacking.code, files(tmp_path)) == (2, set())
+    assert "--account-id, --client-id" in lacking.err
+    foreign = site.harvest("init", "--source", "zoom", "--yes", "--account-id", "A", "--client-id", "C", "--user", "u")
+    assert (foreign.code, "zoom has no --user" in foreign.err) == (2, True)
+    done = site.harvest("init", "--source", "zoom", "--yes", "--account-id", "A", "--client-id", "C")
+    assert done.code == 0, done.err
+    assert "still needed: HARVESTER_ZOOM_CLIENT_SECRET" in done.err
+    checked = site.harvest("config", "check", HARVESTER_ZOOM_CLIENT_SECRET="x")
+    assert checked.code == 0, checked.out
+    told = site.harvest("config", "show", HARVESTER_ZOOM_CLIENT_SECRET="x").out
+    assert "HARVESTER_SOURCES=zoom" in told
+    assert "HARVESTER_ZOOM_ACCOUNT_ID=A" in told
+
+
+def test_on_a_terminal_zoom_is_asked_for_account_client_and_secret(tmp_path: Path) -> None:
+    code, shown = answering(Site(tmp_path), "A", "C", "", "", PASSWORD, "", source="zoom")
+    assert code == 0, shown
+    assert "account id of the server-to-server OAuth app" in shown
+    assert "https://api.zoom.us" not in shown
+    assert PASSWORD not in shown
+    assert f"HARVESTER_ZOOM_CLIENT_SECRET={PASSWORD}" in (tmp_path / ".env").read_text().replace('"', "").replace("'", "")
