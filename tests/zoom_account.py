@@ -53,6 +53,7 @@ class Account:
     now: datetime = NOW
     page: int = 300
     expires_in: int = 3600
+    secret: str = "secret"
     api_url: str | None = None
     more: dict[str, str] = field(default_factory=dict)
     """Headers that every answer has."""
@@ -86,7 +87,7 @@ class Account:
 
     async def _token(self, request: web.BaseRequest) -> web.Response:
         form = await request.post()
-        basic = base64.b64encode(b"client:secret").decode()
+        basic = base64.b64encode(f"client:{self.secret}".encode()).decode()
         if request.headers.get("Authorization") != f"Basic {basic}" or form.get("account_id") != "account":
             return web.json_response({"reason": "Invalid client_id or client_secret", "error": "invalid_client"}, status=400)
         self.tokens += 1
@@ -158,5 +159,5 @@ def beside(account: Account) -> Iterator[Account]:
 
 def environment(account: Account) -> dict[str, str]:
     """The settings of an installation that reads it."""
-    given = {"ZOOM_ACCOUNT_ID": "account", "ZOOM_CLIENT_ID": "client", "ZOOM_CLIENT_SECRET": "secret"}
+    given = {"ZOOM_ACCOUNT_ID": "account", "ZOOM_CLIENT_ID": "client", "ZOOM_CLIENT_SECRET": account.secret}
     return {**given, "HARVESTER_ZOOM_URL": f"{account.url}/v2", "HARVESTER_ZOOM_OAUTH_URL": f"{account.url}/oauth/token"}

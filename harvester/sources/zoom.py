@@ -51,7 +51,7 @@ async def open_zoom(
 
     def waits(wait: Wait) -> None:
         if on_wait is not None:
-            on_wait(wait._replace(text=nameless(wait.text)))
+            on_wait(wait._replace(text=access.hidden(nameless(wait.text))))
 
     told: dict[str, Any] = {"retry": retry, "on_request": on_request, "on_wait": waits, "sleep": pacing.sleep}
 

@@ -1,6 +1,7 @@
 """Who we are at Zoom: server-to-server OAuth, one token at a time, and the regional address that it is for."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from harvester.http import Answer, HttpClient, StatusError, base_url
 from harvester.retry import RateLimitedError, UnusableError
 
 _EARLY = timedelta(minutes=1)
+_REMEMBERED = 4
 _ZOOMS = ("zoom.us", "zoomgov.com")
 
 
@@ -79,7 +81,14 @@ class Access:
         self._clients: dict[str, HttpClient] = {}
         self._client: HttpClient | None = None
         self._token: Token | None = None
+        self._given: deque[str] = deque(maxlen=_REMEMBERED)
         self._lock = asyncio.Lock()
+
+    def hidden(self, text: str) -> str:
+        """A text without the tokens: vendors repeat what they were sent."""
+        for token in self._given:
+            text = text.replace(token, "***")
+        return text
 
     def now(self) -> datetime:
         """The vendor's clock. TransientError before the first answer."""
@@ -117,6 +126,7 @@ class Access:
         answer = await self._oauth.post(self._token_path, form, check=whole)
         token, sent = found[-1], self._oauth.clock.at(answer.sent)
         self._client = await self._at(self._region(token.api_url))
+        self._given.append(token.access_token)
         self._token = Token(token.access_token, sent + max(timedelta(seconds=token.expires_in) - _EARLY, timedelta(seconds=1)))
 
     async def _at(self, url: str) -> HttpClient:

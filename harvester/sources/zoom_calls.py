@@ -146,13 +146,14 @@ class Calls:
 
         try:
             return await self._with_token(ask)
-        except DailyLimitError as error:
+        except HarvesterError as error:
+            # What the client says of a way that failed names the path, and vendors repeat what they were sent.
+            error.args = (self._access.hidden(nameless(str(error))), *error.args[1:])
+            if not isinstance(error, DailyLimitError):
+                raise
             if not isinstance(error, SpentError):  # our own count may be allowed more before the day is over
                 self.limits.budget.block(error.until)
             raise as_transient(error, self.now()) from error
-        except HarvesterError as error:
-            error.args = (nameless(str(error)), *error.args[1:])  # what the client says of a way that failed names the path
-            raise
 
     async def _with_token(self, ask: Callable[[str], Awaitable[_T]]) -> _T:
         """Ask; a token that is refused is renewed once."""

@@ -48,10 +48,14 @@ async def opened(url: str, access: Access = KEYS) -> AsyncIterator[S3Coverages]:
 
 
 @asynccontextmanager
-async def in_front(server: str, *, without: tuple[str, ...] = (), status: int = 0, code: str = "") -> AsyncIterator[str]:
-    """A way to the server that drops these headers, or answers by itself."""
+async def in_front(
+    server: str, *, without: tuple[str, ...] = (), status: int = 0, code: str = "", methods: list[str] | None = None
+) -> AsyncIterator[str]:
+    """A way to the server that drops these headers, or answers by itself; `methods` gets to know what was asked."""
 
     async def pass_on(request: web.Request) -> web.Response:
+        if methods is not None:
+            methods.append(request.method)
         if status:
             return web.Response(status=status, text=f"<Error><Code>{code}</Code><Message>told</Message></Error>")
         headers = {name: value for name, value in request.headers.items() if name not in without}
@@ -116,6 +120,17 @@ async def test_q8_no_access_and_no_bucket_are_never_nothing_stored(s3: Server) -
     async with opened("s3://books/x?endpoint=http://127.0.0.1:1&region=eu-west-1") as store:
         with pytest.raises(TransientError, match="no answer"):
             await store.load("opencast")
+
+
+async def test_opencast_3_14_without_the_right_to_look_nothing_counts_as_missing_and_nothing_is_made(s3: Server) -> None:
+    asked: list[str] = []
+    async with in_front(s3.url, status=403, code="AccessDenied", methods=asked) as way:
+        with pytest.raises(PermanentError, match="403"):
+            await coverages_s3.prepare(f"s3://books/x?endpoint={way}&region=eu-west-1", KEYS)
+        access = KEYS.model_copy(update={"aws_endpoint_url": way, "aws_region": "eu-west-1"})
+        with pytest.raises(PermanentError, match="403"):
+            await last_time("books", "last", "UTC", access)
+    assert set(asked) == {"HEAD", "GET"}
 
 
 async def test_q8_an_answer_that_breaks_off_is_no_answer() -> None:

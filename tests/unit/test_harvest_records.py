@@ -206,19 +206,19 @@ async def test_notes_of_a_window_behind_the_live_edge_replace_those_of_before(st
     fetch = vendor.stream.fetch
 
     async def noting(window: Interval, notes: bytes) -> AsyncIterator[Page]:
-        if window.end > NOON:
+        if clock.now > NOON and window.end >= NOON:
             raise TransientError("no calls are left")
         async for page in fetch(window, notes):
             yield page
-        yield Page([], notes=f"of {window.start:%H:%M}, at {clock.now:%H:%M}".encode())
+        yield Page([], notes=f"{clock.now:%H:%M} of {window.start:%H:%M}".encode())
 
     vendor.stream.fetch = noting  # type: ignore[method-assign]
     await (await opened(stores, vendor)).poll(NOON - 2 * HOUR)
-    assert (await stored(stores)).notes == b"of 11:00, at 12:00"
+    assert (await stored(stores)).notes == b"12:00 of 11:00"
     clock.advance(HOUR)
     with pytest.raises(TransientError):
         await (await opened(stores, vendor)).poll(NOON)
-    assert (await stored(stores)).notes == b"of 11:00, at 13:00"
+    assert (await stored(stores)).notes == b"13:00 of 10:00"
 
 
 # Much at once

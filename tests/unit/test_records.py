@@ -241,6 +241,14 @@ def outcome(event: Event) -> str:
         return f"{error.reason}: {error}"
 
 
+def test_opencast_1_an_action_without_address_and_player_state_is_a_record_all_the_same() -> None:
+    bare = {name: value for name, value in action().items() if name != "isPlaying"}
+    bare["sessionId"] = {name: value for name, value in bare["sessionId"].items() if name != "userIp"}
+    event = event_of(msgspec.json.encode(bare))
+    found = msgspec.json.decode(document(useraction(event), event, INGESTED))
+    assert (found["action_id"], found["action"]["is_playing"], found["ip"]) == (101, False, None)
+
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=12)
 
 
