@@ -115,7 +115,7 @@ def _columns(panel: Chart, rows: Sequence[Row], box: Box) -> Iterator[str]:
     sums = [sum(values.get(tick, 0) for values in series.values()) for tick in ticks]
     most = max(sums) if stacked else max(max(values.values()) for values in series.values())
     marks = steps(most, panel.data.measures[0])
-    room = _LEGEND if len(series) > 1 else 0
+    room = min(_LEGEND, 40 + 7 * max(map(len, series))) if len(series) > 1 else 0
     inner = Box(box.x + 70, box.y + 4, box.width - 74 - room, box.height - 40)
     yield from _frame(panel, inner, marks, [key(tick, _every(panel)) for tick in ticks])
     drawn = _as_lines if panel.shape == "line" else _as_columns
@@ -183,7 +183,7 @@ def _as_columns(
             high = box.height * values.get(tick, 0) / most
             thin = wide * 0.72 / (1 if stacked else len(series))
             x = box.x + wide * (nth + 0.14) + (0 if stacked else thin * number_)
-            yield bar(x, box.y + box.height - below - high, thin - 1, high, COLOURS[number_ % len(COLOURS)])
+            yield bar(x, box.y + box.height - below - high, thin - min(1, thin / 5), high, COLOURS[number_ % len(COLOURS)])
             below += high if stacked else 0
 
 
