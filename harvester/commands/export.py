@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -100,6 +101,9 @@ class _Command(click.Command):
 
 def _command(export: Export) -> click.Command:
     def run(store: str | None, output: str, start: str | None, end: str | None, **named: str | None) -> int:
+        folder = Path(output).parent
+        if output != "-" and not folder.is_dir():
+            raise click.BadParameter(f"there is no folder {folder}: make it, or name another", param_hint="--output")
         loaded, chosen, sink = _settings(store)
         zone = loaded.get(CoreSettings).timezone
         first = parse_time(start, zone, "--start") if start else None

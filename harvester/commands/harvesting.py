@@ -52,6 +52,10 @@ class Shot(NamedTuple):
     began: float
     gaps: Intervals
     """What was missing before."""
+    sink: str = ""
+    """The sink that is written to without a queue."""
+    refused: Sequence[str] = ()
+    """Keys of what that sink refused so far."""
 
 
 @asynccontextmanager
@@ -91,6 +95,8 @@ async def open_shot(
         tell = await stack.enter_async_context(telling(queue, on=own))
         harvest = Harvest(source, stream, queue, book, letters, limits=limits, tell=tell)
         shot = Shot(source, stream, book, harvest, limits, began, book.coverage(stream.name).gaps())
+        if isinstance(queue, DirectQueue):
+            shot = shot._replace(sink=direct, refused=queue.refused)
         try:
             yield shot
         except asyncio.CancelledError as error:
@@ -173,6 +179,7 @@ def tell(shot: Shot, title: str, *, as_json: bool) -> int:
             "live_edge": coverage.live_edge,
             "watermark": coverage.watermark,
             "gaps": [[g.start, g.end] for g in gaps],
+            **({"refused": list(shot.refused)} if shot.refused else {}),
         }
         click.echo(msgspec.json.encode(report))
     edges = f"read up to {shown(coverage.live_edge)}, final up to {shown(coverage.watermark)}"
@@ -185,6 +192,9 @@ def tell(shot: Shot, title: str, *, as_json: bool) -> int:
     )
     if totals["dead_lettered"]:
         click.echo(f"dead letters: harvest dead-letters list --group {shot.source.name}", err=True)
+    if shot.refused:
+        refused = f"of what was published {shot.sink} refused {len(shot.refused):,}"
+        click.echo(f"{refused}: harvest dead-letters list --group {shot.sink}", err=True)
     for gap in new:
         click.echo(f"not read: {shown(gap.start)} … {shown(gap.end)}; harvest coverage fill {shot.source.name}", err=True)
-    return 5 if totals["dead_lettered"] or new else 0
+    return 5 if totals["dead_lettered"] or shot.refused or new else 0

@@ -247,8 +247,12 @@ def test_without_a_file_it_says_how_to_have_one(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_said(site: Site) -> None:
     done = export(site, "attendance", "--output", "no/such/folder.csv")
-    assert (done.code, done.out) == (1, "")
-    assert "no/such/folder.csv: No such file or directory" in done.err
+    assert (done.code, done.out) == (2, "")
+    assert "there is no folder no/such" in done.err
+    (site.folder / "taken.csv").mkdir()
+    done = export(site, "attendance", "--output", "taken.csv")
+    assert (done.code, done.out) == (3, "")
+    assert "taken.csv: Is a directory" in done.err
 
 
 def test_the_first_sink_that_can_be_read_is_read_and_by_its_own_address(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_more_than_ten_thousand_rows_are_all_there(tmp_path: Path, elasticsearch
     assert picked(exported(site, "viewing_options")[:1], "viewers", "seconds_watched") == [(str(number), str(60 * number))]
 
 
-def test_e28_more_lectures_and_meetings_than_one_page_holds_are_all_there(
+def test_more_lectures_and_meetings_than_one_page_holds_are_all_there(
     tmp_path: Path, elasticsearch_any: ElasticsearchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harvester.commands.export_index.PAGE", 10)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.indexed import put_templates
 from tests.servers.process import free_port
 from tests.services import ElasticsearchServer
 from tests.site import Done, Site
@@ -146,6 +147,20 @@ def test_e36_e43_the_index_has_each_meeting_and_each_stay_once_however_often_it_
     }
     assert len(sessions) == 4
     assert {d["_source"]["distinct_participants"] for d in meetings} == {1}
+
+
+def test_what_the_index_refuses_is_told_and_ends_with_5(
+    tmp_path: Path, account: Account, elasticsearch_any: ElasticsearchServer
+) -> None:
+    numbers = {"template": {"mappings": {"properties": {"topic": {"type": "long"}}}}}
+    elasticsearch_any.call("PUT", "/_component_template/harvester-meetings@custom", numbers)
+    put_templates(elasticsearch_any)
+    site = site_of(tmp_path, account, ES_HOST=elasticsearch_any.url)
+    done = site.harvest("zoom", "--date", "2026-11-02", "--json")
+    assert done.code == 5
+    assert "of what was published elasticsearch refused 2: harvest dead-letters list --group elasticsearch" in done.err
+    assert sorted(done.json["refused"]) == ["zoom/a==", "zoom/b=="]
+    assert len(site.harvest("dead-letters", "list", "--group", "elasticsearch", "--json").lines) == 2
 
 
 def test_e36_without_an_address_the_index_is_on_this_host(tmp_path: Path, account: Account) -> None:
