@@ -39,10 +39,13 @@ class Kibana:
         self.logins.append(request.headers.get("Authorization", ""))
         if (answer := self.reply(request)) is not None:
             return answer
-        if (request.method, request.path) != ("POST", f"{self.base}/api/saved_objects/_import"):
+        place = request.path.removeprefix(f"{self.base}/api/saved_objects/")
+        if request.method != "POST" or place not in ("_import", "_export"):
             return web.json_response({"statusCode": 404, "error": "Not Found", "message": "Not Found"}, status=404)
         if "kbn-xsrf" not in request.headers:
             return refused(400, "Request must contain a kbn-xsrf header.")
+        if place == "_export":
+            return self._export(await request.json())
         if request.content_type != "multipart/form-data":
             return web.json_response({"statusCode": 415, "message": "Unsupported Media Type"}, status=415)
         return self._import(await request.post(), overwrite=request.query.get("overwrite") == "true")
@@ -65,6 +68,21 @@ class Kibana:
             if limit and tuple(map(int, one["typeMigrationVersion"].split("."))) > limit:
                 return refused(422, f'Document "{one["id"]}" belongs to a more recent version of Kibana')
         return web.json_response(self._taken(objects, {*keys, *self.objects}, overwrite=overwrite))
+
+    def _export(self, asked: Any) -> web.Response:
+        """The objects with all that they refer to, and a summary in the last line."""
+        todo, lines, missing = [(one["type"], one["id"]) for one in asked["objects"]], dict[tuple[str, str], Any](), list[Any]()
+        while todo:
+            key = todo.pop()
+            if key in lines:
+                continue
+            if key not in self.objects:
+                missing.append({"type": key[0], "id": key[1]})
+                continue
+            lines[key] = self.objects[key]
+            todo += [(one["type"], one["id"]) for one in lines[key]["references"]]
+        summary = {"exportedCount": len(lines), "missingRefCount": len(missing), "missingReferences": missing}
+        return web.Response(text="\n".join(map(json.dumps, [*lines.values(), summary])), content_type="application/ndjson")
 
     def _taken(self, objects: list[dict[str, Any]], there: set[tuple[str, str]], *, overwrite: bool) -> dict[str, Any]:
         done, errors = [], []

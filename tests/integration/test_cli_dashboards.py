@@ -2,9 +2,11 @@
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from aiohttp import web
@@ -38,6 +40,28 @@ def test_f19_one_command_imports_all_and_may_be_repeated(tmp_path: Path, server:
     assert (again.code, server.objects) == (0, held)
     assert again.out == done.out.replace(": imported", ": renewed")
     assert set(server.logins) == {""}
+
+
+@pytest.fixture(params=["stand-in", "real"])
+def kibana_url(request: pytest.FixtureRequest, server: Kibana) -> str:
+    """Of the small server, and of the Kibana that HARVESTER_TEST_KIBANA names, which takes requests without a login."""
+    if request.param == "stand-in":
+        return server.url
+    return os.environ.get("HARVESTER_TEST_KIBANA") or pytest.skip("HARVESTER_TEST_KIBANA names no Kibana")
+
+
+def test_what_was_imported_can_be_exported_with_all_that_it_refers_to(tmp_path: Path, kibana_url: str) -> None:
+    for _ in range(2):
+        done = Site(tmp_path, HARVESTER_KIBANA_URL=kibana_url).harvest("setup", "dashboards")
+        assert done.code == 0, done.err
+    asked = {"objects": [{"type": kind, "id": id_} for kind, id_ in sorted(IDS)], "includeReferencesDeep": True}
+    headers = {"kbn-xsrf": "test", "Content-Type": "application/json"}
+    request = Request(f"{kibana_url}/api/saved_objects/_export", json.dumps(asked).encode(), headers)
+    with urlopen(request, timeout=60) as answer:
+        *objects, summary = [json.loads(line) for line in answer.read().splitlines()]
+    assert (summary["missingRefCount"], summary["exportedCount"]) == (0, len(objects))
+    printed = Site(tmp_path).harvest("setup", "dashboards", "--print").lines
+    assert {(one["type"], one["id"]) for one in objects} == {(one["type"], one["id"]) for one in printed}
 
 
 def test_what_it_did_is_json_too(tmp_path: Path, server: Kibana) -> None:
