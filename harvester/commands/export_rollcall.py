@@ -50,11 +50,11 @@ def _called(held: Sequence[Lecture], people: People, zone: ZoneInfo) -> list[Seq
     """The rows of one series."""
     course = next((one.course for one in reversed(held) if one.course), None)
     everybody = {who for one in held for who, person in people[one.id].items() if person.known}
-    return [
-        (held[0].source, held[0].series, course, who, *_named(who, held, people), *_present(one, people[one.id].get(who), zone))
-        for who in sorted(everybody)
-        for one in held
-    ]
+    called: list[Sequence[Any]] = []
+    for who in sorted(everybody):
+        head = (held[0].source, held[0].series, course, who, *_named(who, held, people))
+        called += [(*head, *_present(one, people[one.id].get(who), zone)) for one in held]
+    return called
 
 
 def _named(who: str, held: Sequence[Lecture], people: People) -> tuple[str | None, str | None]:

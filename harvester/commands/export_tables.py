@@ -31,19 +31,24 @@ class TableReader:
     async def rows(self, query: Query, *more: Term) -> AsyncIterator[Row]:
         """As the contract says."""
         cursor = self._connection.cursor()
-        present = await self._work(cursor, there, cursor, query.record)
-        if not present:
-            return
-        await self._work(cursor, cursor.execute, *_select(query, more, present))
-        while page := await self._work(cursor, cursor.fetchmany, _FETCHED):
-            for row in page:
-                yield tuple(map(_value, row))
+        try:
+            present = await self._work(cursor, there, cursor, query.record)
+            if not present:
+                return
+            await self._work(cursor, cursor.execute, *_select(query, more, present))
+            while page := await self._work(cursor, cursor.fetchmany, _FETCHED):
+                for row in page:
+                    yield tuple(map(_value, row))
+        finally:
+            cursor.close()
 
     async def _work(self, cursor: duckdb.DuckDBPyConnection, act: Callable[..., Any], *args: Any) -> Any:
+        work = asyncio.ensure_future(asyncio.to_thread(act, *args))
         try:
-            return await asyncio.to_thread(act, *args)
+            return await asyncio.shield(work)
         except asyncio.CancelledError:
             cursor.interrupt()
+            await asyncio.gather(work, return_exceptions=True)  # a file that is in use cannot be closed
             raise
         except duckdb.Error as error:
             raise named(error, self._path) from error

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -293,6 +294,20 @@ def test_while_another_program_writes_the_file_it_waits_and_then_says_so(site: S
     assert (done.code, done.out) == (1, "")
     assert "close it there" in done.err
     assert len(exported(site, "attendance")) == 8
+
+
+def test_an_interrupted_export_ends_with_130_and_leaves_no_file(tmp_path: Path) -> None:
+    site = site_with(tmp_path, [played(1, "groups", 11, "02T10:00:00", (0, 60), ALGEBRA)])
+    with closing(duckdb.connect(tmp_path / "var/harvest.duckdb")) as connection:
+        connection.execute(
+            "INSERT INTO useractions BY NAME "
+            "SELECT u.* REPLACE (n AS action_id, 'lecture-' || n % 200 AS mpid, 'u' || n AS huid) FROM useractions AS u, (SELECT unnest(range(10, 200000)) AS n)"
+        )
+    with site.process("export", "attendance", "--output", "out.csv") as process:
+        process.until(lambda: list(tmp_path.glob("*.part")))
+        assert process.stop(signal.SIGINT) == 130
+        assert "Traceback" not in process.err
+    assert list(tmp_path.glob("*.csv*")) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
