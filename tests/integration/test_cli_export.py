@@ -301,7 +301,8 @@ def test_an_interrupted_export_ends_with_130_and_leaves_no_file(tmp_path: Path) 
     with closing(duckdb.connect(tmp_path / "var/harvest.duckdb")) as connection:
         connection.execute(
             "INSERT INTO useractions BY NAME "
-            "SELECT u.* REPLACE (n AS action_id, 'lecture-' || n % 200 AS mpid, 'u' || n AS huid) FROM useractions AS u, (SELECT unnest(range(10, 200000)) AS n)"
+            "SELECT u.* REPLACE (n AS action_id, 'lecture-' || n % 200 AS mpid, 'u' || n AS huid) "
+            "FROM useractions AS u, (SELECT unnest(range(10, 200000)) AS n)"
         )
     with site.process("export", "attendance", "--output", "out.csv") as process:
         process.until(lambda: list(tmp_path.glob("*.part")))
