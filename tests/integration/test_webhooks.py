@@ -205,7 +205,7 @@ def others_do_nothing(daemon: Process, zoom: University, site: Site) -> None:
 
 def test_notices_that_were_lost_for_an_hour_cost_time_alone(tmp_path: Path) -> None:
     with university() as zoom:
-        site = site_of(tmp_path, zoom, HARVESTER_ZOOM_POLL="3", HARVESTER_POLL_INTERVAL="3")
+        site = site_of(tmp_path, zoom, HARVESTER_ZOOM_POLL="2", HARVESTER_POLL_INTERVAL="2")
         with site.process("run") as daemon:
             begun(daemon, zoom, site)
             assert not zoom.control("/sandbox/webhooks", {"url": f"http://127.0.0.1:{free_port()}/webhooks/zoom"})["valid"]
@@ -223,5 +223,5 @@ def test_notices_that_were_lost_for_an_hour_cost_time_alone(tmp_path: Path) -> N
         assert whole(site, zoom)
         news = len(held(site)) - before
         assert news > 2
-        sys.stdout.write(f"{news} meetings of the lost hour came {seconds:.1f} s after it, with the poll of every 3 s\n")
+        sys.stdout.write(f"{news} meetings of the lost hour came {seconds:.1f} s after it, with the poll of every 2 s\n")
         site.audit()
