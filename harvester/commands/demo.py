@@ -66,10 +66,14 @@ class Vendors(NamedTuple):
     start: datetime
     end: datetime
 
+    def close(self) -> None:
+        """Nothing begins after the week, so that the tables hold it alone."""
+        for vendor in (self.opencast, self.zoom):
+            vendor.sandbox.stop_changing(self.end - timedelta(seconds=1))
+
     def rest(self) -> None:
-        """Nothing new happens, and time passes until nothing changes any more."""
+        """Time passes until nothing changes any more."""
         for vendor, rest in ((self.opencast, _SETTLED), (self.zoom, ZOOM_REST)):
-            vendor.sandbox.stop_changing()
             vendor.clock.advance(rest + timedelta(hours=1))
 
 
@@ -109,10 +113,12 @@ async def show(folder: Path, end: datetime, *, size: Size = _WEEK, port: int = 0
     lectures = SandboxSettings(**usual, login="digest", actions_per_day=size.actions_per_day)
     meetings = ZoomSandboxSettings(**usual, meetings_per_day=size.meetings_per_day, page_cap=30, pace=1 / _PATIENCE.scale)
     async with serve(lectures, port=port) as opencast, serve(meetings) as zoom:
+        vendors = Vendors(opencast, zoom, start, end)
+        vendors.close()
         loaded = demo_folder.settings(folder, opencast.url, zoom.url, pseudonymous=pseudonymous)
         logs.setup("warn")
         click.echo(demo_screen.opening(opencast.url, zoom.url, start, end), err=True)
-        shown = await _harvest(loaded, Vendors(opencast, zoom, start, end))
+        shown = await _harvest(loaded, vendors)
         demo_folder.write_query(folder)
         screen = shown.text(seconds=time.monotonic() - began, folder=folder, command=Path(sys.argv[0]))
     click.echo(screen)
