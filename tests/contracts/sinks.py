@@ -1,7 +1,7 @@
 """The sinks of the contract: how each is opened, and how what it holds is read."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +19,12 @@ from tests.services import ElasticsearchServer
 
 
 class Zoom(NamedTuple):
-    """A meeting with how often somebody entered, or a session with how long it was and where."""
+    """A meeting with how often somebody entered, or a session with how long it was and where. `text`: topic, or who it was."""
 
     key: str
     number: int | None
+    text: str | None
+    source: str = "zoom"
     city: str | None = None
     location: Any = None
 
@@ -53,10 +55,14 @@ def duckdb_rows(path: Path) -> list[dict[str, Any]]:
 def duckdb_zoom(path: Path) -> list[Zoom]:
     with closing(duckdb.connect(path / "events.duckdb", read_only=True)) as connection:
         found = connection.execute(
-            "SELECT uuid, participant_sessions, NULL, NULL FROM meetings UNION ALL "
-            "SELECT session_id, duration, geoip_city_name, geoip_location FROM sessions ORDER BY 1"
+            "SELECT uuid, participant_sessions, topic, event_module, NULL, NULL FROM meetings UNION ALL "
+            "SELECT session_id, duration, user_name, event_module, geoip_city_name, geoip_location FROM sessions"
         ).fetchall()
-    return [Zoom(key, number, city, where and msgspec.json.decode(where)) for key, number, city, where in found]
+    return in_order(Zoom(*row)._replace(location=row[5] and msgspec.json.decode(row[5])) for row in found)
+
+
+def in_order(found: Iterable[Zoom]) -> list[Zoom]:
+    return sorted(found, key=lambda one: (one.key, one.source))
 
 
 @asynccontextmanager
@@ -75,14 +81,16 @@ def stdout_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def stdout_zoom(path: Path) -> list[Zoom]:
-    return sorted(document_zoom(msgspec.json.decode(line)) for line in (path / "out.ndjson").read_bytes().splitlines())
+    return in_order(document_zoom(msgspec.json.decode(line)) for line in (path / "out.ndjson").read_bytes().splitlines())
 
 
 def document_zoom(found: Mapping[str, Any]) -> Zoom:
+    source = found["event"]["module"]
     if "session_id" not in found:
-        return Zoom(found["uuid"], found["participant_sessions"])
+        return Zoom(found["uuid"], found["participant_sessions"], found["topic"], source)
     place = found.get("geoip") or {}
-    return Zoom(found["session_id"], found["duration"], place.get("city_name"), place.get("location"))
+    where = (place.get("city_name"), place.get("location"))
+    return Zoom(found["session_id"], found["duration"], found["user_name"], source, *where)
 
 
 def document_row(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +112,7 @@ def elasticsearch_driver(server: ElasticsearchServer) -> Driver:
         return sorted(found, key=lambda row: (row["id"], row["source"]))
 
     def zoom(_: Path) -> list[Zoom]:
-        return sorted(document_zoom(one.source) for _, one in documents(server, "meetings-*,sessions-*"))
+        return in_order(document_zoom(one.source) for _, one in documents(server, "meetings-*,sessions-*"))
 
     return Driver(lambda _: index_sink(server.url), rows, zoom)
 

@@ -14,6 +14,7 @@ from tests.contracts.sinks import Driver, driver_named
 from tests.contracts.test_sink import names
 from tests.servers.fixtures import Servers
 from tests.useractions import FOUND, useraction_event
+from tests.zoomevents import dashboard_meeting, meeting_event, session_event
 
 FINDERS = ("duckdb", *services.ELASTICSEARCH)
 
@@ -43,6 +44,17 @@ async def test_a_thing_is_found_by_its_key_and_by_its_event_id(driver: Driver, t
     assert began <= by_key.ingested <= datetime.now(UTC)
     assert by_key.enrichment == "complete"
     assert "useractions" in by_key.place
+
+
+async def test_a_meeting_and_a_stay_in_it_are_found_apart_whatever_is_in_their_keys(driver: Driver, tmp_path: Path) -> None:
+    uuid = "/aB//c+d=="
+    meeting, stay = meeting_event(dashboard_meeting(uuid=uuid)), session_event(uuid=uuid)
+    await write(driver, tmp_path, meeting, stay, meeting_event())
+    keys = {uuid: meeting, f"{uuid}_16778240_2026-11-20T09:01:00Z": stay}
+    for key, event in keys.items():
+        (by_key,), (by_id,) = await found(driver, tmp_path, key, "zoom"), await found(driver, tmp_path, event.id)
+        assert by_key == by_id
+        assert by_key[:4] == ("zoom", key, event.id, event.version)
 
 
 @pytest.mark.parametrize(("context", "mark"), [(None, "pending"), (..., "not_found"), (FOUND, "complete")])

@@ -1,9 +1,10 @@
 """The judge: what the sink holds against what is true, and whether every event is accounted for."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tests.crash.rig import Sandbox, Site, Span
+from tests.crash.rig import Site
+from tests.crash.vendors import Span
+from tests.crash.worlds import Sandbox
 
 
 class Verdict(NamedTuple):
@@ -24,7 +25,7 @@ class Verdict(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.true:,} actions in truth: missing {self.missing}, doubled {self.doubled}, stale {self.stale}, "
+            f"{self.true:,} in truth: missing {self.missing}, doubled {self.doubled}, stale {self.stale}, "
             f"unaccounted {self.unaccounted}; published {self.published:,}, {self.broken} broken records, {self.letters} letters"
         )
 
@@ -34,34 +35,31 @@ def judge(site: Site, sandbox: Sandbox, span: Span, *, counted: bool = True) -> 
 
     Not `counted`: the queue keeps no counts with its positions; accounted for is then what is held, is a letter, or still waits.
     """
-    truth = sandbox.truth(span.start, span.end)
-    actions: Mapping[str, Any] = truth["actions"]
-    rows = site.target.read(site.folder)
+    truth = sandbox.truth(span)
+    things = truth.things
+    rows = site.target.read(site.folder, site.vendor.tables)
     held = dict(rows)
     audit = site.call("audit", "--json")
-    published = sum(a for e in audit["equations"] if e["what"] == "queue" for _, a in e["right"])
+    read = {owner: amount for e in audit["equations"] if e["what"] == "queue" for owner, amount in e["right"]}
+    published = sum(amount for owner, amount in read.items() if owner.startswith(f"{site.vendor.name}/"))
     letters = sum(audit["letters"].values())
     if counted:
         unequal = sum(not e["equal"] for e in audit["equations"])
         assert audit["equations"], "nothing was counted"
     else:
-        unequal = abs(len(actions) - len(held))
+        unequal = abs(len(things) - len(held))
     return Verdict(
-        true=len(actions),
-        missing=len(actions.keys() - held.keys()),
-        doubled=len(rows) - len(held) + len(held.keys() - actions.keys()),
-        stale=sum(key in held and held[key] != action["outpoint"] for key, action in actions.items()),
-        unaccounted=unequal + abs(len(truth["broken"]) - letters) + sum(audit["waiting"].values()),
+        true=len(things),
+        missing=len(things.keys() - held.keys()),
+        doubled=len(rows) - len(held) + len(held.keys() - things.keys()),
+        stale=sum(key in held and held[key] != state for key, state in things.items()),
+        unaccounted=unequal + abs(truth.unfit - letters) + sum(audit["waiting"].values()),
         published=published,
         letters=letters,
-        broken=len(truth["broken"]),
+        broken=truth.unfit,
     )
 
 
 def largest_window(sandbox: Sandbox, span: Span) -> int:
-    """Actions in the fullest hour."""
-    hours: dict[str, int] = {}
-    for action in sandbox.truth(span.start, span.end)["actions"].values():
-        hour = action["created"][:13]
-        hours[hour] = hours.get(hour, 0) + 1
-    return max(hours.values(), default=0)
+    """Events of the fullest one."""
+    return max(sandbox.truth(span).windows.values(), default=0)

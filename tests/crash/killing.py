@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.crash.rig import HARVESTER, Site, moments
 
-PASSES = (1, 2, 7)
-"""At which pass of a named point the process dies."""
+_PATIENCE, _LENIENT = 60.0, 20.0
+"""Seconds until a process has come to a point, or never will."""
+_LONGER = 8.0
+"""At most so many times as long as on a machine that has nothing else to do."""
 
 
 def kill_at_points(
@@ -16,7 +18,7 @@ def kill_at_points(
     """At every named point of one process; a point that it never comes to fails the proof."""
     before = sum(site.kills.values())
     for point in points:
-        killed = sum(site.kill_at(command, point, number, patience=20) for number in passes)
+        killed = sum(site.kill_at(command, point, number, patience=_LENIENT if lenient else _PATIENCE) for number in passes)
         if not killed and not lenient:
             raise AssertionError(f"{command[0]} never came to {point}: nothing is proven of it")
     tell(f"{command[0]}: {sum(site.kills.values()) - before} kills at {len(points)} named points")
@@ -32,8 +34,8 @@ def kill_beside(site: Site, kills: int, seed: str, die: Callable[[], int], longe
     """Both processes at once, each at its own random moments, up to `longest` seconds after its start, beside what `die` kills.
 
     They are killed on until `die` has ended, whose answer this is, so that servers die while they work; and until a fifth of the
-    kills cut work, since a busy machine starts them so slowly that many are killed before they have any. At three times the kills
-    it is given up.
+    kills cut work, since a busy machine starts them so slowly that many are killed before they have any: who did is given longer
+    the next time. At three times the kills it is given up.
     """
     shares = ((HARVESTER, kills - kills // 2), (site.consumer, kills // 2))
     with ThreadPoolExecutor(3) as threads:
@@ -51,10 +53,12 @@ def kill_beside(site: Site, kills: int, seed: str, die: Callable[[], int], longe
 def _keep_killing(
     site: Site, command: Sequence[str], kills: int, seed: str, longest: float, enough: Callable[[int], bool]
 ) -> None:
+    longer = 1.0
     for number, seconds in enumerate(moments(f"{seed}{command[0]}", 0.5, longest)):
         if number >= kills and enough(number):
             return
-        site.kill_after(command, seconds)
+        cut = site.kill_after(command, seconds * longer)
+        longer = max(1.0, longer / 2) if cut else min(_LONGER, longer * 1.3)
 
 
 def tell(text: str) -> None:

@@ -14,8 +14,10 @@ from harvester.errors import ConfigError
 from tests.crash.judge import Verdict, judge
 from tests.crash.killing import kill_at_points, kill_beside, tell
 from tests.crash.places import Cell, Nodes, place
-from tests.crash.rig import CONSUMER_POINTS, HARVESTER, HARVESTER_POINTS, Sandbox, Site, Span, moments, sandbox
+from tests.crash.rig import CONSUMER_POINTS, HARVESTER, HARVESTER_POINTS, Site, moments
 from tests.crash.targets import Target, elasticsearch
+from tests.crash.vendors import Span
+from tests.crash.worlds import Sandbox, sandbox
 from tests.services import MissingServerError, Own
 
 PASSES = (1, 2)
@@ -73,7 +75,7 @@ def prove(folder: Path, cells: Sequence[Cell], *, random_kills: int, seed: str) 
     with ExitStack() as ends:
         nodes, target = Nodes(ends), ends.enter_context(elasticsearch())
         faults = ("503=0.005", "reset=0.005", "records=0.002")
-        world = ends.enter_context(sandbox(_LONG, actions_per_day=2500, seed=seed, faults=faults))
+        world = ends.enter_context(sandbox(_LONG, a_day=2500, seed=seed, faults=faults))
         for cell in cells:
             tell(f"== {cell}")
             try:
@@ -112,7 +114,7 @@ class _Proof:
     def _site(self, name: str, span: Span, **settings: str) -> Site:
         self._target.empty()
         where = place(self._cell, self._folder / name, f"{self._folder.name}-{name}", self._nodes.url)
-        return Site(self._folder / name, self._world.url, span, self._target, **where, **settings)
+        return Site(self._folder / name, self._world, span, self._target, **where, **settings)
 
     def _judged(self, site: Site, span: Span) -> Verdict:
         """Undisturbed to the end."""

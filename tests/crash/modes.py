@@ -26,6 +26,7 @@ from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester.sandbox.settings import SandboxSettings
 from tests.crash.killing import tell
 from tests.crash.targets import DUCKDB, Target, elasticsearch
+from tests.crash.vendors import OPENCAST
 from tests.fakes import Clock
 from tests.lives import NOW, Life, Verdict, judge, life
 from tests.taps import Stores, conserve, open_stores
@@ -65,8 +66,8 @@ async def feed(stores: Stores, target: Target, folder: Path) -> Mapping[int, int
     async with opened(target, folder) as sink:
         work = Processing(sink, stores.letters, stop, wants=gives_records)
         await consume(stores.queue, sink.name, work, stores.letters, stop, until_empty=True)
-    rows = target.read(folder)
-    held = {int(key): outpoint for key, outpoint in rows}
+    rows = target.read(folder, OPENCAST.tables)
+    held = {int(key): int(str(state[0])) for key, state in rows}
     assert len(held) == len(rows), "a key is there twice"
     return held
 

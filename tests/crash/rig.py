@@ -1,4 +1,4 @@
-"""The rig of the crash proof: the real processes, a sandbox that keeps serving, and SIGKILL."""
+"""The rig of the crash proof: the real processes of one installation, and SIGKILL."""
 
 import asyncio
 import json
@@ -6,12 +6,9 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,15 +18,13 @@ from harvester.errors import TransientError
 from harvester.protocols import CoverageStore
 from tests.crash.places import Cell, access_of, place, prepare
 from tests.crash.targets import DUCKDB, Target
+from tests.crash.vendors import Span
+from tests.crash.worlds import HARVEST, ROOT, Sandbox
 from tests.services import RefusedError
 
-_SOURCE = "opencast"
 _BACK = 180.0
 """Seconds that a server that was killed is waited for."""
 Found = TypeVar("Found")
-
-HARVEST = [sys.executable, "-m", "harvester"]
-ROOT = Path(__file__).parents[2]
 
 HARVESTER_POINTS = (
     "queue.before_publish",
@@ -59,64 +54,12 @@ CONSUMER_POINTS = (
 HARVESTER = ("run", "--no-consume")
 
 
-class Sandbox:
-    """A simulated Opencast in a process of its own, whose clock stands still well behind the last action."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=120) as answer:
-            return json.load(answer)
-
-    def post(self, path: str, order: dict[str, Any]) -> Any:
-        request = urllib.request.Request(self.url + path, json.dumps(order).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
-
-    def now(self) -> datetime:
-        """Its clock."""
-        return datetime.fromisoformat(self.get("/sandbox/clock")["now"])
-
-    def truth(self, start: datetime, end: datetime) -> dict[str, Any]:
-        """The sandbox's own word of what a sink must hold."""
-        stamp = "%Y-%m-%dT%H:%M:%SZ"
-        found: dict[str, Any] = self.get(f"/truth?start={start.strftime(stamp)}&end={end.strftime(stamp)}")
-        return found
-
-
-class Span:
-    """The history that is harvested: closed-open, long at rest when the harvest begins."""
-
-    def __init__(self, *, hours: int, end: datetime | None = None) -> None:
-        self.end = end or datetime(2026, 10, 5, tzinfo=UTC)
-        self.start = self.end - timedelta(hours=hours)
-        self.now = self.end + timedelta(hours=12)
-
-
-@contextmanager
-def sandbox(span: Span, *, actions_per_day: int, seed: str, faults: Sequence[str] = (), speed: float = 0.0) -> Iterator[Sandbox]:
-    """Standing still at `span.now`, with nothing created after `span.end`; or with a speed, moving on from `span.end`."""
-    now = span.end if speed else span.now
-    command = [*HARVEST, "sandbox", "--port", "0", "--json", "--seed", seed, "--speed", str(speed), "--now", now.isoformat()]
-    command += ["--actions-per-day", str(actions_per_day), "--login", "digest", "--retry-after", "0.05", "--slow", "0.1"]
-    command += [part for fault in faults for part in ("--fault", fault)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
-        try:
-            assert process.stdout is not None
-            found = Sandbox(json.loads(process.stdout.readline())["url"])
-            if not speed:
-                found.post("/sandbox/stop-changing", {"at": span.end.isoformat()})
-            yield found
-        finally:
-            process.terminate()
-
-
 class Site:
     """One installation in one folder: its settings, its processes, its files. Without the settings of a place all is embedded."""
 
-    def __init__(self, folder: Path, sandbox_url: str, span: Span, target: Target = DUCKDB, **settings: str) -> None:
+    def __init__(self, folder: Path, world: Sandbox, span: Span, target: Target = DUCKDB, **settings: str) -> None:
         self.folder = folder
+        self.vendor = world.vendor
         self.target = target
         self.consumer = ("consume", target.name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,14 +69,7 @@ class Site:
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("HARVESTER_")},
             "PYTHONPATH": str(ROOT),
-            "HARVESTER_OPENCAST_URL": sandbox_url,
-            "HARVESTER_OPENCAST_USER": "harvester",
-            "HARVESTER_OPENCAST_PASSWORD": "sandbox",
-            "HARVESTER_OPENCAST_WAIT": "0",
-            "HARVESTER_OPENCAST_BATCH_SIZE": "100",
-            "HARVESTER_OPENCAST_OVERLAP": "0",
-            "HARVESTER_OPENCAST_WINDOW": "3600",
-            "HARVESTER_OPENCAST_START": span.start.isoformat(),
+            **self.vendor.settings(world.url, span),
             "HARVESTER_POLL_INTERVAL": "1",
             "HARVESTER_COVERAGE_PACE": "0",
             "HARVESTER_BATCH_EVENTS": "50",
@@ -157,7 +93,7 @@ class Site:
 
     def await_lease(self) -> None:
         """Until nobody holds a stream: on a server the lease of who was killed ends with its term."""
-        while self._ask_store(lambda store: store.owners(_SOURCE)):
+        while self._ask_store(lambda store: store.owners(self.vendor.name)):
             time.sleep(0.05)
 
     def call(self, *command: str) -> Any:
@@ -182,8 +118,8 @@ class Site:
         self._count(command)
         return True
 
-    def kill_after(self, command: Sequence[str], seconds: float, **more: str) -> None:
-        """Start a process and kill it after a while, wherever it is."""
+    def kill_after(self, command: Sequence[str], seconds: float, **more: str) -> bool:
+        """Start a process and kill it after a while, wherever it is; whether coverage or sink grew meanwhile."""
         before = self._progress(command)
         process = self.start(command, **more)
         time.sleep(seconds)  # the moment is the point: any moment must do
@@ -192,11 +128,13 @@ class Site:
         process.kill()
         process.wait()
         self._count(command)
-        self.moved += self._progress(command) != before
+        moved = self._progress(command) != before
+        self.moved += moved
+        return moved
 
     def _progress(self, command: Sequence[str]) -> object:
         """How much is covered, or held by the sink."""
-        return self.covered() if command[0] == "run" else patiently(lambda: self.target.grown(self.folder))
+        return self.covered() if command[0] == "run" else patiently(lambda: self.target.grown(self.folder, self.vendor.tables))
 
     def work(self) -> object:
         """What changes whenever something was covered or written."""
@@ -208,7 +146,7 @@ class Site:
 
     def book(self) -> Book:
         """What is stored, as a harvester would load it."""
-        return self._ask_store(lambda store: store.load(_SOURCE))
+        return self._ask_store(lambda store: store.load(self.vendor.name))
 
     def _ask_store(self, ask: Callable[[CoverageStore], Awaitable[Found]]) -> Found:
         async def asked() -> Found:

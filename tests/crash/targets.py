@@ -1,20 +1,21 @@
 """What the crash proof writes to: how it is named and set, emptied, read back, and killed where it is a process of its own."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import duckdb
 
-from tests.indexed import ALL, Answering, documents, indexes, own_node
+from tests.crash.vendors import VENDORS, Row, Table
+from tests.indexed import Answering, documents, indexes, own_node
 from tests.services import Node
 
 _PATIENCE = 60.0
-Row = tuple[str, int]
-"""An action's id and the outpoint it is held with."""
+_OURS = ",".join(f"{table.name}-*" for vendor in VENDORS.values() for table in vendor.tables)
 
 
 class Target(Protocol):
@@ -25,8 +26,10 @@ class Target(Protocol):
     @property
     def settings(self) -> Mapping[str, str]: ...
     def empty(self) -> None: ...
-    def read(self, folder: Path) -> list[Row]: ...  # all it holds, what is there twice twice
-    def grown(self, folder: Path) -> int: ...  # more whenever something was written; OSError while it is away
+    def read(self, folder: Path, tables: Sequence[Table]) -> list[Row]: ...  # all it holds, what is there twice twice
+    def grown(
+        self, folder: Path, tables: Sequence[Table]
+    ) -> int: ...  # more whenever something was written; OSError while it is away
     def die(self, moments: Iterable[float], kills: int) -> int: ...  # SIGKILL after each; how often while it was written to
 
 
@@ -39,13 +42,19 @@ class DuckDB:
     def empty(self) -> None:
         """Each site has a file of its own."""
 
-    def read(self, folder: Path) -> list[Row]:
-        with duckdb.connect(str(folder / "var" / "harvest.duckdb"), read_only=True) as database:
-            rows = database.execute("SELECT action_id, action_outpoint FROM useractions").fetchall()
-        return [(str(key), outpoint) for key, outpoint in rows]
+    def read(self, folder: Path, tables: Sequence[Table]) -> list[Row]:
+        path, found = folder / "var" / "harvest.duckdb", list[Row]()
+        if not path.exists():
+            return found
+        with duckdb.connect(str(path), read_only=True) as database:
+            made = {name for (name,) in database.execute("SELECT table_name FROM information_schema.tables").fetchall()}
+            for table in (one for one in tables if one.name in made):
+                rows = database.execute(f"SELECT {', '.join(table.columns)} FROM {table.name}").fetchall()
+                found += [(str(key), tuple(map(_plain, state))) for key, *state in rows]
+        return found
 
-    def grown(self, folder: Path) -> int:
-        return len(self.read(folder)) if (folder / "var" / "harvest.duckdb").exists() else 0
+    def grown(self, folder: Path, tables: Sequence[Table]) -> int:
+        return len(self.read(folder, tables))
 
     def die(self, moments: Iterable[float], kills: int) -> int:
         return 0
@@ -65,15 +74,20 @@ class Elasticsearch:
         self.settings: Mapping[str, str] = {"HARVESTER_ELASTICSEARCH_URL": server.url}
 
     def empty(self) -> None:
-        for name in indexes(self._server):
+        for name in indexes(self._server, _OURS):
             self._server.call("DELETE", f"/{name}")
 
-    def read(self, folder: Path) -> list[Row]:
-        found = documents(self._server, ALL, "action_id", "action.outpoint")
-        return [(str(one.source["action_id"]), one.source["action"]["outpoint"]) for _, one in found]
+    def read(self, folder: Path, tables: Sequence[Table]) -> list[Row]:
+        found = list[Row]()
+        for table in tables:
+            held = [one.source for _, one in documents(self._server, f"{table.name}-*", *table.fields)]
+            rows = [[_at(source, field) for field in table.fields] for source in held]
+            found += [(str(key), tuple(map(_plain, state))) for key, *state in rows]
+        return found
 
-    def grown(self, folder: Path) -> int:
-        stats = self._server.call("GET", f"/{ALL}/_stats?level=shards&filter_path=indices.*.shards.*.seq_no.max_seq_no")
+    def grown(self, folder: Path, tables: Sequence[Table]) -> int:
+        names = ",".join(f"{table.name}-*" for table in tables)
+        stats = self._server.call("GET", f"/{names}/_stats?level=shards&filter_path=indices.*.shards.*.seq_no.max_seq_no")
         shards = (shard for index in stats.get("indices", {}).values() for shard in index["shards"].values())
         return sum(copy["seq_no"]["max_seq_no"] + 1 for copies in shards for copy in copies)
 
@@ -95,6 +109,20 @@ class Elasticsearch:
         """Whether a document was indexed since the server started."""
         stats = self._server.call("GET", "/_stats/indexing?filter_path=_all.total.indexing.index_total")
         return bool(stats) and stats["_all"]["total"]["indexing"]["index_total"] > 0
+
+
+def _plain(value: object) -> object:
+    """Times as the truth has them: DuckDB's are without their zone, which is UTC, those of documents with another word for it."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+    return value.replace("+00:00", "Z") if isinstance(value, str) else value
+
+
+def _at(source: Mapping[str, Any], field: str) -> Any:
+    found: Any = source
+    for name in field.split("."):
+        found = found[name]
+    return found
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from harvester.queues.kafka import KafkaQueue, prepare
 from harvester.sources.opencast_rows import useraction_event
 from tests.crash.killing import tell
 from tests.crash.targets import Elasticsearch
+from tests.crash.vendors import OPENCAST
 from tests.indexed import own_node
 from tests.services import Node, own
 
@@ -306,8 +307,8 @@ async def _judged(
     memory: tuple[float, float],
     resumed: float,
 ) -> Report:
-    rows = await asyncio.to_thread(Elasticsearch(node).read, Path())
-    held = dict(rows)
+    rows = await asyncio.to_thread(Elasticsearch(node).read, Path(), OPENCAST.tables)
+    held = {key: state[0] for key, state in rows}
     (group,) = [g for g in await queue.groups() if g.name == GROUP]
     counts = group.counts
     ends = counts.get("delivered", 0) + counts.get("filtered", 0) + counts.get("dead_lettered", 0)
