@@ -66,10 +66,11 @@ async def test_another_release_is_switched_to_while_it_serves() -> None:
             "day": True,
             "usertracking": True,
             "limit_cap": 0,
+            "tobira": "admin",
         }
         assert await client.actions(limit=1, start="19700102000000", end="19700103000000") == []
         changed = await client.post("/sandbox/switches", {"patched": False, "limit_cap": 7})
-        assert changed.json == {"patched": False, "day": True, "usertracking": True, "limit_cap": 7}
+        assert changed.json == {"patched": False, "day": True, "usertracking": True, "limit_cap": 7, "tobira": "admin"}
         assert len(await client.actions(limit=100, start="19700102000000", end="19700103000000")) == 7
         assert await client.actions(limit=1, day="19700102") == []
         await client.post("/sandbox/switches", {"usertracking": False})
