@@ -6,20 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.crash.rig import HARVESTER, Site, moments
 
-_PATIENCE, _LENIENT = 60.0, 20.0
+_PATIENCE = 60.0
 """Seconds until a process has come to a point, or never will."""
 _LONGER = 8.0
 """At most so many times as long as on a machine that has nothing else to do."""
 
 
-def kill_at_points(
-    site: Site, command: Sequence[str], points: Sequence[str], passes: Sequence[int], *, lenient: bool = False
-) -> None:
+def kill_at_points(site: Site, command: Sequence[str], points: Sequence[str], passes: Sequence[int]) -> None:
     """At every named point of one process; a point that it never comes to fails the proof."""
     before = sum(site.kills.values())
     for point in points:
-        killed = sum(site.kill_at(command, point, number, patience=_LENIENT if lenient else _PATIENCE) for number in passes)
-        if not killed and not lenient:
+        killed = sum(site.kill_at(command, point, number, patience=_PATIENCE) for number in passes)
+        if not killed:
             raise AssertionError(f"{command[0]} never came to {point}: nothing is proven of it")
     tell(f"{command[0]}: {sum(site.kills.values()) - before} kills at {len(points)} named points")
 

@@ -145,16 +145,16 @@ class _Proof:
     def _switched(self, order: str) -> int:
         site = self._site(order, _SHORT, HARVESTER_CRASH_ORDER=order)
         if order == "cover-first":
-            _kill_at_each(site, HARVESTER, HURTING[order])
+            kill_at_each(site, HARVESTER, HURTING[order])
         else:
             site.harvest(_SHORT)
-            _kill_at_each(site, site.consumer, HURTING[order])
+            kill_at_each(site, site.consumer, HURTING[order])
         verdict = self._judged(site, _SHORT)
         tell(f"{order}: {verdict}; {'fails, as it must' if verdict.missing else 'DID NOT FAIL: the proof proves nothing'}")
         return verdict.missing
 
 
-def _kill_at_each(site: Site, command: Sequence[str], points: Sequence[str]) -> None:
+def kill_at_each(site: Site, command: Sequence[str], points: Sequence[str]) -> None:
     """At the second pass: at the first there may be nothing yet that could be lost."""
     for point in points:
         site.kill_at(command, point, 2, patience=10)
