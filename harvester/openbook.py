@@ -37,13 +37,14 @@ class OpenBook:
         self._new: dict[str, Coverage] = {}
         self._writing: dict[str, Coverage] = {}
         self._written_at = -self._pace
-        self._renewed_at = float("-inf")
+        self._loaded_at = self._renewed_at = float("-inf")
         self._lock = asyncio.Lock()
         self.generation = 0
         """Grows when an operator reset the book: what a stream remembers of it is void."""
 
     async def load(self) -> None:
         """Read what is stored. RefusedError when it is true for another queue, or for more than this queue holds."""
+        began = self._clock()
         book = await self._store.load(self.source)
         if book.queue and book.queue != self._queue:
             raise RefusedError(
@@ -58,11 +59,15 @@ class OpenBook:
                 f"book that was saved with this one, or state what this one holds with `harvest coverage set`, up to some hours "
                 f"before it was copied, or begin anew with `harvest coverage reset {self.source} --yes`."
             )
-        self._stored = book
+        self._stored, self._loaded_at = book, began
 
-    async def renew(self) -> None:
-        """See what others have stored since. After a reset what was added here and not stored is void: `generation` grows."""
+    async def renew(self, after: timedelta = timedelta()) -> None:
+        """See what others have stored since, unless that was looked at less than `after` ago. After a reset what was added here
+        and not stored is void: `generation` grows.
+        """
         asked = self._clock()
+        if self._loaded_at > asked - after.total_seconds():
+            return
         async with self._lock:
             if self._renewed_at >= asked:
                 return  # of five thousand streams that begin at once a few ask

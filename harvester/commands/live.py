@@ -28,6 +28,8 @@ from harvester.states import Component
 from harvester.turns import Owners, Turn
 from harvester.wake import Wake
 
+_LOOK_AGAIN = timedelta(seconds=15)
+"""Between two looks at what others have added to the book."""
 _LEASE_AGAIN = 5.0
 """Seconds between two tries to take over a stream that another harvests."""
 _SKEW = 5.0
@@ -140,6 +142,7 @@ class _Following:
         RefusedError at the start when another has it and no store is shared: then the same was started twice by mistake.
         """
         if not self._core.leases or await self._turn.kept():
+            await self._see_others()
             return True
         try:
             await self._turn.take()
@@ -151,6 +154,13 @@ class _Following:
         await self._book.renew()  # whoever held it until now has added to it
         self._component.starting()
         return True
+
+    async def _see_others(self) -> None:
+        # A backfill, or a harvester without leases, may have read beside this process and be gone: what it left has to settle.
+        before = self._book.generation
+        await self._book.renew(after=_LOOK_AGAIN)
+        if self._book.generation != before:
+            self._log.warning("the book was reset or deleted: beginning as it says")
 
     async def _stand_by(self, error: RefusedError) -> None:
         if self._component.standing().state != "standby":

@@ -6,7 +6,7 @@ import pytest
 
 from tests.crash.places import Cell
 from tests.servers.fixtures import Servers
-from tests.several.two import PATIENCE, PROVEN, coverage, freeze, holds, installed, judge, reaches, rests, thaw
+from tests.several.two import LOGGED_IN, PATIENCE, PROVEN, coverage, freeze, holds, installed, judge, reaches, rests, thaw
 from tests.site import HOUR, Process, Site, world
 
 
@@ -22,7 +22,7 @@ def frozen_holder(site: Site, one: Process, two: Process) -> tuple[Process, Proc
 
 @pytest.mark.parametrize("store", ["redis", "s3"])
 def test_f12_a_harvester_frozen_past_its_lease_and_thawed_does_no_harm(tmp_path: Path, store: str, servers: Servers) -> None:
-    with world() as vendor:
+    with world(nonce_seconds=LOGGED_IN) as vendor:
         site = installed(tmp_path, vendor, Cell("sqlite", store), servers)
         with site.process("run", "--no-consume") as one, site.process("run", "--no-consume") as two:
             one.until(lambda: any("standing by" in line["message"] for each in (one, two) for line in each.log), PATIENCE)

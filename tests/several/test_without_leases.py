@@ -6,7 +6,7 @@ import pytest
 
 from tests.crash.places import Cell
 from tests.servers.fixtures import Servers
-from tests.several.two import PATIENCE, PROVEN, START, coverage, freeze, installed, judge, owners, reaches, rests, thaw
+from tests.several.two import LOGGED_IN, PATIENCE, PROVEN, START, coverage, freeze, installed, judge, owners, reaches, rests, thaw
 from tests.site import HOUR, stamp, world
 
 CELLS = [Cell("sqlite", "file"), Cell("sqlite", "redis"), Cell("sqlite", "s3"), Cell("kafka", "redis")]
@@ -16,10 +16,12 @@ CELLS = [Cell("sqlite", "file"), Cell("sqlite", "redis"), Cell("sqlite", "s3"), 
 def test_f12_without_leases_two_harvesters_read_at_once_and_coverage_is_the_union(
     tmp_path: Path, cell: Cell, servers: Servers
 ) -> None:
-    with world() as vendor:
+    with world(nonce_seconds=LOGGED_IN) as vendor:
         site = installed(tmp_path, vendor, cell, servers, HARVESTER_LEASES="false")
         with site.process("run", "--no-consume") as one, site.process("run", "--no-consume") as two:
             reaches(site, vendor, one)
+            with site.process("backfill", "-s", stamp(START - HOUR)) as early:
+                assert early.ended(PATIENCE) == 0  # it leaves an hour that has to rest, to daemons that did not read it
             with site.process("backfill", "-s", stamp(START - 3 * HOUR)) as three:
                 for frozen, other in ((one, two), (two, one)):
                     freeze(site, frozen)

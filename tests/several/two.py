@@ -22,6 +22,8 @@ from tests.site import HOUR, NOON, Process, Site, World, stamp
 START = NOON - 3 * HOUR
 PATIENCE = 60.0
 """Seconds for each thing waited for: a busy machine is slow, not wrong."""
+LOGGED_IN = 10**7
+"""Seconds that a login holds: the vendor's clock jumps while a frozen process is in the middle of one."""
 _REST = timedelta(hours=56)
 """After it everything that was read has rested, and was read once more for good."""
 

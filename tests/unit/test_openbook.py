@@ -273,6 +273,16 @@ async def test_renewing_shows_what_others_have_added_and_keeps_what_is_not_store
     assert await read(stores.coverages) == hour(2).read | hour(1).read
 
 
+async def test_what_others_have_added_is_looked_for_again_only_after_a_while(stores: Stores, clock: Clock) -> None:
+    mine, other = await open_book(stores.coverages, clock=clock), await open_book(stores.coverages)
+    await other.begin(STREAM, NOON)
+    await mine.renew(after=timedelta(seconds=15))
+    assert not mine.begun(STREAM), "it was loaded just now"
+    clock.advance(timedelta(seconds=16))
+    await mine.renew(after=timedelta(seconds=15))
+    assert mine.begun(STREAM)
+
+
 async def test_f11_renewing_after_a_reset_voids_what_was_read_under_the_old_book(stores: Stores) -> None:
     book = await ticking_book(stores.coverages, pace=1e9)
     await book.begin(STREAM, NOON - 9 * HOUR)
