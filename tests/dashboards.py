@@ -5,10 +5,10 @@
 
 import asyncio
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +30,7 @@ from harvester.sandbox.zoom_settings import ZoomSandboxSettings
 from tests.mmdb import BOSTON, GERMANY, write_mmdb
 from tests.ownweek import own_week
 from tests.site import PASSWORD, ROOT, Done, Site
+from tests.threaded import threaded
 
 WEEK = Span(datetime(2024, 11, 4, tzinfo=UTC), datetime(2024, 11, 11, tzinfo=UTC))
 NEWEST = 50
@@ -87,28 +88,9 @@ def newest(path: Path, asking: Listing, span: Span = WEEK) -> list[listing.Line]
 
 @contextmanager
 def _serving() -> Iterator[tuple[str, str]]:
-    """The addresses of both sandboxes, which serve from a thread while the block runs."""
-    ready, loop, stop = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-    urls: list[str] = []
-
-    async def work() -> None:
-        async with serve(_LECTURES) as opencast, serve(_MEETINGS) as zoom:
-            urls[:] = [opencast.url, zoom.url]
-            ready.set()
-            await stop.wait()
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(work())
-
-    thread = threading.Thread(target=run, name="university")
-    thread.start()
-    try:
-        assert ready.wait(20)
-        yield urls[0], urls[1]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
+    """The addresses of both sandboxes, which serve while the block runs."""
+    with threaded(partial(serve, _LECTURES), "lectures") as opencast, threaded(partial(serve, _MEETINGS), "meetings") as zoom:
+        yield opencast.url, zoom.url
 
 
 def _done(done: Done) -> None:

@@ -3,15 +3,15 @@
 As in elastic/kibana: src/core/packages/saved-objects/server-internal/src/routes/import.ts and import-export-server-internal.
 """
 
-import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
+from tests.threaded import threaded
 from tests.unit.webserver import serving
 
 KNOWN = {"index-pattern": (8, 0, 0), "search": (8, 0, 0), "dashboard": (10, 1, 0)}
@@ -111,23 +111,7 @@ class Kibana:
 @contextmanager
 def kibana() -> Iterator[Kibana]:
     """Serves from a thread while the block runs."""
-    found, ready, loop, stop = Kibana(), threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-
-    async def work() -> None:
-        async with serving(found) as server:
-            found.url = str(server.url).rstrip("/")
-            ready.set()
-            await stop.wait()
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(work())
-
-    thread = threading.Thread(target=run, name="kibana")
-    thread.start()
-    try:
-        assert ready.wait(20)
+    found = Kibana()
+    with threaded(partial(serving, found), "kibana") as server:
+        found.url = str(server.url).rstrip("/")
         yield found
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()

@@ -1,6 +1,5 @@
 """An installation in a folder of its own, its commands in this process or in real ones, and a vendor that serves beside it."""
 
-import asyncio
 import json
 import logging
 import os
@@ -8,11 +7,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 from unittest.mock import patch
@@ -25,6 +24,7 @@ from harvester.coverage import Coverage
 from harvester.sandbox.serve import Running, serve
 from harvester.sandbox.settings import SandboxSettings
 from harvester.sandbox.truth import TrueAction
+from tests.threaded import threaded
 
 T = TypeVar("T")
 
@@ -80,28 +80,8 @@ class World(NamedTuple):
 def world(**switches: Any) -> Iterator[World]:
     """Serves while the block runs."""
     given = {"now": NOON, "speed": 0, "login": "digest", "password": PASSWORD, "retry_after": 0.02, "slow": 0.05, **switches}
-    settings = SandboxSettings(**given)
-    ready, loop, stop = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-    found: list[Running] = []
-
-    async def serving() -> None:
-        async with serve(settings) as running:
-            found.append(running)
-            ready.set()
-            await stop.wait()
-
-    def work() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(serving())
-
-    thread = threading.Thread(target=work, name="sandbox")
-    thread.start()
-    try:
-        assert ready.wait(20)
-        yield World(found[0])
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
+    with threaded(partial(serve, SandboxSettings(**given)), "sandbox") as running:
+        yield World(running)
 
 
 class Done(NamedTuple):

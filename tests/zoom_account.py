@@ -1,13 +1,12 @@
 """A Zoom account of a few meetings that a test scripts: a real server on loopback, with every answer under the test's hand."""
 
-import asyncio
 import base64
 import json
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +14,7 @@ from aiohttp import web
 from harvester.coverage import Interval
 from harvester.retry import Retry
 from harvester.sources.zoom import Zoom, ZoomSettings, open_zoom
+from tests.threaded import threaded
 from tests.unit.webserver import serving
 
 NOW = datetime(2026, 11, 3, 18, tzinfo=UTC)
@@ -134,27 +134,10 @@ def hours(amount: float) -> timedelta:
 
 @contextmanager
 def beside(account: Account) -> Iterator[Account]:
-    """Serve the account from a thread while the block runs, for commands that have a loop of their own."""
-    ready, loop, stop = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-
-    async def work() -> None:
-        async with serving(account.answer) as server:
-            account.url = str(server.url).rstrip("/")
-            ready.set()
-            await stop.wait()
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(work())
-
-    thread = threading.Thread(target=run, name="zoom")
-    thread.start()
-    try:
-        assert ready.wait(20)
+    """Serve the account while the block runs, for commands that have a loop of their own."""
+    with threaded(partial(serving, account.answer), "zoom") as server:
+        account.url = str(server.url).rstrip("/")
         yield account
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
 
 
 def environment(account: Account) -> dict[str, str]:

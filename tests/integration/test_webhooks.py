@@ -1,10 +1,8 @@
 """Webhooks at the real daemon, pushed to by the simulated Zoom: they bring news early, and are worth nothing else."""
 
-import asyncio
 import json
 import re
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -20,6 +18,7 @@ from harvester.sandbox.zoom_settings import ZoomSandboxSettings
 from harvester.sandbox.zoom_world import Meeting
 from tests.servers.process import free_port
 from tests.site import HOUR, NOON, Process, Site, stamp
+from tests.threaded import threaded
 
 SECRET = "sandbox-webhook-c4nary"
 AFTERNOON = NOON + 4 * HOUR
@@ -65,27 +64,8 @@ class University:
 @contextmanager
 def university() -> Iterator[University]:
     settings = ZoomSandboxSettings(now=AFTERNOON, speed=0, late=False, meetings_per_day=60, webhook_secret=SECRET)
-    ready, loop, stop = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-    found: list[RunningZoom] = []
-
-    async def serving() -> None:
-        async with serve(settings) as running:
-            found.append(running)
-            ready.set()
-            await stop.wait()
-
-    def work() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(serving())
-
-    thread = threading.Thread(target=work, name="zoom")
-    thread.start()
-    try:
-        assert ready.wait(20)
-        yield University(found[0])
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
+    with threaded(lambda: serve(settings), "zoom") as running:
+        yield University(running)
 
 
 def site_of(folder: Path, zoom: University, **more: str) -> Site:
