@@ -1,24 +1,23 @@
 """Where Kibana is and who we are there: for the import of dashboards alone."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from consumers.sinks.elasticsearch_settings import address_of, key_header, login_of
 from harvester.errors import ConfigError
 from harvester.origin import HttpSettings, guard_plain_http
+from harvester.setting import setting
 
 PORT = 5601
 """Where Kibana listens when an address names neither scheme nor port."""
 LOCAL = f"http://localhost:{PORT}"
 
-
-def _setting(name: str, description: str, **more: object) -> object:
-    alias = AliasChoices(f"HARVESTER_KIBANA_{name}")
-    return Field(validation_alias=alias, description=description, **more)  # type: ignore[call-overload]
+_setting = partial(setting, "HARVESTER_KIBANA_")
 
 
 class KibanaSettings(BaseModel):

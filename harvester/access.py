@@ -1,14 +1,14 @@
 """Who we are at the servers that queue, coverage, letters and cache are kept on. The URLs say where; no secret stands in them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
 
+from harvester.setting import setting
 
-def _setting(name: str, description: str, *old: str, **more: object) -> object:
-    alias = AliasChoices(f"HARVESTER_{name}", *old)
-    return Field(validation_alias=alias, description=description, **more)  # type: ignore[call-overload]
+_setting = partial(setting, "HARVESTER_")
 
 
 class Access(BaseModel):

@@ -10,11 +10,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+
+from harvester.setting import setting
 
 Policy = Literal["keep", "hash", "truncate", "drop"]
 SHORTEST_KEY = 16
@@ -47,9 +49,7 @@ passed on: nobody knows what it says."""
 Table: TypeAlias = Callable[[Collection[str]], Fields]
 """The fields of a record that has these names at its top."""
 
-
-def _setting(name: str, description: str) -> object:
-    return Field(validation_alias=AliasChoices(f"HARVESTER_PRIVACY{name}"), description=description)
+_setting = partial(setting, "HARVESTER_PRIVACY")
 
 
 class PrivacySettings(BaseModel):

@@ -5,12 +5,13 @@ A family of settings is a pydantic model beside the part that uses it, and SETTI
 """
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ByteSize, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from harvester import loading
@@ -18,6 +19,7 @@ from harvester.access import Access
 from harvester.errors import ConfigError
 from harvester.faults import unknown
 from harvester.loading import Loaded
+from harvester.setting import setting
 from harvester.sources import SOURCES
 
 SETTINGS: tuple[str, ...] = (
@@ -143,10 +145,7 @@ _REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _SHORTEST_TOKEN = 16
 _ADDRESS = r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):)?\d{1,5}$|^$"
 
-
-def _setting(name: str, description: str, *old: str, **more: object) -> object:
-    alias = AliasChoices(f"HARVESTER_{name}", *old)
-    return Field(validation_alias=alias, description=description, **more)  # type: ignore[call-overload]
+_setting = partial(setting, "HARVESTER_")
 
 
 class CoreSettings(Access):

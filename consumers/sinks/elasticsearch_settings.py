@@ -3,23 +3,22 @@
 import re
 from base64 import b64encode
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, BaseModel, ByteSize, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ByteSize, ConfigDict, SecretStr
 from yarl import URL
 
 from harvester.errors import ConfigError
 from harvester.origin import Basic, HttpSettings, base_url, guard_plain_http, is_loopback
+from harvester.setting import setting
 
 PORT = 9200
 """Where Elasticsearch listens when an address names neither scheme nor port."""
 _PORT = re.compile(r":\d+$")
 
-
-def _setting(name: str, description: str, *old: str, **more: object) -> object:
-    alias = AliasChoices(f"HARVESTER_ELASTICSEARCH_{name}", *old)
-    return Field(validation_alias=alias, description=description, **more)  # type: ignore[call-overload]
+_setting = partial(setting, "HARVESTER_ELASTICSEARCH_")
 
 
 class ElasticsearchSettings(BaseModel):
