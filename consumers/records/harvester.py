@@ -1,7 +1,7 @@
 """Records of the harvester's own events: what it read, and what its consumers did."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -54,19 +54,21 @@ class ConsumerMinute(Record, index="harvester-consumers-{time:%Y.%m.%d}", table=
 
 _window = msgspec.json.Decoder(WindowRead)
 _consumer = msgspec.json.Decoder(ConsumerMinute)
+R = TypeVar("R", bound=Record)
 
 
 def window(event: Event) -> WindowRead:
     """The record of a `harvester.window`. Raises InvalidEventError."""
-    try:
-        return _window.decode(event.data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidEventError(f"no window of the harvester: {error}") from error
+    return _read(_window, event, "window of the harvester")
 
 
 def consumer(event: Event) -> ConsumerMinute:
     """The record of a `harvester.consumer`. Raises InvalidEventError."""
+    return _read(_consumer, event, "minute of a consumer")
+
+
+def _read(decoder: msgspec.json.Decoder[R], event: Event, what: str) -> R:
     try:
-        return _consumer.decode(event.data)
+        return decoder.decode(event.data)
     except (ValueError, RecursionError) as error:
-        raise InvalidEventError(f"no minute of a consumer: {error}") from error
+        raise InvalidEventError(f"no {what}: {error}") from error

@@ -6,22 +6,10 @@ from typing import Any
 import msgspec
 
 from consumers.sinks.elasticsearch_cluster import Cluster
+from consumers.sinks.elasticsearch_composite import Answer
 from consumers.sinks.elasticsearch_find import IF_ANY, refreshed
 
 _PAGE = 1000
-
-
-class _Buckets(msgspec.Struct, frozen=True):
-    buckets: list[dict[str, Any]] = []
-    after_key: dict[str, Any] | None = None
-
-
-class _Aggregations(msgspec.Struct, frozen=True):
-    found: _Buckets = _Buckets()
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    aggregations: _Aggregations = _Aggregations()
 
 
 async def distinct(cluster: Cluster, pattern: str, field: str, query: dict[str, Any] | None = None) -> Sequence[str]:
@@ -39,7 +27,7 @@ async def distinct(cluster: Cluster, pattern: str, field: str, query: dict[str, 
         body: dict[str, Any] = {"size": 0, "aggs": {"found": {"composite": composite}}}
         asked = msgspec.json.encode(body if query is None else {**body, "query": query})
         answer = await cluster.request("POST", f"/{pattern}/_search", asked, params=IF_ANY)
-        page = msgspec.json.decode(answer, type=_Answer).aggregations.found
+        page = msgspec.json.decode(answer, type=Answer).aggregations.found
         values += [str(bucket["key"][field]) for bucket in page.buckets]
         after = page.after_key
         if after is None:

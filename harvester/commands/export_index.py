@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from consumers.records.record import Column, Record, index_pattern
+from consumers.sinks.elasticsearch_composite import Answer, Buckets
 from harvester.answers import StatusError
 from harvester.commands.export_query import Groups, Measure, Newest, Query, Row, Term, column_of
 from harvester.errors import ConfigError, HarvesterError, PermanentError
@@ -26,20 +27,6 @@ _LOAD = "Next: harvest setup load_index_templates, delete that index, and read i
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # An answer without some of the shards would be taken for all there is.
 _WHOLE = {"allow_partial_search_results": "false"}
-
-
-class _Buckets(msgspec.Struct, frozen=True):
-    buckets: list[dict[str, Any]] = []
-    after_key: dict[str, Any] | None = None
-
-
-class _Aggregations(msgspec.Struct, frozen=True):
-    found: _Buckets = _Buckets()
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    aggregations: _Aggregations = _Aggregations()
-    pit_id: str = ""
 
 
 class _Pit(msgspec.Struct, frozen=True):
@@ -74,14 +61,14 @@ class IndexReader:
             except HarvesterError:  # it ends there by itself
                 return
 
-    async def _page(self, record: type[Record], asked: dict[str, Any]) -> _Buckets:
+    async def _page(self, record: type[Record], asked: dict[str, Any]) -> Buckets:
         async def ask() -> bytes:
             pit = {"id": await self._pit(record), "keep_alive": _KEPT}
             body = msgspec.json.encode({**asked, "pit": pit})
             return await self._cluster.request("POST", "/_search", body, params=_WHOLE)
 
         try:
-            answer = msgspec.json.decode(await retrying(ask, ONE_SHOT), type=_Answer)
+            answer = msgspec.json.decode(await retrying(ask, ONE_SHOT), type=Answer)
         except StatusError as error:
             if error.status != 400:
                 raise
