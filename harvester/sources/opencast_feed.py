@@ -12,11 +12,11 @@ import msgspec
 
 from harvester.coverage import EPOCH, Interval
 from harvester.errors import TransientError
-from harvester.http import Answer, HttpClient, StatusError
+from harvester.http import HttpClient, StatusError
 from harvester.protocols import Broken
 from harvester.raw import MAX_DEPTH, Refused, depth, split
-from harvester.retry import UnusableError
 from harvester.sources.opencast_episodes import GONE
+from harvester.sources.opencast_pages import whole_page
 
 HARVEST = "/tobira/harvest"
 _EVENT = "event"
@@ -100,21 +100,13 @@ class Feed:
                 raise TransientError(f"opencast: {HARVEST} does not come further than since={since}")
 
     async def _ask(self, since: int, amount: int) -> _Rows:
-        found: list[_Rows] = []
-
-        def whole(answer: Answer, _: str) -> None:
-            try:
-                found.append(_rows(answer.body))
-            except TransientError as error:
-                raise UnusableError(str(error)) from error
-
+        query = {"since": since, "preferredAmount": amount}
         try:
-            answer = await self._http.get(HARVEST, check=whole, since=since, preferredAmount=amount)
+            return (await whole_page(self._http, HARVEST, _rows, query))[1]
         except StatusError as error:
             if error.status in (403, 404):
                 raise NoFeedError(str(error), status=error.status) from error
             raise
-        return found[-1] if found else _rows(answer.body)
 
 
 def _rows(body: bytes) -> _Rows:

@@ -15,8 +15,8 @@ from harvester.errors import InvalidEventError, TransientError
 from harvester.http import Answer, HttpClient
 from harvester.opencast_answers import SEARCH, Found, found, read_hit
 from harvester.protocols import Broken
-from harvester.retry import UnusableError
 from harvester.sources.opencast_episodes import instant, subject_of
+from harvester.sources.opencast_pages import whole_page
 
 _NEWEST_FIRST = "modified desc"
 _BY_ID = "MEDIA_PACKAGE_ID"
@@ -65,16 +65,7 @@ class Listing:
         raise TransientError("opencast: the recordings kept shifting while they were listed")
 
     async def _asked(self, **query: Any) -> tuple[Answer, Found]:
-        pages: list[Found] = []
-
-        def whole(answer: Answer, _: str) -> None:
-            try:
-                pages.append(found(answer.body))
-            except TransientError as error:
-                raise UnusableError(str(error)) from error
-
-        answer = await self._http.get(SEARCH, check=whole, **query)
-        return answer, pages[-1] if pages else found(answer.body)
+        return await whole_page(self._http, SEARCH, found, query)
 
 
 class _Walk:
