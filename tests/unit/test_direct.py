@@ -18,11 +18,6 @@ from tests.taps import Stores, all_letters, open_stores
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 async def stores(tmp_path: Path, clock: Clock) -> AsyncIterator[Stores]:
     async with open_stores(tmp_path, clock) as stores:
         yield stores

@@ -1,7 +1,6 @@
 """The loop of a source: what is covered is in the queue, and what was read is accounted for."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,19 +14,6 @@ from harvester.openbook import OpenBook
 from tests.fakes import HOUR, MINUTE, NOON, SOURCE, STREAM, TIMING, Clock, Vendor
 from tests.harvesting import SMALL, before_page, newest, opened, published, stored
 from tests.taps import Stores, conserve, fails, open_stores, tap_on, tapped, until
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def stores(tmp_path: Path, clock: Clock) -> AsyncIterator[Stores]:
-    """The real stores; after every test the counts account for everything."""
-    async with open_stores(tmp_path, clock) as stores:
-        yield stores
-        await conserve(stores.queue)
 
 
 async def test_a_poll_publishes_all_there_is_and_covers_it(stores: Stores, clock: Clock) -> None:

@@ -1,7 +1,6 @@
 """The open book: facts reach the store in the end, or are known to be void; none is lost in between."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,21 +13,9 @@ from harvester.openbook import OpenBook
 from harvester.protocols import CoverageStore
 from tests.fakes import HOUR, MINUTE, NOON, SOURCE, STREAM, TIMING, Clock, Vendor
 from tests.harvesting import AT_ONCE, SMALL, newest, opened, stored
-from tests.taps import Stores, conserve, fails, open_stores, tap_on, tapped
+from tests.taps import Stores, fails, tap_on, tapped
 
 QUEUE = "this queue"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def stores(tmp_path: Path, clock: Clock) -> AsyncIterator[Stores]:
-    async with open_stores(tmp_path, clock) as stores:
-        yield stores
-        await conserve(stores.queue)
 
 
 def hour(n: int) -> Coverage:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,21 +24,14 @@ from harvester.protocols import Delivery, Message
 from tests.consuming import FLOW, processing, publish
 from tests.fakes import HOUR, MINUTE, NOON, STREAM, Clock, KeyedSink, Vendor, message
 from tests.harvesting import opened
-from tests.taps import Stores, conserve, fails, open_stores, tap_on, tapped, tapped_stores, until
+from tests.taps import Stores, fails, tap_on, tapped, tapped_stores, until
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def stores(tmp_path: Path, clock: Clock) -> AsyncIterator[Stores]:
-    """The real stores; after every test the counts account for everything."""
-    async with open_stores(tmp_path, clock) as stores:
-        yield stores
-        await conserve(stores.queue)
-        assert all(equation.equal for equation in await equations(stores.queue))
+async def stores(stores: Stores) -> AsyncIterator[Stores]:
+    """After every test the equations of the audit hold, too."""
+    yield stores
+    assert all(equation.equal for equation in await equations(stores.queue))
 
 
 class Told(list[Event]):

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from harvester import measures, pushed
+from harvester import measures, pushed, visitors
 from harvester.commands.daemon import hooks_of
 from harvester.endpoints import Reply, serve
 from harvester.pushed import LARGEST
@@ -27,6 +27,7 @@ from harvester.sources.zoom import ZoomSettings
 from harvester.visitors import Visitors
 from harvester.webhooks import Webhooks, webhooks
 from harvester.webhooks.zoom import ZoomWebhook
+from tests.taps import until
 from tests.zoom_account import settings
 
 SECRET = "secret-token-of-ours"
@@ -300,10 +301,11 @@ async def test_s51_a_body_over_the_bound_is_refused_though_it_is_signed(size: in
 
 async def test_s51_a_body_is_taken_as_it_came_and_never_unpacked() -> None:
     bomb = gzip.compress(bytes(50 * 2**20))
+    before = counted("unreadable")
     async with listening(hooked()) as client:
         assert len(bomb) < LARGEST
         assert await client.post(bomb, extra={"Content-Encoding": "gzip"}) == 204
-        assert counted("unreadable") > 0
+        assert counted("unreadable") == before + 1
 
 
 async def test_s51_a_length_over_the_bound_is_refused_before_the_first_byte() -> None:
@@ -317,7 +319,6 @@ async def test_s51_a_length_over_the_bound_is_refused_before_the_first_byte() ->
 
 async def test_s51_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pushed, "_PATIENCE", 0.05)
-    before = counted("incomplete")
     async with listening(hooked()) as client:
         host, _, port = client.url.removeprefix("http://").rpartition(":")
         for sent, answered in ((b"Content-Length: 100\r\n\r\n{", b"408"), (b"Transfer-Encoding: chunked\r\n\r\nx\r\n", b"40")):
@@ -325,12 +326,13 @@ async def test_s51_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pyte
             writer.write(b"POST /webhooks/zoom HTTP/1.1\r\nHost: x\r\n" + sent)
             assert answered in await asyncio.wait_for(reader.readline(), 10)
             writer.close()
+        before = counted("incomplete")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"POST /webhooks/zoom HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         await writer.drain()
         writer.close()
+        await until(lambda: counted("incomplete") > before)
         assert await client.post(ENDED) == 200
-    assert counted("incomplete") > before
 
 
 async def test_a_burst_of_a_large_account_is_taken_and_what_is_out_of_all_bounds_has_to_come_again(
@@ -338,12 +340,13 @@ async def test_a_burst_of_a_large_account_is_taken_and_what_is_out_of_all_bounds
 ) -> None:
     assert pushed.PUSHES >= 10_000
     monkeypatch.setattr(pushed, "PUSHES", 320)
+    monkeypatch.setattr(visitors, "PER", 600.0)  # a busy machine takes longer for them than ten seconds
     before = counted("too_many")
     async with listening(hooked()) as client:
         bodies = [ENDED.replace(b"a==", b"%d" % number) for number in range(320)]
         assert [await client.post(body) for body in bodies] == [200] * 320
         assert await client.post(ENDED) == 429
-        assert 1 <= int(client.answer.headers["Retry-After"]) <= 10
+        assert 1 <= int(client.answer.headers["Retry-After"]) <= 600
         async with client.http.get(f"{client.url}/metrics") as answer:
             assert answer.status == 200, "who reads has a bound of his own"
     assert counted("too_many") == before + 1
