@@ -15,7 +15,7 @@ from harvester.sources.zoom_rows import Meeting
 
 _FORMAT = 2
 _MOST = 10_000
-"""Meetings that are noted: some hundred kilobytes in the book, and more than an account of the heavy classes can read in days."""
+"""Meetings that are noted: some hundred kilobytes in the book, and three days of an account with 3,300 meetings a day."""
 _SOON = timedelta(minutes=5)
 _EPOCH = date(1970, 1, 1)
 
