@@ -22,7 +22,8 @@ PAGE = 5000
 """Groups in one answer. A server takes at most 65,536."""
 _HITS = 500
 """The same, where each brings a document."""
-_KEPT = "10m"
+_KEPT = "2h"
+"""How long the server keeps a point in time between two questions: whoever reads our rows may be slow, or stopped for a while."""
 _LOAD = "Next: harvest setup load_index_templates, delete that index, and read its day anew: harvest backfill"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # An answer without some of the shards would be taken for all there is.
