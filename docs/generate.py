@@ -109,8 +109,10 @@ up, repeats too; `share` counts each second of the recording once. A player that
 times their distance is the same, roughly. In a meeting it is the time between entering and leaving, two devices at a time counted
 once; a stay whose end is not told has no length. Who only waited to be let in was not there.
 
-**Who is who.** Viewers are told apart by `huid`, participants by their account, else their mail address, else the name they
-chose: guests of one name are one. What privacy has hidden before it was stored is a hash here, too.
+**Who is who.** Viewers are told apart by `huid`. Who is not logged in has none, or is `anonymous`, which is no person but many:
+each of their visits counts as one viewer. Participants are told apart by their account, else their mail address, else the name
+they chose: guests of one name are one. What privacy has hidden before it was stored is a hash here, too, but `anonymous` stays;
+what an older version has hashed is one person until it is read again (`harvest backfill`).
 """
 
 

@@ -20,8 +20,8 @@ from harvester.setting import setting
 
 Policy = Literal["keep", "hash", "truncate", "drop"]
 SHORTEST_KEY = 16
-_UNKNOWN = frozenset({"", "None", "-omitted-", "unknown"})
-"""What stands for nobody, and stays."""
+_UNKNOWN = frozenset({"", "None", "-omitted-", "unknown", "anonymous"})
+"""What stands for nobody, and stays: a hash of it would look like a person."""
 _HIDDEN = re.compile(r"p-[0-9a-f]{32}")
 _MARK = "[hidden]"
 _SMALL, _MOST = 640, 4096

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import duckdb
 
@@ -24,7 +24,7 @@ from harvester.event import encode_event
 from harvester.ownevents import SOURCE
 from harvester.protocols import Message
 from harvester.queues import open_queue
-from harvester.sandbox.serve import serve
+from harvester.sandbox.serve import Running, RunningZoom, serve
 from harvester.sandbox.settings import SandboxSettings
 from harvester.sandbox.zoom_settings import ZoomSandboxSettings
 from tests.mmdb import BOSTON, GERMANY, write_mmdb
@@ -48,18 +48,26 @@ _STREAMS = {
 }
 
 
+class University(NamedTuple):
+    """An installation, and what it reads."""
+
+    site: Site
+    lectures: Running
+    meetings: RunningZoom
+
+
 @contextmanager
-def university(folder: Path, **settings: str) -> Iterator[Site]:
-    """A site that has the week in its queue, while both sandboxes serve: consumers look recordings up."""
+def university(folder: Path, span: Span = WEEK, **settings: str) -> Iterator[University]:
+    """A site that has the week, or a part of it, in its queue, while both sandboxes serve: consumers look recordings up."""
     write_mmdb(folder / "places.mmdb", _NETWORKS)
-    with _serving() as (opencast, zoom):
+    with threaded(lambda: serve(_LECTURES), "lectures") as lectures, threaded(lambda: serve(_MEETINGS), "meetings") as meetings:
         places = {"HARVESTER_GEOIP_PATH": "places.mmdb", "HARVESTER_SOURCES": "opencast,zoom"}
-        urls = {"HARVESTER_ZOOM_URL": f"{zoom}/v2", "HARVESTER_ZOOM_OAUTH_URL": f"{zoom}/oauth/token"}
-        site = Site(folder, opencast, **places, **_STREAMS, **urls, **settings)
+        urls = {"HARVESTER_ZOOM_URL": f"{meetings.url}/v2", "HARVESTER_ZOOM_OAUTH_URL": f"{meetings.url}/oauth/token"}
+        site = Site(folder, lectures.url, **places, **_STREAMS, **urls, **settings)
         for source in ("opencast", "zoom"):
-            _done(site.harvest("once", source, "--since", f"{WEEK.start:%Y%m%d%H%M%S}", "--until", f"{WEEK.end:%Y%m%d%H%M%S}"))
+            _done(site.harvest("once", source, "--since", f"{span.start:%Y%m%d%H%M%S}", "--until", f"{span.end:%Y%m%d%H%M%S}"))
         asyncio.run(_told(site))
-        yield site
+        yield University(site, lectures, meetings)
 
 
 async def _told(site: Site) -> None:
@@ -86,13 +94,6 @@ def newest(path: Path, asking: Listing, span: Span = WEEK) -> list[listing.Line]
         return listing.duckdb_lines(connection.execute(*listing.query(asking, span, NEWEST)).fetchall())
 
 
-@contextmanager
-def _serving() -> Iterator[tuple[str, str]]:
-    """The addresses of both sandboxes, which serve while the block runs."""
-    with threaded(partial(serve, _LECTURES), "lectures") as opencast, threaded(partial(serve, _MEETINGS), "meetings") as zoom:
-        yield opencast.url, zoom.url
-
-
 def _done(done: Done) -> None:
     assert done.code == 0, done.err
 
@@ -112,9 +113,9 @@ def pictures(site: Site) -> dict[Path, str]:
 
 
 def main() -> None:
-    with TemporaryDirectory() as folder, university(Path(folder)) as site:
-        consumed(site, "duckdb")
-        for path, text in pictures(site).items():
+    with TemporaryDirectory() as folder, university(Path(folder)) as found:
+        consumed(found.site, "duckdb")
+        for path, text in pictures(found.site).items():
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(f"{path.relative_to(ROOT)}\n")

@@ -16,6 +16,8 @@ from harvester.event import Event
 
 # X-Forwarded-For can be forged: what goes beyond stays together in the last one, so that no request makes fields at will.
 MAX_PROXIES = 32
+ANONYMOUS = "anonymous"
+"""The `huid` that Opencast gives to everybody who is not logged in: nobody in particular."""
 _PROXIES = [f"proxy{number}" for number in range(1, MAX_PROXIES + 1)]
 
 
@@ -52,7 +54,7 @@ class UserAction(Record, index="useractions-{time:%Y.%m.%d}", table="useractions
     timestamp: Annotated[datetime, "when the action was made"]
     mpid: Annotated[str, "media package (lecture recording) the action is in"]
     session_id: Annotated[str | None, "session of the viewer"]
-    huid: Annotated[str | None, "id of the viewer, null when unknown or hidden"]
+    huid: Annotated[str | None, "id of the viewer, null when unknown or hidden; `anonymous` for everybody who is not logged in"]
     useragent: Annotated[str | None, "browser of the viewer as it named itself, at most 255 characters"]
     ua: Agent
     action: Action

@@ -1,7 +1,7 @@
 """The dashboard *Lectures*: who watches which recordings, when, how far, with what and from where."""
 
-from consumers.records.opencast import UserAction
-from dashboards.builder.aggregation import Aggregation, Cases, Is, Ranges, Times, Top, count, distinct, total
+from consumers.records.opencast import ANONYMOUS, UserAction
+from dashboards.builder.aggregation import Aggregation, Cases, Is, Not, Ranges, Times, Top, count, distinct, total
 from dashboards.builder.board import Board, Chart, Control, Rows, Text
 from dashboards.builder.listing import Listing
 
@@ -9,7 +9,7 @@ _FOOTPRINT = (Is("action.type", ("FOOTPRINT",)),)
 _PLAYING = (Is("action.type", ("PLAY", "HEARTBEAT", "FOOTPRINT")), Is("action.is_playing", (True,)))
 _HOW = Cases("how", {"recorded": (Is("is_live", (False,)),), "live": (Is("is_live", (True,)),)})
 _SESSIONS = distinct("session_id", "sessions")
-_VIEWERS = distinct("huid", "viewers")
+_VIEWERS = distinct("huid", "viewers", where=(Not(Is("huid", (ANONYMOUS,))),))
 _HOURS = total("action.length", "hours watched", unit="hours", where=_FOOTPRINT)
 _FIVE_MINUTES = tuple(range(0, 7201, 300))
 
@@ -31,7 +31,14 @@ BOARD = Board(
         (Text("Overview", width=48, height=4, markdown=_OVERVIEW),),
         (
             Chart("Sessions", "metric", 12, 6, _asked(_SESSIONS), "Visits of the player."),
-            Chart("Viewers", "metric", 12, 6, _asked(_VIEWERS), "Different people, of those whose id the player knows."),
+            Chart(
+                "Viewers",
+                "metric",
+                12,
+                6,
+                _asked(_VIEWERS),
+                "Different people, of those whose id the player knows: who is not logged in is left out.",
+            ),
             Chart(
                 "Recordings", "metric", 12, 6, _asked(distinct("mpid", "recordings")), "Different recordings that were opened."
             ),

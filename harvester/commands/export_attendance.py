@@ -19,7 +19,8 @@ COLUMNS = (
     Column("start", "when the lecture began, UTC"),
     Column("length", "seconds the recording or the meeting is long"),
     Column(
-        "person", "huid of the viewer; else `session ` and its id. Of a meeting the account; else mail, name, or number in it"
+        "person",
+        "huid of the viewer; not known: `session ` and its id. Of a meeting the account; else mail, name, or number in it",
     ),
     Column("name", "name in the meeting"),
     Column("email", "mail address in the meeting"),

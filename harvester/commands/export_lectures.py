@@ -16,6 +16,10 @@ _TOGETHER = 50
 """Lectures whose people are in memory at once."""
 
 
+INSIDE = (Term("status", "is not", "in_waiting_room"),)
+"""Whoever only waited was not there."""
+
+
 class Selection(NamedTuple):
     """What the options ask for. Times hold for actions and stays; series and course for the lecture as it is called now."""
 
@@ -79,8 +83,8 @@ _KINDS = (
     ),
     _Kind(
         "meeting",
-        # A meeting whose participants are not read is none yet: nobody would have been there.
-        Groups(Session, ("event_module", "meeting_uuid", "series_id"), (Measure("min", "event_time"),)),
+        # A meeting whose participants are not read is none yet: nobody would have been there. Neither is who only waited.
+        Groups(Session, ("event_module", "meeting_uuid", "series_id"), (Measure("min", "event_time"),), INSIDE),
         Newest(Meeting, ("event_module", "uuid"), ("topic", "topic", "series_id", "start_time", "duration")),
         thousandth=False,
     ),

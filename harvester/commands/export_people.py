@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from consumers.records.opencast import UserAction
+from consumers.records.opencast import ANONYMOUS, UserAction
 from consumers.records.zoom import Session
-from harvester.commands.export_lectures import Lecture, Selection, named
+from harvester.commands.export_lectures import INSIDE, Lecture, Selection, named
 from harvester.commands.export_query import Groups, Measure, Reader, Term
 
 PLAYED = (Term("action_type", "is", "FOOTPRINT"), Term("action_length", "above", 0))
@@ -34,8 +34,7 @@ _STAYS = Groups(
     Session,
     ("event_module", "meeting_uuid", "id", "email", "user_name", "user_id", "join_time", "leave_time", "duration"),
     (Measure("count"),),
-    # Whoever only waited was not there.
-    (Term("status", "is not", "in_waiting_room"),),
+    INSIDE,
 )
 
 
@@ -70,9 +69,11 @@ class Person:
         return min(1.0, covered(self.parts) / length) if length else None
 
 
-def viewer(huid: str | None, session: str | None) -> str:
-    """Who it is: the id; where that is not known the visit; "" where neither is."""
-    return huid or (f"session {session}" if session else "")
+def viewer(huid: str | None, session: str | None) -> tuple[str, bool]:
+    """Who it is, and whether that is a person: the id; where that is not known the visit; "" where neither is."""
+    if huid and huid != ANONYMOUS:
+        return huid, True
+    return (f"session {session}" if session else ""), False
 
 
 def covered(parts: Sequence[tuple[int, int]]) -> int:
@@ -100,7 +101,8 @@ async def _viewers(reader: Reader, source: str, found: Sequence[Lecture], wanted
     people: People = {one.id: {} for one in found}
     only = (*named(UserAction, source, found), *wanted.times())
     async for _, mpid, huid, session, actions, live, heartbeats, first, last in reader.rows(_VIEWERS, *only):
-        person = people[mpid].setdefault(viewer(huid, session), Person(first, last, known=huid is not None))
+        who, known = viewer(huid, session)
+        person = people[mpid].setdefault(who, Person(first, last, known=known))
         person.first, person.last = min(person.first, first), max(person.last, last)
         person.sessions += session is not None
         person.live |= live > 0
@@ -108,7 +110,7 @@ async def _viewers(reader: Reader, source: str, found: Sequence[Lecture], wanted
         person.heartbeats += heartbeats
     async for _, mpid, huid, session, begin, end, times in reader.rows(_FOOTPRINTS, *only):
         # A row of a viewer who was not there a moment ago belongs to the next export.
-        if person_ := people[mpid].get(viewer(huid, session)):
+        if person_ := people[mpid].get(viewer(huid, session)[0]):
             person_.seconds += (end - begin) * times
             person_.parts.append((begin, end))
     return people

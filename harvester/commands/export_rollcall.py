@@ -12,8 +12,8 @@ from harvester.commands.export_query import Reader
 
 ABOUT = """\
 Who of a course was in which of its lectures: one row a person and lecture, with `present` true or false. Whoever was
-in one lecture of a series has a row for each of them; a lecture that nobody entered has none. Viewers without an id, and what
-belongs to no series, are left out: attendance has them."""
+in one lecture of a series has a row for each of them; a lecture that nobody entered has none. Viewers without an id, anonymous
+ones and what belongs to no series are left out: attendance has them."""
 ORDER = "by source and series, then by person, then by start and id of the lecture."
 COLUMNS = (
     Column("source", "configured source: opencast, zoom"),

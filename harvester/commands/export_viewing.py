@@ -27,7 +27,7 @@ COLUMNS = (
     Column("length", "seconds the recording is long"),
     Column("option", "all, playback, device, system or browser"),
     Column("value", "of playback: live or recorded; else its family, as in Chrome, iOS, iPad; empty when not known"),
-    Column("viewers", "different people, by huid; by visit where that is not known; without both nobody is counted"),
+    Column("viewers", "different people, by huid; by visit where that is not known or anonymous; without both nobody is counted"),
     Column("sessions", "different visits to the player"),
     Column("actions", "actions of the player: PLAY, SEEK, HEARTBEAT …"),
     Column("seconds_watched", "seconds played, repeats too, by the player's footprints"),
@@ -59,7 +59,7 @@ async def rows(reader: Reader, wanted: Selection, found: Sequence[Lecture]) -> A
             options = {"all": "", "playback": "live" if live else "recorded"}
             options |= {"device": device or "", "system": system or "", "browser": browser or ""}
             for split in options.items():
-                _count(uses[mpid][split], viewer(huid, session), session, amounts)
+                _count(uses[mpid][split], viewer(huid, session)[0], session, amounts)
         for one in some:
             for (option, value), use in sorted(uses[one.id].items()):
                 amounts = [len(use.viewers), len(use.sessions), use.actions, use.seconds, use.heartbeats]

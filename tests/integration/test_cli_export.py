@@ -38,6 +38,8 @@ MEETINGS = [
     met("b==", "Office hour", "09T14:00:00", "09T15:00:00"),
     stayed("b==", "09T14:00:00", "", user_id="1", **SAM | {"user_name": "Sam S."}),
     met("c==", "Nobody came", "10T14:00:00", "10T15:00:00"),
+    met("d==", "Nobody was let in", "11T14:00:00", "11T15:00:00", 82000000001),
+    stayed("d==", "11T14:00:00", "11T14:30:00", user_id="1", **SAM | {"status": "in_waiting_room"}),
 ]
 
 
@@ -66,6 +68,13 @@ def test_attendance_of_a_meeting_counts_time_in_two_places_once_and_nobody_who_o
         ("Office hour", "Guest", "Guest", "", "1", "3600", "1.000", "meeting", ""),
         ("Office hour", "acc-sam", "Sam Student", "sam@example.edu", "3", "2400", "0.667", "meeting", ""),
     ]
+
+
+def test_a_meeting_in_which_people_only_waited_is_none(site: Site) -> None:
+    for name in ("attendance", "rollcall"):
+        done = export(site, name, "--meeting", "d==")
+        assert (done.code, done.out.count("\r\n")) == (0, 1)
+        assert "0 rows about 0 lectures" in done.err
 
 
 def test_attendance_lists_lectures_by_source_series_and_start_and_what_is_unknown_is_empty(site: Site) -> None:
@@ -158,6 +167,16 @@ def test_viewers_without_anything_to_know_them_by_are_one_row_and_count_as_nobod
     site = site_with(tmp_path, [watched(n, "groups", None, f"02T10:00:0{n}", ALGEBRA, session=None) for n in (1, 2)])
     assert picked(exported(site, "attendance"), "person", "sessions", "last_seen") == [("", "0", "2026-11-02T10:00:02Z")]
     assert picked(exported(site, "viewing_options")[:1], "viewers", "sessions", "actions") == [("0", "0", "2")]
+    assert exported(site, "rollcall") == []
+
+
+@pytest.mark.parametrize("user", [None, "", "anonymous"])
+def test_whoever_is_not_logged_in_is_another_one_at_each_visit_and_in_no_roll_call(tmp_path: Path, user: str | None) -> None:
+    visits = [(1, "one"), (2, "two"), (3, "two"), (4, None)]
+    site = site_with(tmp_path, [watched(n, "groups", user, f"02T10:00:0{n}", ALGEBRA, session=session) for n, session in visits])
+    rows = exported(site, "attendance")
+    assert picked(rows, "person", "sessions") == [("", "0"), ("session one", "1"), ("session two", "1")]
+    assert picked(exported(site, "viewing_options")[:1], "viewers", "sessions", "actions") == [("2", "2", "4")]
     assert exported(site, "rollcall") == []
 
 

@@ -55,8 +55,8 @@ OTHERS = [
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The week in the queue and in DuckDB."""
     with university(tmp_path_factory.mktemp("university")) as found:
-        consumed(found, "duckdb")
-        yield found
+        consumed(found.site, "duckdb")
+        yield found.site
 
 
 def indexed(server: ElasticsearchServer, data: Aggregation, span: Span = WEEK) -> list[Row]:

@@ -90,7 +90,7 @@ def test_what_a_policy_leaves_of_a_value(policy: str, kind: Kind, clear: str, le
     assert over.value(kind, clear) == left
 
 
-@pytest.mark.parametrize("nobody", ["", "None", "-omitted-", "unknown"])
+@pytest.mark.parametrize("nobody", ["", "None", "-omitted-", "unknown", "anonymous"])
 def test_q64_what_stands_for_nobody_stays(nobody: str) -> None:
     assert {veil().value(kind, nobody) for kind in Kind} == {nobody}
 
