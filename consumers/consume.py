@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from consumers.batch import BreakerError, Processing
+from consumers.gathering import Gathered
 from consumers.minutes import Minutes
 from consumers.repairs import Repairs, failure
 from consumers.writing import StoppedError
@@ -33,6 +34,8 @@ class Flow(NamedTuple):
     batch_events: int = 1000
     in_flight: int = 8
     in_flight_bytes: int = 64 * 2**20
+    gather: float = 0.0
+    """Seconds that a batch may wait to become full, 0 for a sink to which small ones cost no more."""
     wait: float = 1.0
     """Seconds one receive waits for messages."""
     due_every: float = 5.0
@@ -165,6 +168,7 @@ class _Run:
             batch=(flow.batch_events, flow.in_flight_bytes // flow.in_flight),
             every=flow.due_every,
         )
+        self._gathered = Gathered(flow.batch_events, flow.in_flight_bytes // flow.in_flight, flow.gather)
         self._measure_at = 0.0
         self._empty = False
 
@@ -200,7 +204,7 @@ class _Run:
             room = False  # nothing more is coming: wait for what is in flight instead of asking again and again
         if self._receiving is None and room:
             wait = 0.0 if until_empty else self._flow.wait
-            self._receiving = asyncio.create_task(self._subscription.receive(self._flow.batch_events, wait))
+            self._receiving = asyncio.create_task(self._subscription.receive(self._gathered.room, wait))
         elif self._receiving is None:
             await self._subscription.receive(0, 0)
         heads = [b.task for b in list(self._pending)[:1]]
@@ -209,8 +213,9 @@ class _Run:
         if self._receiving is not None and self._receiving.done():
             deliveries, self._receiving = self._receiving.result(), None
             self._empty = not deliveries
-            if deliveries:
-                await self._begin(deliveries)
+            self._gathered.add(deliveries)
+        if self._gathered.ripe(last=until_empty and self._empty):
+            await self._begin(self._gathered.take())
 
     async def _begin(self, deliveries: Sequence[Delivery]) -> None:
         size = sum(len(d.message.body) for d in deliveries)
@@ -271,6 +276,8 @@ class _Run:
     async def _drain(self) -> None:
         """After the stop: finish what is in flight; what cannot be written now stays uncommitted and comes again."""
         self._processing.deaths.release()
+        if self._gathered.ripe(last=True):
+            await self._begin(self._gathered.take())
         try:
             while self._pending:
                 await asyncio.wait([self._pending[0].task])

@@ -93,6 +93,21 @@ class Finder(Protocol):
         ...
 
 
+class Pace(NamedTuple):
+    """How large the batches are that a sink wants to be given, and for how long one may wait to become so large."""
+
+    events: int
+    seconds: float
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A sink to which each batch costs, a request that is paid for or an object: it would rather have few large ones."""
+
+    @property
+    def pace(self) -> Pace: ...
+
+
 @runtime_checkable
 class Counting(Protocol):
     """A sink that learns what it had already."""

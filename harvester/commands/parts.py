@@ -18,7 +18,7 @@ from consumers.consume import Flow
 from consumers.deaths import Deaths
 from consumers.enrichers.opencast import EpisodeSettings, open_episodes
 from consumers.enrichers.places import GeoipSettings, open_places
-from consumers.protocols import Enricher, Sink
+from consumers.protocols import Enricher, Gathering, Sink
 from consumers.records import gives_records, gives_vendor_records
 from consumers.sinks import open_sink, settings_of
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
@@ -209,9 +209,10 @@ def work_folder(core: CoreSettings) -> Path:
     return (database_path(queue).parent if queue.scheme == "sqlite" else Path("var")) / "work"
 
 
-def flow(core: CoreSettings) -> Flow:
-    """How much a sink's loop works on at once."""
-    return Flow(batch_events=core.batch_events, in_flight=core.in_flight, in_flight_bytes=core.in_flight_bytes)
+def flow(core: CoreSettings, sink: Sink) -> Flow:
+    """How much a sink's loop works on at once; one to which each batch costs is given larger ones, later."""
+    found = Flow(batch_events=core.batch_events, in_flight=core.in_flight, in_flight_bytes=core.in_flight_bytes)
+    return found._replace(batch_events=sink.pace.events, gather=sink.pace.seconds) if isinstance(sink, Gathering) else found
 
 
 def limits(core: CoreSettings) -> Limits:

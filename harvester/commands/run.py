@@ -129,7 +129,7 @@ async def feed(
                 processing,
                 stores.letters,
                 stop,
-                flow=parts.flow(core),
+                flow=parts.flow(core, sink),
                 turn=Turn(Owners(stores.coverages, REPAIRS), sink.name),
                 until_empty=until_empty,
                 on_commit=committed,
