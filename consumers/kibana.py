@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consumers.kibana_settings import KibanaSettings, http_settings
+from consumers.sinks.elasticsearch_names import Names
 from harvester.answers import Answer, StatusError
 from harvester.errors import HarvesterError, PermanentError
 from harvester.http import open_http
@@ -74,21 +75,29 @@ class Import(NamedTuple):
     faults: list[str]
 
 
-def objects() -> bytes:
-    """All of our dashboards as one file, each object once."""
+def objects(prefix: str = "") -> bytes:
+    """All of our dashboards as one file, each object once. Data views are of the indexes whose names begin with `prefix`."""
     lines: dict[bytes, None] = {}
     for path in sorted(files("dashboards").iterdir(), key=lambda path: path.name):
         if path.name.endswith(".ndjson"):
             lines |= dict.fromkeys(path.read_bytes().splitlines(keepends=True))
-    return b"".join(lines)
+    return b"".join([_renamed(line, Names(prefix)) for line in lines] if prefix else lines)
 
 
-async def import_objects(settings: KibanaSettings, *, retry: Retry) -> Import:
+def _renamed(line: bytes, names: Names) -> bytes:
+    one = msgspec.json.decode(line)
+    if one["type"] != "index-pattern":
+        return line
+    one["attributes"]["title"] = names.of(one["attributes"]["title"])
+    return msgspec.json.encode(one) + b"\n"
+
+
+async def import_objects(settings: KibanaSettings, prefix: str, *, retry: Retry) -> Import:
     """Put them there, over older ones. TransientError: no Kibana answers; PermanentError: it refuses, or is none; ConfigError."""
     http = http_settings(settings)
     async with open_http(http, retry=retry, explain=_explained) as client:
         headers = {"kbn-xsrf": "event-harvester", "Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        answer = await client.post(f"{_PATH}?overwrite=true", _multipart(objects()), headers=headers)
+        answer = await client.post(f"{_PATH}?overwrite=true", _multipart(objects(prefix)), headers=headers)
     try:
         outcome = msgspec.json.decode(answer.body, type=_Outcome)
     except ValueError as error:

@@ -186,7 +186,9 @@ class CoreSettings(Access):
         ),
     ] = "sqlite:///var/letters.db"
     cache_url: Annotated[
-        Url, _known("consumers.caches:known"), _setting("CACHE_URL", "cache of looked-up metadata: memory:// or redis://HOST/1")
+        Url,
+        _known("consumers.caches:known"),
+        _setting("CACHE_URL", "cache of looked-up metadata: memory:// or redis://HOST/1", "REDIS_URL"),
     ] = "memory://"
     sources: Annotated[
         Words, _known("harvester.settings:known_source"), _setting("SOURCES", "sources that `harvest run` harvests, a comma list")

@@ -33,7 +33,7 @@ NOON = datetime(2024, 11, 5, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ROOT = Path(__file__).parents[1]
 _WHOLE = ("DEFAULT_INTERVAL", "MAX_START_END_SPAN", "EPISODE_CACHE_EXPIRE")
-OURS = ("HARVESTER_", "MATTERHORN_", "SQS_", "S3_", "ES_", "ZOOM_", *_WHOLE)
+OURS = ("HARVESTER_", "MATTERHORN_", "SQS_", "S3_", "ES_", "ZOOM_", "REDIS_", *_WHOLE)
 PASSWORD = "c4nary-Passw0rd"
 
 

@@ -10,7 +10,7 @@ import msgspec
 from consumers.amending import Amendment
 from consumers.protocols import Held, Rejection
 from consumers.records.mapping import record_classes
-from consumers.records.record import Record, add_document, document_id, index_name, index_pattern
+from consumers.records.record import Record, add_document, document_id, index_name
 from consumers.sinks.elasticsearch_amend import amend
 from consumers.sinks.elasticsearch_answers import FILTER, refused_items
 from consumers.sinks.elasticsearch_cluster import NDJSON, Cluster, open_cluster
@@ -60,10 +60,10 @@ class ElasticsearchSink:
     name = "elasticsearch"
 
     def __init__(
-        self, cluster: Cluster, guard: Guard, *, bulk_bytes: int, now: Callable[[], datetime], place: Place = index_name
+        self, cluster: Cluster, guard: Guard, *, bulk_bytes: int, now: Callable[[], datetime], place: Place | None = None
     ) -> None:
         self._cluster = cluster
-        self._place = place
+        self._place = place or (cluster.names.index if cluster.names.prefix else index_name)
         self._guard = guard
         self._most = bulk_bytes
         self._now = now
@@ -103,7 +103,7 @@ class ElasticsearchSink:
         """What the indexes hold of a thing. TransientError: no answer; PermanentError: login or rights."""
         found: list[Held] = []
         for record in record_classes():
-            pattern = index_pattern(record)
+            pattern = self._cluster.names.pattern(record)
             await refreshed(self._cluster, pattern)
             asked = query(record, name, source)
             found += held(record, await self._cluster.request("POST", f"/{pattern}/_search", asked, params=IF_ANY))
@@ -112,7 +112,8 @@ class ElasticsearchSink:
     async def changed(self, record: type[Record], source: str, since: datetime) -> Sequence[str]:
         """The keys of documents that were changed since. TransientError: no answer; PermanentError: login or rights."""
         wanted = [{"range": {"updated": {"gte": since}}}, {"term": {"event.module": source}}]
-        return await distinct(self._cluster, index_pattern(record), record.__shape__.key, {"bool": {"filter": wanted}})
+        pattern = self._cluster.names.pattern(record)
+        return await distinct(self._cluster, pattern, record.__shape__.key, {"bool": {"filter": wanted}})
 
     async def amend(self, changes: Sequence[Amendment]) -> int:
         """Rewrite what documents say of other things. TransientError: some may have been; PermanentError: login or rights."""
@@ -163,7 +164,7 @@ def bulks(records: Iterable[Shaped], now: datetime, most: int, place: Place = in
 
 @asynccontextmanager
 async def open_elasticsearch(
-    settings: ElasticsearchSettings, *, now: Callable[[], datetime] | None = None, place: Place = index_name
+    settings: ElasticsearchSettings, *, now: Callable[[], datetime] | None = None, place: Place | None = None
 ) -> AsyncIterator[ElasticsearchSink]:
     """As set, each record in the index of its event's day or in another `place`; no server is asked before the first write.
 

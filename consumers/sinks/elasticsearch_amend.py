@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from consumers.amending import Amendment
-from consumers.records.record import columns, index_pattern
+from consumers.records.record import columns
 from consumers.sinks.elasticsearch_answers import FILTER, refused_items
 from consumers.sinks.elasticsearch_cluster import NDJSON, Cluster
 from consumers.sinks.elasticsearch_find import refreshed
@@ -48,7 +48,7 @@ _page = msgspec.json.Decoder(_Page)
 
 async def amend(cluster: Cluster, change: Amendment) -> int:
     """How many documents were rewritten. TransientError: some may have been; PermanentError: login or rights."""
-    pattern = index_pattern(change.record)
+    pattern = cluster.names.pattern(change.record)
     await refreshed(cluster, pattern)
     done = 0
     async for hits in _snapshot(cluster, pattern, _query(change)):

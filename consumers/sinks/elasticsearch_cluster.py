@@ -17,6 +17,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
 from pydantic import SecretStr
 
 from consumers.sinks.elasticsearch_answers import refusal
+from consumers.sinks.elasticsearch_names import Names
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings, key_header, nodes
 from harvester.errors import HarvesterError, PermanentError
 from harvester.origin import HttpSettings, tls_context, unreachable
@@ -92,9 +93,12 @@ _SERIALIZERS = {kind: _AsItCame() for kind in (JSON, NDJSON, "text/plain", "text
 
 
 class Cluster:
-    """Opened by `open_cluster`. `where` is how messages call it."""
+    """Opened by `open_cluster`. `where` is how messages call it, `names` what our indexes are called there."""
 
-    def __init__(self, client: AsyncElasticsearch, hosts: list[HttpSettings], login: Renewed[dict[str, str]]) -> None:
+    def __init__(
+        self, client: AsyncElasticsearch, hosts: list[HttpSettings], login: Renewed[dict[str, str]], names: Names
+    ) -> None:
+        self.names = names
         self._client = client
         self._hosts = hosts
         self._login = login
@@ -195,7 +199,8 @@ async def open_cluster(settings: ElasticsearchSettings) -> AsyncIterator[Cluster
         max_retries=0,  # it would send the whole body again, at once: the loop knows when
     )
     try:
-        yield Cluster(client, hosts, Renewed("elasticsearch", _login(settings), lambda: _login_again(settings)))
+        login = Renewed("elasticsearch", _login(settings), lambda: _login_again(settings))
+        yield Cluster(client, hosts, login, Names(settings.index_prefix))
     finally:
         await client.close()
 

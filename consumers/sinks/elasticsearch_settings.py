@@ -45,6 +45,14 @@ class ElasticsearchSettings(BaseModel):
     allow_plain_http: Annotated[
         bool, _setting("ALLOW_PLAIN_HTTP", "send the login over http:// to a host that is not loopback")
     ] = False
+    index_prefix: Annotated[
+        str,
+        _setting(
+            "INDEX_PREFIX",
+            "what the names of all indexes and templates begin with, such as `acme-`; unset: useractions-2026.11.28 and the like",
+            pattern=r"^([a-z0-9][a-z0-9_.-]{0,63})?$",
+        ),
+    ] = ""
 
 
 def nodes(settings: ElasticsearchSettings) -> list[HttpSettings]:

@@ -10,9 +10,9 @@ import msgspec
 
 from consumers.records.mapping import record_classes
 from consumers.records.record import Record
-from consumers.records.template import template_name
 from consumers.sinks.elasticsearch_answers import LOAD
 from consumers.sinks.elasticsearch_cluster import Cluster
+from consumers.sinks.elasticsearch_names import Names
 from harvester.answers import StatusError
 from harvester.errors import PermanentError
 from harvester.logs import get_logger
@@ -47,19 +47,22 @@ class Loading(NamedTuple):
 
 
 @cache
-def pieces(record: type[Record]) -> tuple[Piece, ...]:
+def pieces(record: type[Record], names: Names = Names()) -> tuple[Piece, ...]:  # noqa: B008 - a constant
     """The templates of a record as its file in `index_templates` holds them, in the order in which a server takes them."""
-    name = template_name(record)
+    name = names.template(record)
     held = msgspec.json.decode(files("index_templates").joinpath(f"{record.__shape__.table}.json").read_bytes())
+    whole = held["index_template"]
+    for part in ("index_patterns", "composed_of", "ignore_missing_component_templates"):
+        whole[part] = [names.of(one) for one in whole[part]]
     return (
         Piece(f"/_component_template/{name}@package", held["component_template"]),
-        Piece(f"/_index_template/{name}", held["index_template"]),
+        Piece(f"/_index_template/{name}", whole),
     )
 
 
-def all_pieces() -> list[Piece]:
+def all_pieces(names: Names = Names()) -> list[Piece]:  # noqa: B008 - a constant
     """Those of every record that there is."""
-    return [piece for record in record_classes() for piece in pieces(record)]
+    return [piece for record in record_classes() for piece in pieces(record, names)]
 
 
 async def version_there(cluster: Cluster, piece: Piece) -> int | None:
@@ -105,7 +108,7 @@ class Guard:
         self._good_until.clear()
 
     async def _look(self, record: type[Record]) -> None:
-        ours = pieces(record)[-1]
+        ours = pieces(record, self._cluster.names)[-1]
         found, where = await version_there(self._cluster, ours), self._cluster.where
         if found is None:
             raise PermanentError(f"elasticsearch: {where} has no index template {ours.name}: nothing was written. {LOAD}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from consumers.records.record import Column, Record, index_pattern
+from consumers.records.record import Column, Record
 from consumers.sinks.elasticsearch_composite import Answer, Buckets
 from harvester.answers import StatusError
 from harvester.commands.export_query import Groups, Measure, Newest, Query, Row, Term, column_of
@@ -81,7 +81,7 @@ class IndexReader:
         if record not in self._pits:
             from consumers.sinks.elasticsearch_find import IF_ANY, refreshed
 
-            pattern = index_pattern(record)
+            pattern = self._cluster.names.pattern(record)
             await refreshed(self._cluster, pattern)
             answer = await self._cluster.request("POST", f"/{pattern}/_pit", params={**IF_ANY, "keep_alive": _KEPT})
             self._pits[record] = msgspec.json.decode(answer, type=_Pit).id

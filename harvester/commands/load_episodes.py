@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from consumers.direct import DirectQueue
+from consumers.sinks.elasticsearch_names import Names
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester.commands import parts
 from harvester.commands.options import json_option, setting
@@ -46,7 +47,9 @@ _NAMED = 10
 @setting(OpencastSettings, "user", "-u", "--user")
 @setting(OpencastSettings, "password", "-p", "--password")
 @setting(ElasticsearchSettings, "url", "-e", "--es-host")
-@click.option("-t", "--target-index", "target", default=_INDEX, show_default=True, help="Index to write; begins with `episodes`.")
+@click.option(
+    "-t", "--target-index", "target", metavar="INDEX", help="Index to write; begins like the default.  [default: episodes]"
+)
 @click.option(
     "-s",
     "--source-index-pattern",
@@ -57,7 +60,7 @@ _NAMED = 10
 @click.option("--mpid", metavar="ID", help="This recording alone.  [default: all that are in the source indexes]")
 @setting(OpencastSettings, "wait", "-w", "--wait")
 @json_option
-def command(target: str, pattern: str | None, mpid: str | None, as_json: bool) -> int:
+def command(target: str | None, pattern: str | None, mpid: str | None, as_json: bool) -> int:
     """Load the recordings that people watched into the index `episodes`, each in its newest state.
 
     \b
@@ -65,23 +68,25 @@ def command(target: str, pattern: str | None, mpid: str | None, as_json: bool) -
     harvest load_episodes -s 'useractions*-2026.10.*'
     harvest load_episodes --mpid 74b6c02f-afbb-42bc-8145-344153a1792e
     """
-    if not target.startswith(_INDEX):
-        raise click.BadParameter(f"{target!r}: the index template is for names that begin with {_INDEX}", param_hint="-t")
     if mpid is not None and pattern is not None:
         raise click.UsageError("--mpid names the recording itself: leave --source-index-pattern out")
     parts.default_node()
     loaded = parts.settings(OpencastSettings, ElasticsearchSettings)
+    names = Names(loaded.get(ElasticsearchSettings).index_prefix)
+    index = names.of(_INDEX)
+    if target is not None and not target.startswith(index):
+        raise click.BadParameter(f"{target!r}: the index template is for names that begin with {index}", param_hint="-t")
     if not loaded.get(OpencastSettings).admin_url:
         raise ConfigError(
             "HARVESTER_OPENCAST_ADMIN_URL is missing: set it, or MATTERHORN_ADMIN_HOST, or give --admin-host; "
             "workflows are asked for there"
         )
-    return run_once(_load(loaded, target, pattern or _yesterdays(loaded), mpid, as_json=as_json))
+    return run_once(_load(loaded, target or index, pattern or _yesterdays(loaded, names), mpid, as_json=as_json))
 
 
-def _yesterdays(loaded: Loaded) -> str:
+def _yesterdays(loaded: Loaded, names: Names) -> str:
     now = datetime.now(ZoneInfo(loaded.get(CoreSettings).timezone))
-    return f"useractions*-{now - timedelta(days=1):%Y.%m.%d}"
+    return names.of(f"useractions*-{now - timedelta(days=1):%Y.%m.%d}")
 
 
 class _Site(NamedTuple):

@@ -41,18 +41,21 @@ def command(ctx: click.Context, *, as_json: bool) -> int:
 
 def _everything(*, as_json: bool) -> int:
     from consumers.kibana_settings import KibanaSettings
+    from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
     from harvester.commands.setup_dashboards import as_data, import_where_there, told
     from harvester.service import run_once
 
     sinks = parts.configured_sinks()
-    loaded = parts.settings(*parts.sink_settings(sinks), KibanaSettings)
+    others = [family for family in parts.sink_settings(sinks) if family is not ElasticsearchSettings]
+    loaded = parts.settings(*others, ElasticsearchSettings, KibanaSettings)
     made: list[str] = []
     templates: list[Loading] = []
     imports: list[Import] = []
     whole = False
     try:
         run_once(_prepared(loaded, sinks, made, templates))
-        run_once(import_where_there(loaded.get(KibanaSettings), imports))
+        prefix = loaded.get(ElasticsearchSettings).index_prefix
+        run_once(import_where_there(loaded.get(KibanaSettings), prefix, imports))
         whole = True
     finally:  # what was made before a fault stays, and is told
         lines = [*made, *_told(templates), *told(imports)]
@@ -106,14 +109,16 @@ def load_index_templates(*, only_print: bool, as_json: bool) -> None:
     except ModuleNotFoundError as error:
         raise ConfigError(f"the sink elasticsearch needs {error.name}: install event-harvester[elasticsearch]") from error
 
-    if only_print:
-        click.echo(_requests(all_pieces()) if as_json else _spelled(all_pieces()))
-        return
+    from consumers.sinks.elasticsearch_names import Names
     from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
     from harvester.service import run_once
 
-    loaded: list[Loading] = []
     settings = parts.settings(ElasticsearchSettings).get(ElasticsearchSettings)
+    if only_print:
+        pieces = all_pieces(Names(settings.index_prefix))
+        click.echo(_requests(pieces) if as_json else _spelled(pieces))
+        return
+    loaded: list[Loading] = []
     run_once(_load(settings, loaded))
     click.echo(json.dumps({"format": _FORMAT, **_templates(loaded)}, indent=2) if as_json else "\n".join(_told(loaded)))
 
@@ -127,7 +132,7 @@ async def _load(settings: "ElasticsearchSettings", loaded: "list[Loading]") -> i
     from harvester.retry import ONE_SHOT, retrying
 
     async with open_cluster(settings) as cluster:
-        for piece in all_pieces():
+        for piece in all_pieces(cluster.names):
 
             async def put(piece: "Piece" = piece) -> "Loading":
                 return await load(cluster, piece)

@@ -32,16 +32,18 @@ def dashboards(*, only_print: bool, as_json: bool) -> int:
     """
     from consumers.kibana import import_objects, objects
     from consumers.kibana_settings import KibanaSettings
+    from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
     from harvester.service import run_once
 
+    loaded = parts.settings(ElasticsearchSettings, KibanaSettings)
+    prefix = loaded.get(ElasticsearchSettings).index_prefix
     if only_print:
-        click.echo(objects().decode(), nl=False)
+        click.echo(objects(prefix).decode(), nl=False)
         return 0
-    settings = parts.settings(KibanaSettings).get(KibanaSettings)
     imports: list[Import] = []
 
     async def act() -> int:
-        imports.append(await import_objects(settings, retry=parts.QUICK))
+        imports.append(await import_objects(loaded.get(KibanaSettings), prefix, retry=parts.QUICK))
         return 0
 
     run_once(act())
@@ -50,14 +52,14 @@ def dashboards(*, only_print: bool, as_json: bool) -> int:
     return 0
 
 
-async def import_where_there(settings: "KibanaSettings", imports: "list[Import]") -> int:
+async def import_where_there(settings: "KibanaSettings", prefix: str, imports: "list[Import]") -> int:
     """As a part of `setup`: only where a Kibana is named, and one that does not answer yet stops nothing."""
     from consumers.kibana import import_objects
 
     if not settings.url:
         return 0
     try:
-        imports.append(await import_objects(settings, retry=parts.QUICK))
+        imports.append(await import_objects(settings, prefix, retry=parts.QUICK))
     except TransientError as error:
         click.echo(f"the dashboards were not imported: {error}. {_AGAIN}", err=True)
     complain(imports)

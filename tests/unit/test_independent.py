@@ -54,5 +54,6 @@ def test_e69_what_was_fixed_is_the_default_of_a_setting(text: str, name: str) ->
 
 
 def test_e69_cache_region_workflow_and_hosts_are_settings() -> None:
-    names = ("CACHE_URL", "AWS_REGION", "AWS_ENDPOINT_URL", "OPENCAST_WORKFLOW", "OPENCAST_URL", "OPENCAST_ADMIN_URL", "TIMEZONE")
+    hosts = ("AWS_ENDPOINT_URL", "OPENCAST_URL", "OPENCAST_ADMIN_URL")
+    names = (*hosts, "CACHE_URL", "AWS_REGION", "ELASTICSEARCH_INDEX_PREFIX", "OPENCAST_WORKFLOW", "TIMEZONE")
     assert {f"HARVESTER_{name}" for name in names} <= OPTIONS.keys()

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ByteSize, SecretStr
 
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester.faults import Fault
 from harvester.options import options_of, written
 from harvester.settings import CoreSettings, families, inspect, load
@@ -20,6 +21,19 @@ def test_without_an_environ_the_process_environment_is_read(tmp_path: Path, monk
     (tmp_path / ".env").write_text("HARVESTER_LOG_LEVEL=warn\nHARVESTER_SINKS=stdout\n")
     core = load(CoreSettings).get(CoreSettings)
     assert (core.log_level, core.sinks) == ("debug", ("stdout",))
+
+
+def test_e69_redis_url_names_the_cache(tmp_path: Path) -> None:
+    loaded = load(CoreSettings, environ={"REDIS_URL": "redis://localhost:6379/0"}, cwd=tmp_path)
+    assert loaded.get(CoreSettings).cache_url == "redis://localhost:6379/0"
+    assert loaded.origin("HARVESTER_CACHE_URL") == "environment"
+
+
+@pytest.mark.parametrize("prefix", ["*", "Dce-", "-dce", "a,b", "x/y", ".x", "é", "a" * 65])
+def test_e69_a_prefix_that_no_index_name_can_begin_with_is_refused(prefix: str, tmp_path: Path) -> None:
+    name = "HARVESTER_ELASTICSEARCH_INDEX_PREFIX"
+    faults = inspect(ElasticsearchSettings, environ={name: prefix}, cwd=tmp_path).faults
+    assert [fault.what for fault in faults] == [name]
 
 
 def test_e20_an_empty_value_counts_as_unset(tmp_path: Path) -> None:

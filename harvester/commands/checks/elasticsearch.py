@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from consumers.records.mapping import record_classes
-from consumers.records.record import Record, index_pattern
+from consumers.records.record import Record
 from consumers.sinks.elasticsearch_cluster import Cluster, open_cluster
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings, nodes
 from consumers.sinks.elasticsearch_templates import Piece, all_pieces, pieces, version_there
@@ -43,7 +43,7 @@ async def look(settings: ElasticsearchSettings, title: str, tell: Tell, seconds:
     async with open_cluster(patient) as cluster:
         if not await _known(cluster, title, tell):
             return
-        for piece in all_pieces():
+        for piece in all_pieces(cluster.names):
             tell(await _template(cluster, piece, title))
         for record in record_classes():
             tell(await _drift(cluster, record, title))
@@ -100,7 +100,7 @@ async def _template(cluster: Cluster, piece: Piece, title: str) -> Finding:
 
 async def _drift(cluster: Cluster, record: type[Record], title: str) -> Finding:
     """Whether every index has the types of our template: those made before an upgrade do not."""
-    pattern, name = index_pattern(record), f"{title}: mapping"
+    pattern, name = cluster.names.pattern(record), f"{title}: mapping"
     wanted = pieces(record)[0].body["template"]["mappings"]["properties"]
     try:
         body = await cluster.request("GET", f"/{pattern}/_mapping", params=_IF_ANY)
@@ -134,7 +134,7 @@ def differences(wanted: Properties, found: Properties, above: str = "") -> Itera
 
 async def _blocks(cluster: Cluster, record: type[Record], title: str, tell: Tell) -> None:
     """Indexes that take nothing: a full disk sets such a block, and so do people."""
-    path = f"/{index_pattern(record)}/_settings/index.blocks.*"
+    path = f"/{cluster.names.pattern(record)}/_settings/index.blocks.*"
     try:
         found = msgspec.json.decode(await cluster.request("GET", path, params={**_IF_ANY, "flat_settings": "true"}))
     except StatusError:
