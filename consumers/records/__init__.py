@@ -10,6 +10,13 @@ from harvester.event import Event
 Given = Record | Sequence[Record]
 
 _FUNCTIONS = {
+    "github.commit": "consumers.records.github_commits:commit",
+    "github.issue_comment": "consumers.records.github_reviews:issue_comment",
+    "github.pull_request": "consumers.records.github:pull_request",
+    "github.pull_request_commit": "consumers.records.github_commits:pull_request_commit",
+    "github.repository": "consumers.records.github:repository",
+    "github.review": "consumers.records.github_reviews:review",
+    "github.review_comment": "consumers.records.github_reviews:review_comment",
     "harvester.consumer": "consumers.records.harvester:consumer",
     "harvester.window": "consumers.records.harvester:window",
     "opencast.episode": "consumers.records.opencast_episode:recording",

@@ -65,6 +65,10 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     index: str
     table: str
     key: str
+    partition: str
+    """The time column that a warehouse cuts the table by: it never changes."""
+    cluster: tuple[str, ...]
+    """The columns that a warehouse sorts the table by, at most four."""
     columns: tuple[Column, ...]
     unset: tuple[str, ...]
     """Fields that may be UNSET."""
@@ -109,7 +113,7 @@ HEADER = (
 
 @typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class RecordMeta(msgspec.StructMeta):
-    """Takes `index`, `table`, `key` and `enrichers` as class arguments beside those of a Struct."""
+    """Takes `index`, `table`, `key`, `enrichers`, `partition` and `cluster` as class arguments beside those of a Struct."""
 
     def __new__(  # noqa: PYI034 - Self is not allowed in a metaclass
         mcls,
@@ -121,12 +125,15 @@ class RecordMeta(msgspec.StructMeta):
         table: str = "",
         key: str = "",
         enrichers: tuple[str, ...] = (),
+        partition: str = "event_time",
+        cluster: tuple[str, ...] = (),
         **options: Any,
     ) -> "RecordMeta":
         """Raises TypeError when the names do not fit the fields."""
         cls = super().__new__(mcls, name, bases, namespace, kw_only=True, **options)
         if table:
-            type.__setattr__(cls, "__shape__", _shape(cls, index, table, key, enrichers))
+            said: dict[str, Any] = {"index": index, "table": table, "key": key, "partition": partition, "cluster": cluster}
+            type.__setattr__(cls, "__shape__", _shape(cls, **said, enrichers=enrichers))
         return cls
 
 
@@ -136,6 +143,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, metaclass=RecordMeta):
     Fields are scalars, frozen structs of scalars (flattened in tables), lists and plain dicts (JSON columns), or open
     families. One that may be UNSET is left out while it is. A string in `Annotated` says what the field means. The key is
     unique within a source. `enrichers` are the keys of an event's context that it is made of, and that it waits for.
+    `partition` and `cluster` name columns by which a warehouse cuts and sorts the table.
     """
 
     __shape__: ClassVar[Shape]
@@ -226,7 +234,7 @@ def index_name(record: Record, event: Event) -> str:
     return name
 
 
-def _shape(cls: type, index: str, table: str, key: str, enrichers: tuple[str, ...]) -> Shape:
+def _shape(cls: type, *, index: str, table: str, key: str, partition: str, cluster: tuple[str, ...], **more: Any) -> Shape:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = {name: hints[name] for name in cls.__struct_fields__}  # type: ignore[attr-defined]
     if key not in fields:
@@ -237,17 +245,21 @@ def _shape(cls: type, index: str, table: str, key: str, enrichers: tuple[str, ..
     names = [column.name for column in flat]
     if len(set(names)) < len(names) or {"@timestamp", "event", "event_rank"} & fields.keys():
         raise TypeError(f"{cls.__name__}: two columns of one name in {names}")
+    if any(column.name == partition and column.kind != "timestamp" for column in flat) or not {partition, *cluster} <= {*names}:
+        raise TypeError(f"{cls.__name__}: partition {partition!r} is no time among its columns, or one of {cluster} is none")
     top = [column for column in flat[: -len(HEADER)] if len(column.path) == 1]
     return Shape(
         index=index,
         table=table,
         key=key,
+        partition=partition,
+        cluster=cluster,
         columns=flat,
         unset=tuple(name for name, hint in fields.items() if UnsetType in get_args(hint)),
         families=tuple(column.name for column in top if any(isinstance(mark, Family) for mark in column.marks)),
         times=tuple(column.name for column in top if column.kind == "timestamp"),
-        enrichers=enrichers,
         names={},
+        **more,
     )
 
 

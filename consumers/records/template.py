@@ -9,7 +9,21 @@ from typing import Any
 from consumers.records.mapping import mapping
 from consumers.records.record import Record, index_pattern
 
-_VERSIONS = {"episodes": 2, "harvester_consumers": 1, "harvester_windows": 1, "meetings": 1, "sessions": 1, "useractions": 2}
+_VERSIONS = {
+    "commits": 1,
+    "episodes": 2,
+    "harvester_consumers": 1,
+    "harvester_windows": 1,
+    "issue_comments": 1,
+    "meetings": 1,
+    "pr_commits": 1,
+    "pull_requests": 1,
+    "repositories": 1,
+    "review_comments": 1,
+    "reviews": 1,
+    "sessions": 1,
+    "useractions": 2,
+}
 """By table. Whoever changes what a template holds raises its number: servers are only ever upgraded, and a test notices."""
 _PRIORITY = 300
 """Above the templates that Elasticsearch brings along (100 to 200)."""

@@ -25,6 +25,13 @@ from tests.useractions import useraction_event
 
 FOLDER = Path(__file__).parents[2] / "index_templates"
 CONTENT = {
+    ("repositories", 1): "44936696be9fd5b9e58c671b9ee06287",
+    ("pull_requests", 1): "fbd47f46b1f7c6f70a7b7dadd38381da",
+    ("commits", 1): "5ff961f47366513d7d725ecff82252d4",
+    ("pr_commits", 1): "f15374ea7efb3b5467f3e54456a4ed4b",
+    ("reviews", 1): "bb995580e67b5662cf7a60502d5c5f9c",
+    ("review_comments", 1): "f485e7b2c1a95e7de6067c644b78f970",
+    ("issue_comments", 1): "982a6ce9721c7f94ec2bbc6cc372f4e9",
     ("meetings", 1): "fb37d04adf390edd8a8234b3e3138b9f",
     ("sessions", 1): "4b3b0b0a5d04ec0cdfffb46271591b2d",
     ("harvester_consumers", 1): "7cd92c7fa23d1e17a8f86220af26b0f6",

@@ -15,6 +15,15 @@ from consumers.records.opencast import MAX_PROXIES, UserAction, useraction
 from consumers.records.opencast_episode import Recording
 from consumers.records.record import Family, Ip, Kind, Record, columns, document, index_pattern
 from harvester.event import Event
+from tests.github_records import (
+    comment_event,
+    commit_event,
+    pair_event,
+    pull_request_event,
+    repository_event,
+    review_event,
+    sample,
+)
 from tests.useractions import FOUND, useraction_event
 from tests.zoomevents import UUID, meeting_event, report_participant, session_event
 
@@ -86,9 +95,14 @@ def zooms() -> Iterator[Event]:
     yield session_event(report_participant())
 
 
+def githubs() -> Iterator[Event]:
+    yield from (pull_request_event(), pull_request_event(sample("pr-list")), review_event(), repository_event())
+    yield from (comment_event(), comment_event("review_comment", sample("pr-review-comments")), commit_event(), pair_event())
+
+
 DOCUMENTS: list[tuple[type[Record], bytes]] = [
     (Meeting, document(meeting(), useraction_event(), INGESTED)),
-    *[(type(record), document(record, event, INGESTED)) for event in zooms() for record in records_of(event)],
+    *[(type(record), document(record, event, INGESTED)) for event in (*zooms(), *githubs()) for record in records_of(event)],
     *[(UserAction, document(useraction(event), event, INGESTED)) for event in actions()],
 ]
 

@@ -343,6 +343,16 @@ def test_a_record_class_with_names_that_do_not_fit_is_refused_when_it_is_made() 
         class Hourly(Record, index="a-{time:%Y.%m.%d.%H}", table="a", key="id"):
             id: int
 
+    with pytest.raises(TypeError, match="'id' is no time"):
+
+        class NoTime(Record, index="a", table="a", key="id", partition="id"):
+            id: int
+
+    with pytest.raises(TypeError, match=r"one of .*nobody"):
+
+        class NoColumn(Record, index="a", table="a", key="id", cluster=("nobody",)):
+            id: int
+
     class Inner(msgspec.Struct):
         id: int
 
