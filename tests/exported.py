@@ -46,10 +46,10 @@ def played(number: int, mpid: str, user: object, when: str, part: tuple[int, int
     return watched(number, mpid, user, when, episode, **fields)
 
 
-def met(uuid: str, topic: str, start: str, end: str, number: int = 93201235621) -> Event:
+def met(uuid: str, topic: str, start: str, end: str, number: int = 93201235621, **fields: Any) -> Event:
     """A meeting of November 2026."""
     times = {"start_time": f"2026-11-{start}Z", "end_time": f"2026-11-{end}Z", "duration": ""}
-    event = meeting_event(dashboard_meeting(uuid=uuid, topic=topic, id=number, **times))
+    event = meeting_event(dashboard_meeting(uuid=uuid, topic=topic, id=number, **times, **fields))
     return msgspec.structs.replace(event, time=datetime.fromisoformat(f"2026-11-{start}+00:00"))
 
 

@@ -1,7 +1,7 @@
 """The dashboard *Lectures*: who watches which recordings, when, how far, with what and from where."""
 
 from consumers.records.opencast import ANONYMOUS, UserAction
-from dashboards.builder.aggregation import Aggregation, Cases, Is, Not, Ranges, Times, Top, count, distinct, total
+from dashboards.builder.aggregation import Aggregation, Cases, Is, Newest, Not, Ranges, Times, Top, count, distinct, total
 from dashboards.builder.board import Board, Chart, Control, Rows, Text
 from dashboards.builder.listing import Listing
 
@@ -68,19 +68,14 @@ BOARD = Board(
                 "table",
                 48,
                 15,
-                _asked(
-                    _SESSIONS,
-                    _VIEWERS,
-                    count("plays", where=(Is("action.type", ("PLAY",)),)),
-                    _HOURS,
-                    by=(
-                        Top("mpid", "recording", 15),
-                        Top("episode.title", "title", 1),
-                        Top("episode.course", "course", 1),
-                    ),
+                Aggregation(
+                    UserAction,
+                    (_SESSIONS, _VIEWERS, count("plays", where=(Is("action.type", ("PLAY",)),)), _HOURS),
+                    (Top("mpid", "recording", 15),),
+                    names=(Newest("episode.title", "title"), Newest("episode.course", "course")),
                 ),
-                "The recordings with the most sessions. Those that the search service does not know any more are left out, "
-                "and so are those in no series.",
+                "The recordings with the most sessions, under the title and course of the newest action that knows them. "
+                "One that the search service never knew has none.",
             ),
         ),
         (

@@ -6,6 +6,7 @@ from dashboards.builder.aggregation import (
     Cases,
     Is,
     Known,
+    Newest,
     Ranges,
     Times,
     Top,
@@ -122,9 +123,10 @@ BOARD = Board(
                         average("distinct_participants", "participants on the average"),
                         greatest("distinct_participants", "at most"),
                     ),
-                    (Top("host.email", "account", 15), Top("host.host", "host", 1)),
+                    (Top("host.email", "account", 15),),
+                    names=(Newest("host.host", "host"),),
                 ),
-                "Who holds meetings, and how large they are.",
+                "Who holds meetings, under the name in the newest of them, and how large they are.",
             ),
         ),
         (
@@ -203,9 +205,10 @@ BOARD = Board(
                 Aggregation(
                     Meeting,
                     (_MEETINGS, _HOURS, total("participant_sessions", "entries")),
-                    (Top("series_id", "number", 20), Top("topic", "topic", 1)),
+                    (Top("series_id", "number", 20),),
+                    names=(Newest("topic", "topic"),),
                 ),
-                "Each number of a series, or of somebody's personal room, with its most used topic.",
+                "Each number of a series, or of somebody's personal room, with the topic of its newest meeting.",
             ),
         ),
         (

@@ -28,6 +28,7 @@ Fields have the names of the document (docs/records.md). Buckets are nested in t
 comes before its `Times`, so that the top ones are those of the whole time.
 
 Measures: count, distinct, total, average, greatest, each with `where=` if wanted. Buckets: Times, Top, Ranges, Cases.
+In a table `names=(Newest("topic", "topic"),)` says how each bucket is called, whatever it was called before.
 Conditions (all of a tuple hold): Is, Known, AtLeast, Below, Not.
 Panels: Text, Chart, and Rows (the newest documents themselves, of a `Listing`). Shapes of charts:
 metric · bar, bar_stacked, bar_horizontal, line, area_stacked · pie, donut · table.

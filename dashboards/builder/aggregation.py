@@ -130,13 +130,24 @@ class Cases(NamedTuple):
 Bucket = Times | Top | Ranges | Cases
 
 
+class Newest(NamedTuple):
+    """What a bucket is called: the text in the newest of its documents that have one.
+
+    A `Top` of it instead would part the bucket wherever it was renamed, and count each part alone.
+    """
+
+    field: str
+    label: str
+
+
 class Aggregation(NamedTuple):
-    """What is measured, in which buckets, of which documents."""
+    """What is measured, in which buckets, of which documents. `names`: how each bucket is called beside its key."""
 
     record: type[Record]
     measures: tuple[Measure, ...]
     buckets: tuple[Bucket, ...] = ()
     where: Filter = ()
+    names: tuple[Newest, ...] = ()
 
 
 class Span(NamedTuple):
@@ -151,3 +162,4 @@ class Row(NamedTuple):
 
     keys: tuple[int | str, ...]
     values: tuple[int | float | None, ...]
+    names: tuple[str | None, ...] = ()

@@ -137,6 +137,8 @@ def _check(chart: Chart) -> None:
     }.get(chart.shape, buckets == 1 or (buckets == 2 and measures == 1))
     if not fits:
         raise ValueError(f"{chart.title}: a {chart.shape} does not show {buckets} buckets and {measures} measures")
+    if chart.data.names and chart.shape != "table":
+        raise ValueError(f"{chart.title}: a {chart.shape} does not show names: a table does")
 
 
 def axis_and_split(data: Aggregation) -> tuple[int, int | None]:

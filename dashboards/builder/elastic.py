@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from consumers.records.record import index_pattern
-from dashboards.builder.aggregation import Aggregation, Bucket, Cases, Measure, Ranges, Row, Span, Times, Top
+from dashboards.builder.aggregation import Aggregation, Bucket, Cases, Known, Measure, Newest, Ranges, Row, Span, Times, Top
 from dashboards.builder.filters import dsl
 
 _METRICS = {"distinct": "cardinality", "total": "sum", "average": "avg", "greatest": "max"}
@@ -28,7 +28,7 @@ def rows(aggregation: Aggregation, answer: Mapping[str, Any]) -> list[Row]:
 def _level(aggregation: Aggregation, depth: int) -> dict[str, Any]:
     measures = {f"m{number}": _measure(measure) for number, measure in enumerate(aggregation.measures)}
     if depth == len(aggregation.buckets):
-        return measures
+        return measures | {f"n{number}": _newest(name) for number, name in enumerate(aggregation.names)}
     bucket, first = aggregation.buckets[depth], aggregation.measures[0]
     inner = _level(aggregation, depth + 1)
     if isinstance(bucket, Top):
@@ -42,6 +42,12 @@ def _measure(measure: Measure) -> dict[str, Any]:
         return {"filter": where}
     metric: dict[str, Any] = {_METRICS[measure.operation]: {"field": measure.field}}
     return {"filter": where, "aggs": {"value": metric}} if measure.where else metric
+
+
+def _newest(name: Newest) -> dict[str, Any]:
+    """What Lens asks for a last value; as `top_hits`, since its own `top_metrics` is not in every build of Elasticsearch."""
+    hit = {"size": 1, "_source": False, "fields": [name.field], "sort": [{"@timestamp": "desc"}]}
+    return {"filter": {"bool": {"filter": dsl((Known(name.field),))}}, "aggs": {"value": {"top_hits": hit}}}
 
 
 def _bucket(bucket: Bucket, first: Measure) -> dict[str, Any]:
@@ -62,7 +68,8 @@ def _bucket(bucket: Bucket, first: Measure) -> dict[str, Any]:
 def _rows(aggregation: Aggregation, depth: int, found: Mapping[str, Any], keys: tuple[int | str, ...]) -> Iterator[Row]:
     if depth == len(aggregation.buckets):
         values = [_value(measure, found[f"m{number}"]) for number, measure in enumerate(aggregation.measures)]
-        yield Row(keys, tuple(values))
+        names = [_name(name, found[f"n{number}"]) for number, name in enumerate(aggregation.names)]
+        yield Row(keys, tuple(values), tuple(names))
         return
     buckets = found[f"b{depth}"]["buckets"]
     named = buckets.items() if isinstance(buckets, dict) else ((_key(one), one) for one in buckets)
@@ -84,4 +91,10 @@ def _value(measure: Measure, found: Mapping[str, Any]) -> int | float | None:
     if measure.operation == "count":
         return int(found["doc_count"])
     value: int | float | None = (found["value"] if measure.where else found)["value"]
+    return value
+
+
+def _name(name: Newest, found: Mapping[str, Any]) -> str | None:
+    hits = found["value"]["hits"]["hits"]
+    value: str | None = hits[0]["fields"][name.field][0] if hits else None
     return value

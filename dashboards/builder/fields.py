@@ -49,6 +49,8 @@ def check(aggregation: Aggregation) -> None:
     for measure in aggregation.measures:
         _check_measure(aggregation.record, measure)
     check_filter(aggregation.record, aggregation.where)
+    for name in aggregation.names:
+        _typed(aggregation.record, name.field, {"keyword"}, "Newest")
     for bucket in aggregation.buckets:
         _check_bucket(aggregation.record, bucket, aggregation.measures[0])
     once = [type(bucket) for bucket in aggregation.buckets if isinstance(bucket, Times | Cases)]

@@ -6,7 +6,7 @@ Shapes as in elastic/kibana: x-pack/platform/plugins/shared/lens (formBased), an
 from typing import Any
 
 from consumers.records.record import Record
-from dashboards.builder.aggregation import Aggregation, Bucket, Cases, Measure, Ranges, Times, Top, Unit
+from dashboards.builder.aggregation import Aggregation, Bucket, Cases, Known, Measure, Newest, Ranges, Times, Top, Unit
 from dashboards.builder.board import Chart, axis_and_split, stable_id
 from dashboards.builder.fields import place
 from dashboards.builder.filters import kql
@@ -32,13 +32,15 @@ def attributes(chart: Chart, panel_id: str) -> Json:
     """What stands under `embeddableConfig.attributes` of its panel."""
     layer = stable_id(panel_id, "layer")
     buckets = [stable_id(panel_id, "bucket", number) for number in range(len(chart.data.buckets))]
+    names = [stable_id(panel_id, "name", number) for number in range(len(chart.data.names))]
     measures = [stable_id(panel_id, "measure", number) for number in range(len(chart.data.measures))]
     columns = {
         **{id_: _bucket(chart.data, bucket, measures[0]) for id_, bucket in zip(buckets, chart.data.buckets, strict=True)},
+        **{id_: _newest(name) for id_, name in zip(names, chart.data.names, strict=True)},
         **{id_: _measure(measure) for id_, measure in zip(measures, chart.data.measures, strict=True)},
     }
-    shown = {"columns": columns, "columnOrder": [*buckets, *measures], "incompleteColumns": {}, "sampling": 1}
-    kind, visualization = _visualization(chart, layer, buckets, measures)
+    shown = {"columns": columns, "columnOrder": [*buckets, *names, *measures], "incompleteColumns": {}, "sampling": 1}
+    kind, visualization = _visualization(chart, layer, buckets, [*names, *measures])
     return {
         "title": chart.title,
         "description": chart.about,
@@ -111,6 +113,21 @@ def _bucket(data: Aggregation, bucket: Bucket, first: str) -> Json:
                 "scale": "ordinal",
                 "params": {"filters": filters},
             }
+
+
+def _newest(name: Newest) -> Json:
+    """Lens calls it the last value. Its condition is Lens' own: without it the newest document would count, named or not."""
+    return {
+        "label": name.label,
+        "customLabel": True,
+        "dataType": "string",
+        "isBucketed": False,
+        "operationType": "last_value",
+        "scale": "ordinal",
+        "sourceField": name.field,
+        "filter": query(kql((Known(name.field),))),
+        "params": {"sortField": "@timestamp", "showArrayValues": False},
+    }
 
 
 def _measure(measure: Measure) -> Json:

@@ -16,6 +16,7 @@ _OPERATIONS = {
     "max": NUMBERS,
     "range": NUMBERS,
     "terms": GROUPS,
+    "last_value": frozenset({"keyword"}),
     "date_histogram": frozenset({"date"}),
 }
 """The types of a field that an operation can be asked of."""
@@ -30,6 +31,8 @@ def lens_fields(record: type[Record], found: Json) -> Iterator[str]:
             operation = column["operationType"]
             if operation in _OPERATIONS:
                 yield from fits(record, column["sourceField"], _OPERATIONS[operation], operation)
+            if operation == "last_value":
+                yield from fits(record, column["params"]["sortField"], frozenset({"date"}), "the order of a last value")
     yield from queried(record, queries)
 
 

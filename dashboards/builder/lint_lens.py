@@ -10,7 +10,7 @@ _TYPES = {
     "range": {"string"},
     "date_histogram": {"date"},
 }
-"""What a bucket of an operation may hold; all others are numbers."""
+"""What a bucket of an operation may hold; all others are numbers, but for the last value, a text."""
 _ACCESSORS = {
     "lnsMetric": (("metricAccessor",), ()),
     "lnsDatatable": ((), ("columns",)),
@@ -55,14 +55,17 @@ def lens(attributes: Json) -> Iterator[str]:
 
 def _column(column: Json, columns: Json) -> Iterator[str]:
     operation = column["operationType"]
-    allowed = _TYPES.get(operation, {"number"})
+    allowed = _TYPES.get(operation, {"string"} if operation == "last_value" else {"number"})
     if column["dataType"] not in allowed:
         yield f"{operation} gives no {column['dataType']}"
     if column["isBucketed"] != (operation in _TYPES):
         yield f"{operation} is {'no ' if column['isBucketed'] else 'a '}bucket"
     by = column.get("params", {}).get("orderBy", {})
-    if operation == "terms" and (by.get("type") != "column" or by.get("columnId") not in columns):
-        yield f"{column['label']} is ordered by a column that is not there"
+    if operation == "terms":
+        if by.get("type") != "column" or by.get("columnId") not in columns:
+            yield f"{column['label']} is ordered by a column that is not there"
+        elif columns[by["columnId"]]["dataType"] != "number":
+            yield f"{column['label']} is ordered by what is no number"
     if operation == "count" and column["sourceField"] != "___records___":
         yield "a count is of records"
 

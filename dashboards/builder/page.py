@@ -44,6 +44,7 @@ def fields(data: Aggregation) -> list[str]:
                 found.append(field)
             case Cases(_, cases):
                 found += [_field(condition) for where in cases.values() for condition in where]
+    found += [name.field for name in data.names]
     for measure in data.measures:
         found += [measure.field, *map(_field, measure.where)]
     return [name for name in dict.fromkeys([*found, *map(_field, data.where)]) if name]

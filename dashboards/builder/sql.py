@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from consumers.sinks.duckdb_sql import quoted
-from dashboards.builder.aggregation import Aggregation, Bucket, Cases, Measure, Ranges, Row, Span, Times, Top
+from dashboards.builder.aggregation import Aggregation, Bucket, Cases, Measure, Newest, Ranges, Row, Span, Times, Top
 from dashboards.builder.fields import place
 from dashboards.builder.filters import sql, text
 
@@ -12,22 +12,24 @@ _FUNCTIONS = {"distinct": "count(DISTINCT {})", "total": "coalesce(sum({}), 0)",
 
 
 def query(aggregation: Aggregation, span: Span) -> tuple[str, list[object]]:
-    """The select and its parameters: a column for each bucket, then one for each measure."""
+    """The select and its parameters: a column for each bucket, then one for each measure, then one for each name."""
     keys = [f"k{number}" for number in range(len(aggregation.buckets))]
     tables = [f"base AS ({_base(aggregation)})", *_tops(aggregation)]
     chosen = _chosen(aggregation, len(keys))
     measures = [_measure(aggregation, measure) for measure in aggregation.measures]
+    names = [_newest(aggregation, name) for name in aggregation.names]
     group = f" WHERE {_known(len(keys))} GROUP BY {', '.join(keys)}" if keys else ""
     order = f" ORDER BY {', '.join(keys)}" if keys else ""
-    select = f"SELECT {', '.join([*keys, *measures])} FROM base{chosen}{group}{order}"  # noqa: S608 - names of ours
+    select = f"SELECT {', '.join([*keys, *measures, *names])} FROM base{chosen}{group}{order}"  # noqa: S608 - names of ours
     parameters: list[object] = [moment.replace(tzinfo=None) for moment in span]
     return f"WITH {', '.join(tables)} {select}", parameters
 
 
 def rows(aggregation: Aggregation, found: Sequence[Sequence[Any]]) -> list[Row]:
     """What DuckDB's rows say."""
-    width = len(aggregation.buckets)
-    return [Row(tuple(row[:width]), tuple(row[width:])) for row in found]
+    first = len(aggregation.buckets)
+    last = first + len(aggregation.measures)
+    return [Row(tuple(row[:first]), tuple(row[first:last]), tuple(row[last:])) for row in found]
 
 
 def _base(aggregation: Aggregation) -> str:
@@ -91,3 +93,8 @@ def _measure(aggregation: Aggregation, measure: Measure) -> str:
         function += " FILTER (WHERE @)"
     column = quoted(place(record, measure.field).column) if measure.field else ""
     return function.replace("{}", column).replace("@", sql(record, measure.where))
+
+
+def _newest(aggregation: Aggregation, name: Newest) -> str:
+    column = quoted(place(aggregation.record, name.field).column)
+    return f"arg_max({column}, event_time) FILTER (WHERE {column} IS NOT NULL)"

@@ -43,14 +43,14 @@ def _metric(panel: Chart, rows: Sequence[Row], box: Box) -> Iterator[str]:
 
 def _table(panel: Chart, rows: Sequence[Row], box: Box) -> Iterator[str]:
     data = panel.data
-    names = [*(bucket.label for bucket in data.buckets), *(measure.label for measure in data.measures)]
-    keys = len(data.buckets)
+    names = [one.label for one in (*data.buckets, *data.names, *data.measures)]
+    keys = len(data.buckets) + len(data.names)
     weights = [2.2 if number_ < keys else 1 for number_ in range(len(names))]
     edges = [box.x + box.width * sum(weights[:number_]) / sum(weights) for number_ in range(len(names) + 1)]
     shown = sorted(rows, key=lambda row: -(row.values[0] or 0))[: int((box.height - 22) / 17)]
     cells = [
         names,
-        *([*map(key, row.keys), *(number(v, m) for v, m in zip(row.values, data.measures, strict=True))] for row in shown),
+        *([*map(key, row.keys), *(name or "–" for name in row.names), *_numbers(panel, row)] for row in shown),
     ]
     for nth, line in enumerate(cells):
         y = box.y + 12 + nth * 17 + (4 if nth else 0)
@@ -60,6 +60,10 @@ def _table(panel: Chart, rows: Sequence[Row], box: Box) -> Iterator[str]:
             x = edges[number_ + 1] - 6 if right else edges[number_]
             yield text(x, y, cut(words, room), "" if nth else "title", "end" if right else "start")
     yield rule(box.x, box.y + 18, box.x + box.width, box.y + 18)
+
+
+def _numbers(panel: Chart, row: Row) -> list[str]:
+    return [number(value, measure) for value, measure in zip(row.values, panel.data.measures, strict=True)]
 
 
 def _rows(panel: Chart, rows: Sequence[Row], box: Box) -> Iterator[str]:

@@ -29,8 +29,9 @@ from dashboards.builder.aggregation import (
     greatest,
     total,
 )
-from dashboards.builder.board import Rows
+from dashboards.builder.board import Chart, Rows
 from tests.dashboards import NEWEST, WEEK, asked, consumed, newest, pictures, university
+from tests.exported import ALGEBRA, met, watched, write
 from tests.indexed import put_templates
 from tests.services import ElasticsearchServer
 from tests.site import Site
@@ -70,9 +71,13 @@ def duck(site: Site, data: Sequence[Aggregation], span: Span = WEEK) -> list[lis
 
 def same(one: Sequence[Row], other: Sequence[Row]) -> bool:
     """Whether both have the same buckets with the same values, in whatever order."""
-    left, right = ({row.keys: row.values for row in rows} for rows in (one, other))
+    left, right = ({row.keys: row for row in rows} for rows in (one, other))
     return left.keys() == right.keys() and all(
-        all(a == b or (a is not None and b is not None and isclose(a, b)) for a, b in zip(left[key], right[key], strict=True))
+        left[key].names == right[key].names
+        and all(
+            a == b or (a is not None and b is not None and isclose(a, b))
+            for a, b in zip(left[key].values, right[key].values, strict=True)
+        )
         for key in left
     )
 
@@ -98,6 +103,39 @@ def test_f19_every_panel_gives_something_and_what_duckdb_gives(site: Site, elast
     everything = Aggregation(UserAction, (count("actions"),))
     narrower = everything._replace(where=(Is("is_live", (True,)),))
     assert not same(indexed(elasticsearch_any, everything), duck(site, [narrower])[0]), "a difference would be seen"
+
+
+RENAMED = [
+    watched(1, "groups", 11, "02T10:00:00", {**ALGEBRA, "title": "Groups", "course": "Algebra"}, type="PLAY"),
+    watched(2, "groups", 12, "04T10:00:00", {**ALGEBRA, "title": "Semigroups", "course": "Algebra I"}, type="PLAY"),
+    watched(3, "groups", 13, "05T10:00:00", type="PLAY"),
+    watched(4, "groups", "anonymous", "03T10:00:00", {**ALGEBRA, "title": "Groups", "course": "Algebra"}, type="PAUSE"),
+    watched(5, "lost", 11, "05T10:00:00", type="PAUSE"),
+    met("a==", "Algebra", "02T14:00:00", "02T15:00:00", host="Ada Byron", participants=1),
+    met("b==", "Algebra I", "09T14:00:00", "09T15:00:00", host="Ada Lovelace", participants=4),
+    met("c==", "Algebra", "03T14:00:00", "03T15:00:00", host="Ada Byron", participants=2),
+]
+"""A recording, a series and a host that had other names before."""
+
+
+def test_a_row_counts_all_of_its_key_whatever_it_was_called_and_bears_the_newest_name(
+    tmp_path: Path, elasticsearch: ElasticsearchServer
+) -> None:
+    put_templates(elasticsearch)
+    write(tmp_path, RENAMED, elasticsearch)
+    elasticsearch.call("POST", "/_refresh")
+    month = Span(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
+    tables = ("Most watched recordings", "Hosts, by meetings", "Series and rooms")
+    panels: list[Chart] = [chart for _, chart in CHARTS if chart.title in tables]
+    recordings, hosts, series = asked(tmp_path / "var/harvest.duckdb", [chart.data for chart in panels], month)
+    assert recordings == [
+        Row(("groups",), (4, 3, 3, 0), ("Semigroups", "Algebra I")),
+        Row(("lost",), (1, 1, 0, 0), (None, None)),
+    ]
+    assert [(row.keys, row.values[:2], row.names) for row in hosts] == [(("jchill@example.edu",), (3, 10800), ("Ada Lovelace",))]
+    assert series == [Row(("93201235621",), (3, 10800, 7), ("Algebra I",))]
+    for chart, rows in zip(panels, (recordings, hosts, series), strict=True):
+        assert same(indexed(elasticsearch, chart.data, month), rows), chart.title
 
 
 def test_the_pictures_of_the_docs_show_these_answers(site: Site) -> None:

@@ -11,7 +11,21 @@ import pytest
 from consumers.records.opencast import UserAction
 from consumers.records.zoom import Meeting, Session
 from dashboards.boards import boards
-from dashboards.builder.aggregation import Aggregation, AtLeast, Below, Cases, Is, Known, Not, Ranges, Times, Top, count, total
+from dashboards.builder.aggregation import (
+    Aggregation,
+    AtLeast,
+    Below,
+    Cases,
+    Is,
+    Known,
+    Newest,
+    Not,
+    Ranges,
+    Times,
+    Top,
+    count,
+    total,
+)
 from dashboards.builder.board import Board, Chart, Control, Rows, Text, placed
 from dashboards.builder.fields import check
 from dashboards.builder.filters import kql
@@ -98,6 +112,7 @@ def test_what_is_no_kql_is_refused(query: str) -> None:
         (Aggregation(UserAction, (count("x"),), (Times(), Times())), "once"),
         (Aggregation(UserAction, ()), "one measure"),
         (Aggregation(UserAction, (count("x", where=WHERE),), (Top("mpid", "x"),)), "no `where` of its own"),
+        (Aggregation(UserAction, (count("x"),), (Top("mpid", "x"),), names=(Newest("is_live", "x"),)), "Newest does not fit"),
         (Aggregation(UserAction, (count("x"),), where=(Is("is_live", ("yes",)),)), "'yes' does not fit"),
         (Aggregation(UserAction, (count("x"),), (Cases("x", {"y": (AtLeast("mpid", 1),)}),)), "a comparison does not fit"),
     ],
@@ -126,6 +141,9 @@ def test_a_board_that_cannot_be_laid_out_is_refused() -> None:
         list(placed(board_of((words, Rows("Rows", 24, 6, Listing(Meeting, ("tpic",)), "x")))))
     with pytest.raises(ValueError, match="does not show"):
         list(placed(board_of((number._replace(shape="line"), words))))
+    named = one._replace(buckets=(Top("series_id", "number"),), names=(Newest("topic", "topic"),))
+    with pytest.raises(ValueError, match="a bar does not show names"):
+        list(placed(board_of((number._replace(shape="bar", data=named), words))))
     other = number._replace(title="Stays", data=Aggregation(Session, (count("stays"),)))
     with pytest.raises(ValueError, match="Session has no field 'topic'"):
         list(placed(board_of((number, other), controls=(Control(Meeting, "topic", "Topic"),))))

@@ -97,6 +97,12 @@ def renamed_layer(lens: Json) -> None:
     lens["references"][0]["name"] = f"{LAYER}other"
 
 
+def ordered_by_a_name(lens: Json) -> None:
+    columns = layer_of(lens)["columns"]
+    name = next(id_ for id_, one in columns.items() if one["operationType"] == "last_value")
+    col(lens, "terms")["params"]["orderBy"]["columnId"] = name
+
+
 def swapped(panels: list[Json]) -> None:
     panels[0], panels[1] = panels[1], panels[0]
 
@@ -170,6 +176,22 @@ SPOILS: dict[str, tuple[str, str, Callable[[str], str]]] = {
         "lens",
         "ordered by",
         spoiled_lens("lnsDatatable", lambda it: col(it, "terms")["params"]["orderBy"].update(columnId="x")),
+    ),
+    "ordered by a name": ("lens", "ordered by what is no number", spoiled_lens("lnsDatatable", ordered_by_a_name)),
+    "name that is a number": (
+        "lens",
+        "last_value gives no number",
+        spoiled_lens("lnsDatatable", lambda it: col(it, "last_value").update(dataType="number")),
+    ),
+    "last value of a number": (
+        "fields",
+        "last_value does not fit action.length",
+        spoiled_lens("lnsDatatable", lambda it: col(it, "last_value").update(sourceField="action.length")),
+    ),
+    "last value by no time": (
+        "fields",
+        "the order of a last value does not fit mpid",
+        spoiled_lens("lnsDatatable", lambda it: col(it, "last_value")["params"].update(sortField="mpid")),
     ),
     "wrong data type": (
         "lens",
