@@ -78,20 +78,20 @@ def serve(
 @asynccontextmanager
 async def _opencast(settings: SandboxSettings, host: str, port: int) -> AsyncIterator[Running]:
     sandbox = OpencastSandbox(settings)
-    async with _listening(sandbox.app(), host, port) as url:
+    async with listening(sandbox.app(), host, port) as url:
         yield Running(url, sandbox)
 
 
 @asynccontextmanager
 async def _zoom(settings: ZoomSandboxSettings, host: str, port: int) -> AsyncIterator[RunningZoom]:
     sandbox = ZoomSandbox(settings)
-    async with _listening(sandbox.app(), host, port) as url:
+    async with listening(sandbox.app(), host, port) as url:
         yield RunningZoom(url, sandbox)
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
-    """Its address, until the block ends."""
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
+    """Serve an app of a sandbox; its address, until the block ends. ConfigError: the port cannot be had."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

@@ -25,6 +25,8 @@ _MOST = 10_000
 _UPDATED = re.compile(rb'"updated"\s*:\s*(\d{1,15})\b')
 _KIND = re.compile(rb'"kind"\s*:\s*"([a-z-]{1,40})"')
 _MILLISECOND = timedelta(milliseconds=1)
+_LAST = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
 
 
 class NoFeedError(StatusError):
@@ -113,7 +115,7 @@ def _rows(body: bytes) -> _Rows:
     """The page, and its records in their order. Raises TransientError when it is none."""
     try:
         body.decode()
-        page = _page.decode(body)
+        page = _bounded(_page.decode(body))
         records = _list.decode(page.items)
         whole = b"\n" not in body and b"\r" not in body and all(depth(bytes(record)) < MAX_DEPTH for record in records)
     except (ValueError, RecursionError):
@@ -122,9 +124,17 @@ def _rows(body: bytes) -> _Rows:
         return _Rows(page, records, ())
     parts = split(body.strip(), "items")
     try:
-        return _Rows(_page.decode(parts.envelope), parts.records, parts.refused)
+        return _Rows(_bounded(_page.decode(parts.envelope)), parts.records, parts.refused)
     except (ValueError, RecursionError) as error:
         raise TransientError(f"opencast: the answer is no page of {HARVEST}: {error}") from error
+
+
+def _bounded(page: _Page) -> _Page:
+    """The page. Raises TransientError when it goes on from where no time is."""
+    if page.has_more and page.includes_items_until > _LAST:
+        told = page.includes_items_until
+        raise TransientError(f"opencast: the answer is no page of {HARVEST}: includesItemsUntil={told} lies after the year 9999")
+    return page
 
 
 def _within(window: Interval, records: Sequence[bytes | msgspec.Raw], refused: Sequence[Refused], until: datetime) -> Changes:

@@ -3,12 +3,17 @@ import hashlib
 import re
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from harvester.errors import PermanentError
-from harvester.http import Digest, StatusError
+from harvester.http import Digest, StatusError, base_url
+from harvester.sandbox.opencast import ACTIONS, OpencastSandbox
+from harvester.sandbox.serve import listening
+from harvester.sandbox.settings import SandboxSettings
 from tests.unit.webserver import Seen, asking, serving
 
 
@@ -21,11 +26,12 @@ class Opencast:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         said = dict(re.findall(r'(\w+)="?([^",]+)"?', request.headers.get("Authorization", "")))
-        if said and self._right(request, said) and said["nonce"] == self.nonce and self.used < self.uses:
+        right = bool(said) and self._right(request, said)
+        if right and said["nonce"] == self.nonce and self.used < self.uses:
             self.used += 1
             return web.json_response([1])
         self.nonce, self.used = hashlib.sha256(f"{self.nonce}{self.used}".encode()).hexdigest()[:16], 0
-        challenge = f'Digest realm="Opencast", qop="auth", nonce="{self.nonce}", stale={"true" if said else "false"}'
+        challenge = f'Digest realm="Opencast", qop="auth", nonce="{self.nonce}", stale={"true" if right else "false"}'
         return web.Response(status=401, text="<html>log in</html>" * 99, headers={"WWW-Authenticate": challenge})
 
     @staticmethod
@@ -62,6 +68,33 @@ async def test_many_calls_at_once_share_a_digest_login() -> None:
         await http.get("/x")
         await asyncio.gather(*[http.get("/x", n=n) for n in range(20)])
         assert len(server.seen) == 22
+
+
+async def test_an_answer_that_came_too_late_for_its_challenge_is_no_refused_login() -> None:
+    sandbox = OpencastSandbox(SandboxSettings(speed=0, slow=0, login="digest"))
+    asked: list[bool] = []
+
+    @web.middleware
+    async def frozen(request: web.Request, handler: Handler) -> web.StreamResponse:
+        asked.append("Authorization" in request.headers)
+        if asked == [False, True]:  # the process stood still between challenge and answer
+            sandbox.clock.advance(timedelta(seconds=sandbox.settings.nonce_seconds + 1))
+        return await handler(request)
+
+    app = sandbox.app()
+    app.middlewares.insert(0, frozen)
+    login = Digest(sandbox.settings.user, sandbox.settings.password)
+    async with listening(app, "127.0.0.1", 0) as url, asking(base_url(url), login=login) as http:
+        assert (await http.get(ACTIONS)).status == 200
+    assert asked == [False, True, True]
+
+
+async def test_a_server_that_finds_every_answer_too_late_is_asked_no_longer() -> None:
+    async with serving(Opencast(uses=0)) as server, asking(server.url, login=Digest("harvest", "secret")) as http:
+        with pytest.raises(StatusError) as caught:
+            await http.get("/x")
+        assert caught.value.status == 401
+        assert logins(server.seen) == [False, True, True, True]
 
 
 async def test_a_wrong_digest_password_is_refused_after_one_try() -> None:

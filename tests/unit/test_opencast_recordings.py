@@ -61,6 +61,17 @@ async def test_a_feed_that_does_not_move_is_given_up() -> None:
             await read(stream, DAY)
 
 
+@pytest.mark.parametrize("items", [b"[]", b'[{"kind":NaN}]'], ids=["whole", "split"])
+async def test_a_feed_that_goes_on_from_where_no_time_is_is_no_page(items: bytes) -> None:
+    page = b'{"includesItemsUntil":253402300800000,"hasMore":true,"items":%b}' % items
+    server = Server()
+    server.add("m", ago(30))
+    async with serving(server) as stream:
+        server.raw["/tobira/harvest"] = page
+        with pytest.raises(TransientError, match="no page of /tobira/harvest: includesItemsUntil=253402300800000"):
+            await read(stream, DAY)
+
+
 async def test_a_search_that_refuses_an_id_costs_that_recording_alone() -> None:
     server = Server()
     server.add("here", ago(30))
