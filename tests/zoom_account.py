@@ -99,7 +99,11 @@ class Account:
     def _listed(self, query: Mapping[str, str]) -> list[Row]:
         alone = query["type"] == "pastOne"
         found = [row for row in self.meetings if row.get("alone", False) is alone]
-        return [row for row in found if query["from"] <= (row.get("start_time") or query["from"])[:10] <= query["to"]]
+        return [
+            row
+            for row in found
+            if query["from"] <= (row.get("start_time") or row.get("day") or query["from"])[:10] <= query["to"]
+        ]
 
     def _page(self, key: str, rows: list[Row], query: Mapping[str, str]) -> web.Response:
         at = int(query.get("next_page_token", "0"))

@@ -1,6 +1,7 @@
 """`harvest zoom`: one day of Zoom's meetings straight into the index or onto stdout, as the predecessor's command did it."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, cast
 
 import click
 from pydantic import BaseModel
@@ -10,11 +11,15 @@ from harvester.commands import parts, spans
 from harvester.commands.harvesting import open_shot, tell
 from harvester.commands.options import although_paused_option, json_option, setting
 from harvester.commands.progress import bar
-from harvester.commands.times import begun
+from harvester.commands.times import begun, shown
+from harvester.commands.words import amount_of
 from harvester.coverage import Interval
 from harvester.loading import Loaded
 from harvester.service import run_once
 from harvester.sources.zoom_settings import ZoomSettings
+
+if TYPE_CHECKING:
+    from harvester.sources.zoom import Meetings
 
 _DAY = timedelta(days=1)
 _LATE = timedelta(days=2)
@@ -68,12 +73,17 @@ async def _harvest(loaded: Loaded, day: date | None, *, printing: bool, as_json:
     async with open_shot(loaded, "zoom", "meetings", into="stdout" if printing else "elasticsearch", hold="") as shot:
         span = _span(day, shot.source.now(), again=not printing)
         spans.allow(span, shot.stream, shot.limits, ranged=True)
-        with bar("zoom", span.end - span.start, printing=printing) as shown:
-            shot.harvest.on_window = lambda w: shown.update(
+        with bar("zoom", span.end - span.start, printing=printing) as progress:
+            shot.harvest.on_window = lambda w: progress.update(
                 (w.end - span.start).total_seconds(), count=shot.harvest.totals["read"], reached=w.end
             )
             await shot.harvest.read([span], record=False)
-        return tell(shot, "zoom", as_json=as_json)
+        code = tell(shot, "zoom", as_json=as_json)
+    for left in cast("Meetings", shot.stream).left_out():
+        meetings = amount_of(left.meetings, "meeting")
+        again = f"`harvest zoom --date {left.day}` reads what is left from {shown(left.until)} on"
+        click.echo(f"left out: {meetings} of {left.day} whose begin Zoom does not tell yet; {again}", err=True)
+    return code
 
 
 def _span(day: date | None, now: datetime, *, again: bool) -> Interval:

@@ -5,9 +5,10 @@ API v2 with server-to-server OAuth. Business accounts are read by their dashboar
 the time at which meetings began, and a meeting's sessions are of the same window as the meeting. See docs/decisions/0035.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from harvester.coverage import Interval, Timing
@@ -22,13 +23,16 @@ from harvester.sources.zoom_lists import Lists, OnMode
 from harvester.sources.zoom_notes import Memory
 from harvester.sources.zoom_reading import Reading
 from harvester.sources.zoom_refusals import explain, nameless
-from harvester.sources.zoom_rows import checked_event, days
+from harvester.sources.zoom_rows import checked_event, days, midnight
 from harvester.sources.zoom_settings import ZoomSettings, api_settings, oauth_settings
 
-__all__ = ["Meetings", "Zoom", "ZoomSettings", "open_zoom"]
+__all__ = ["LeftOut", "Meetings", "Zoom", "ZoomSettings", "open_zoom"]
 
-_KEPT = timedelta(days=1)
+_DAY = timedelta(days=1)
+_KEPT = _DAY
 """Meetings are noted for so much longer than they are read again."""
+_PATIENCE = timedelta(days=2)
+"""A meeting without a begin is left out for so long from the begin of its day on: it comes, and its time must not change."""
 
 
 @asynccontextmanager
@@ -103,6 +107,14 @@ class _Carried(NamedTuple):
     memory: Memory
 
 
+class LeftOut(NamedTuple):
+    """Meetings of a day whose begin Zoom does not tell yet, and when they are read although it does not."""
+
+    day: date
+    meetings: int
+    until: datetime
+
+
 class Meetings:
     """Every past meeting with its sessions, by the time at which it began."""
 
@@ -115,6 +127,9 @@ class Meetings:
         self._carried: _Carried | None = None
         self.timing: Timing = settings.timing
         """How it wants to be read."""
+        # Over when the end of its day becomes final: nothing is ever left out for good.
+        self._patience = min(_PATIENCE, _DAY + self.timing.settle)
+        self._left_out: dict[str, date] = {}
 
     async def fetch(self, window: Interval, notes: bytes) -> AsyncIterator[Page]:
         """All past meetings that began in the window, each with its sessions after it, in the order in which they began.
@@ -125,12 +140,20 @@ class Meetings:
         now, timing = self._calls.now(), self.timing
         memory = self._memory(window, notes)
         known = Interval(max(window.start, now - (timing.horizon or timedelta.max)), min(window.end, now))
-        reading = Reading(self._lists, memory, self._source, known, oldest=known.end - timing.overlap - _KEPT)
+        oldest = known.end - timing.overlap - _KEPT
+        reading = Reading(self._lists, memory, self._source, known, asked_at=now, patience=self._patience, oldest=oldest)
         for day in days(*known) if known.start < known.end else ():
             async for page in reading.day(day):
                 yield page
+        left_out = {uuid: day for uuid, day in self._left_out.items() if midnight(day) + self._patience > now}
+        self._left_out = left_out | reading.left_out
         self._carried = _Carried(notes, window.end, memory)
         yield Page([], notes=reading.notes())
+
+    def left_out(self) -> Sequence[LeftOut]:
+        """Meetings that were listed and left for a later reading, by day."""
+        days_of = Counter(self._left_out.values())
+        return [LeftOut(day, amount, midnight(day) + self._patience) for day, amount in sorted(days_of.items())]
 
     def event(self, record: bytes, read_at: datetime) -> Event:
         """One record as an event. Raises InvalidEventError."""

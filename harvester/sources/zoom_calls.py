@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date, datetime
 from typing import NamedTuple, TypeVar
 
-from harvester.errors import HarvesterError, PermanentError, TransientError
+from harvester.errors import HarvesterError, TransientError
 from harvester.http import Answer, Pages
 from harvester.retry import UnusableError
 from harvester.sources.zoom_access import Access
@@ -164,7 +164,7 @@ class Calls:
             try:
                 return await ask(await self._access.token(refused=token))
             except TokenRefusedError as error:
-                raise PermanentError(f"{error}, and so was a new one: {_LOGIN}") from error
+                raise TokenRefusedError(f"{error}, and so was a new one: {_LOGIN}") from error
 
 
 async def none_of(sheets: Awaitable[list[Sheet]]) -> list[Sheet]:

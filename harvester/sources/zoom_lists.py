@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from harvester.errors import InvalidEventError
+from harvester.errors import InvalidEventError, PermanentError
 from harvester.protocols import Broken
 from harvester.sources.zoom_calls import (
     Calls,
@@ -20,7 +20,7 @@ from harvester.sources.zoom_calls import (
     stays_of_past,
 )
 from harvester.sources.zoom_limits import Budget
-from harvester.sources.zoom_refusals import NotAllowedError, NotThereError
+from harvester.sources.zoom_refusals import NotAllowedError, NotThereError, TokenRefusedError
 from harvester.sources.zoom_rows import From, Meeting, meeting_of
 
 Mode = Literal["auto", "dashboard", "report"]
@@ -28,6 +28,9 @@ OnMode = Callable[[str, str], None]
 ALONE = "pastOne"
 _KINDS = ("past", ALONE)
 """Meetings of several people, and those of one, which the first leaves out. Reports tell nothing of who was there alone."""
+
+_SEVERAL = 3
+"""So many hosts who are all refused are no fault of the hosts."""
 
 
 class Missing(NamedTuple):
@@ -113,24 +116,43 @@ class Lists:
         return found.meetings, found.broken
 
     async def _by_report(self, day: date) -> tuple[list[Meeting], list[Broken]]:
+        """A host whose meetings are refused is broken, and the others go on. Raises when so are all of several."""
         found = _Found()
-        users: dict[str, None] = {}
+        users: dict[str, bytes] = {}
         for sheet in await self._calls.whole(active_users(day)):
             for row in sheet.rows.rows:
                 try:
-                    users[_user.decode(row).id] = None
+                    users[_user.decode(row).id] = row
                 except ValueError as error:
                     found.broken.append(Broken(row, f"no user: {error}", "schema"))
             found.broken += [Broken(body, str(why), why.reason) for body, why in sheet.rows.refused]
-        for user in users:
-            for kind in _KINDS:
-                for sheet in await none_of(self._calls.whole(listed_by_report(user, day, kind))):
-                    found.take(sheet, day, "report", kind, user)
+        refused: list[PermanentError] = []
+        for user, row in users.items():
+            try:
+                await self._of_host(user, day, found)
+            except (NotAllowedError, TokenRefusedError):
+                raise
+            except PermanentError as error:
+                refused.append(error)
+                found.broken.append(_unread(row, day, error))
+        if len(refused) == len(users) >= _SEVERAL:
+            raise refused[-1]
         return found.meetings, found.broken
+
+    async def _of_host(self, user: str, day: date, found: "_Found") -> None:
+        for kind in _KINDS:
+            for sheet in await none_of(self._calls.whole(listed_by_report(user, day, kind))):
+                found.take(sheet, day, "report", kind, user)
 
     def _told(self, why: str) -> None:
         if self._on_mode is not None:
             self._on_mode("report", why)
+
+
+def _unread(user: bytes, day: date, error: PermanentError) -> Broken:
+    """What is kept of the meetings of a host on a day that Zoom does not give."""
+    body = b'{"day":"%b",%b' % (day.isoformat().encode(), user.partition(b"{")[2])
+    return Broken(body, f"the meetings of a host on {day}: {error}", "host")
 
 
 class _Found:

@@ -32,7 +32,12 @@ _PARTICIPANT: Fields = {
 }
 """`user_id` is a number within one meeting, and a part of the session's key. Names of devices, reasons for leaving and whatever
 else people can put their name into is not passed on."""
-_USER: Fields = {"id": Kind.USER, "user_name": Kind.NAME, "email": Kind.MAIL, "type": Kind.KEEP, "dept": Kind.KEEP}
+_USER: Fields = {
+    **dict.fromkeys(("day", "type", "dept"), Kind.KEEP),
+    "id": Kind.USER,
+    "user_name": Kind.NAME,
+    "email": Kind.MAIL,
+}
 _MEETING_EVENT: Fields = {
     "meeting": _MEETING,
     "host_id": Kind.USER,

@@ -11,6 +11,7 @@ from harvester.retry import UnusableError
 from harvester.sources.zoom_limits import NothingLeftError
 from harvester.sources.zoom_lists import Lists, Missing
 from harvester.sources.zoom_notes import Memory
+from harvester.sources.zoom_refusals import NotAllowedError, TokenRefusedError
 from harvester.sources.zoom_rows import Meeting, event_of, meeting_data, missing, people, stays_of
 
 _PAGE_EVENTS = 1000
@@ -18,25 +19,39 @@ _COVER_EVERY = 25
 """Meetings whose participants are asked for before what is finished is told: so much is asked for again after a crash."""
 _YOUNG = timedelta(hours=2)
 """A meeting that ended so recently may have its participants still to come."""
-_PATIENCE = timedelta(days=2)
-"""A meeting without a begin is left out for so long from the begin of its day on: it comes, and its time must not change."""
 _IN_A_ROW = 3
 """So many meetings, one after another, that cannot be read are no fault of the meetings."""
+_OF_ZOOM = (UnusableError, NotAllowedError, TokenRefusedError)
+"""What may be the matter with all of them; any other refusal is of the one that was asked for."""
 
 
 class Reading:
-    """One window. `oldest`: meetings that began before need not be noted."""
+    """One window, asked for at `asked_at`. `oldest`: meetings that began before need not be noted."""
 
-    def __init__(self, lists: Lists, memory: Memory, source: str, window: Interval, *, oldest: datetime) -> None:
+    def __init__(
+        self,
+        lists: Lists,
+        memory: Memory,
+        source: str,
+        window: Interval,
+        *,
+        asked_at: datetime,
+        patience: timedelta,
+        oldest: datetime,
+    ) -> None:
         self._lists = lists
         self._memory = memory
         self._source = source
         self._window = window
+        self._asked_at = asked_at
+        self._patience = patience
         self._oldest = oldest
         self._asked = 0
         """Meetings whose participants were asked for since it was last told what is finished."""
         self._doubtful: list[tuple[Meeting, HarvesterError]] = []
         """Meetings that could not be read, while it is not known whether any other can."""
+        self.left_out: dict[str, date] = {}
+        """Meetings that are left for a later reading, by uuid, with their day."""
 
     def notes(self) -> bytes:
         """What the next poll should know."""
@@ -62,9 +77,15 @@ class Reading:
             raise
 
     def _wanted(self, meeting: Meeting, day: date) -> bool:
-        """Whether it began in the window, or on another day than it is listed for, so that no other window asks for it."""
-        if meeting.blank and self._lists.now() < meeting.start + _PATIENCE:
-            return False
+        """Whether it began in the window, or on another day than it is listed for, so that no other window asks for it.
+
+        Where no begin is told it is of each window of its day, so that it is of the one that makes the end of the day final.
+        """
+        if meeting.blank:
+            early = self._asked_at < meeting.start + self._patience
+            if early:
+                self.left_out[meeting.uuid] = day
+            return not early
         return self._window.start <= meeting.start < self._window.end or meeting.start.date() != day
 
     def _finished(self, meeting: Meeting | None) -> Page:
@@ -84,11 +105,14 @@ class Reading:
             return [Page([self._event(meeting, seen.people)])]
         try:
             sheets = await self._lists.stays(meeting)
-        except (UnusableError, PermanentError) as error:
+        except _OF_ZOOM as error:
             self._doubtful.append((meeting, error))
             if len(self._doubtful) >= _IN_A_ROW:
                 raise
             return []
+        except PermanentError as error:
+            self._asked += 1
+            return [self._without(meeting, str(error))]
         self._asked += 1
         before = self._given_up()
         if isinstance(sheets, Missing):

@@ -159,7 +159,7 @@ def meeting_of(row: bytes, day: date, listed: From, kind: str, read_at: datetime
         head=head,
         listed=listed,
         kind=kind,
-        start=start or _midnight(day),
+        start=start or midnight(day),
         blank=start is None,
         end=end,
         expected=expected if type(expected) is int and expected >= 0 else None,
@@ -189,7 +189,7 @@ def event_of(data: bytes, source: str, read_at: datetime) -> Event:
     if found.listed is None:
         raise InvalidEventError("neither a meeting nor a participant", reason="participants")
     row = _decoded(_meeting, bytes(found.meeting), "meeting")
-    time = moment(row.start_time) or (None if found.day is None else _midnight(found.day))
+    time = moment(row.start_time) or (None if found.day is None else midnight(found.day))
     if not row.uuid.strip() or time is None:
         raise InvalidEventError("a meeting without uuid, or without a start and the day it was listed for")
     return _event(MEETING, row.uuid, time, data, source, read_at)
@@ -268,12 +268,13 @@ def moment(text: Any) -> datetime | None:
 def days(start: datetime, end: datetime) -> Iterable[date]:
     """The UTC days that an interval touches."""
     day = start.date()
-    while _midnight(day) < end:
+    while midnight(day) < end:
         yield day
         day += timedelta(days=1)
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
+    """When a UTC day begins."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 

@@ -69,7 +69,12 @@ class ZoomSettings(BaseModel):
     poll: Annotated[float, _setting("POLL", ge=0, description="seconds between two polls, at least")] = 900.0
     settle: Annotated[
         int,
-        _setting("SETTLE", ge=0, description="seconds after which late rows have arrived: younger days are read at every poll"),
+        _setting(
+            "SETTLE",
+            ge=0,
+            description="seconds after which late rows have arrived: younger days are read at every poll, and rows that come "
+            "later are not found; below 86400 a meeting whose begin is not told gets that of its day sooner than after two days",
+        ),
     ] = 259_200
     page_size: Annotated[int, _setting("PAGE_SIZE", ge=1, le=300, description="rows of one page")] = 300
     start: Annotated[str, _setting("START", description="first meeting time when nothing is recorded, ISO or YYYYMMDDHHmmss")] = (

@@ -63,6 +63,19 @@ def test_e34_a_date_is_a_day_of_utc(tmp_path: Path, account: Account) -> None:
     assert printed(site.harvest("zoom", "--destination", "stdout"))[0] == ("meeting", "d==")
 
 
+def test_what_is_left_out_because_its_begin_is_not_told_is_counted_and_read_later(tmp_path: Path, account: Account) -> None:
+    account.meetings += [meeting(uuid, "", day="2026-11-02", end_time="2026-11-02T13:00:00Z") for uuid in ("d==", "e==")]
+    site = site_of(tmp_path, account)
+    done = site.harvest("zoom", "--destination", "stdout")
+    assert len(printed(done)) == 5
+    assert "left out: 2 meetings of 2026-11-02 whose begin Zoom does not tell yet" in done.err
+    assert "`harvest zoom --date 2026-11-02` reads what is left from 2026-11-04T00:00:00Z on" in done.err
+    account.now = NOW + timedelta(hours=6)
+    done = site.harvest("zoom", "--date", "2026-11-02", "--destination", "stdout")
+    assert [uuid for what, uuid in printed(done) if what == "meeting"] == ["d==", "e==", "a==", "b=="]
+    assert "left out" not in done.err
+
+
 @pytest.mark.parametrize(
     "args",
     [

@@ -1,5 +1,6 @@
 """Zoom's login, plans, scopes and limits: what each refusal means, and that no secret goes where it should not."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -8,7 +9,7 @@ from aiohttp import web
 
 from harvester.answers import Allowance
 from harvester.coverage import Interval
-from harvester.errors import ConfigError, PermanentError, TransientError
+from harvester.errors import ConfigError, InvalidEventError, PermanentError, TransientError
 from harvester.retry import Retry, Wait
 from harvester.sources.zoom_limits import Budget, Limits
 from harvester.sources.zoom_refusals import DailyLimitError
@@ -164,12 +165,50 @@ async def test_no_account_and_no_mail_address_stands_in_an_error_or_a_wait(statu
     account.reply = reply
     async with served(account, mode="report", retry=Retry(1, 0), on_wait=lambda wait: said.append(wait.text)) as source:
         [stream] = await source.streams()
-        _, error = await read_up_to_an_error(stream)
-    said += [str(error)] if error else []
+        got, error = await read_up_to_an_error(stream)
+    said += [str(error)] if error else [broken.error for broken in got.broken]
     assert said or status == 404  # who is not there has no meetings
     for text in said:
         assert "/report/users/…/meetings" in text
         assert not [word for word in ("host 1", "host%201", "ada", "lovelace") if word in text]
+
+
+@pytest.mark.parametrize(("hosts", "kept"), [(1, True), (2, True), (3, False)])
+async def test_hosts_whose_meetings_are_refused_are_letters_unless_so_are_all_of_several(hosts: int, kept: bool) -> None:
+    account = two_meetings()
+    reports = Reports(account)
+    reports.users = [{"id": f"refused {n}", "email": "ada@university.example", "meetings": n} for n in range(hosts)]
+
+    def reply(request: web.BaseRequest) -> web.Response | None:
+        return refusal(400, 1010, "User does not belong to this account.") if "/refused" in request.path else reports(request)
+
+    account.reply = reply
+    async with served(account, mode="report") as source:
+        [stream] = await source.streams()
+        _, error = await read_up_to_an_error(stream)
+        assert isinstance(error, PermanentError) is not kept
+        reports.users.append({"id": "host 1", "meetings": 2})
+        got = await read(stream, DAY)
+        assert types(got) == ["meeting a==", "session a==", "meeting b==", "session b=="]
+        assert [(json.loads(b.body), b.reason) for b in got.broken] == [
+            ({"day": "2026-11-02", **user}, "host") for user in reports.users[:-1]
+        ]
+        assert {b.error.partition(":")[0] for b in got.broken} == {"the meetings of a host on 2026-11-02"}
+        with pytest.raises(InvalidEventError):
+            stream.event(got.broken[0].body, NOW)
+
+
+@pytest.mark.parametrize("scope", [True, False])
+async def test_a_scope_or_a_token_that_is_refused_to_one_host_is_nothing_of_the_host(scope: bool) -> None:
+    account = two_meetings()
+    reports = Reports(account)
+    refused = (400, 4711, SCOPE.format("report:read:user:admin")) if scope else (401, 124, "Invalid access token.")
+    account.reply = lambda r: refusal(*refused) if "/host%201/meetings" in r.raw_path else reports(r)
+    async with served(account, mode="report", retry=Retry(1, 0)) as source:
+        [stream] = await source.streams()
+        got, error = await read_up_to_an_error(stream)
+    assert isinstance(error, PermanentError)
+    assert (got.events, got.broken) == ([], [])
 
 
 async def test_a_scope_that_is_missing_everywhere_is_named() -> None:

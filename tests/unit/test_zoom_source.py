@@ -145,6 +145,34 @@ async def test_a_meeting_that_answers_with_nonsense_costs_itself_once_another_co
     assert len(got.broken) == 1
 
 
+async def test_meetings_that_zoom_refuses_one_by_one_hold_nothing_up_however_many_follow_each_other() -> None:
+    account = Account([meeting(f"m{n}", f"2026-11-02T10:00:{n:02}Z") for n in range(7)])
+    account.reply = lambda r: refusal(400, 1010, "No") if "participants" in r.path else None
+    async with served(account) as source:
+        [stream] = await source.streams()
+        got = await read(stream, DAY)
+    assert types(got) == [f"meeting m{n}" for n in range(7)]
+    assert [json.loads(b.body)["meeting"]["uuid"] for b in got.broken] == [f"m{n}" for n in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [((400, 4711, "does not contain scopes:[x]."), "add the scope x"), ((401, 124, "No"), "and so was a new one")],
+    ids=["scope", "token"],
+)
+async def test_a_scope_or_a_token_that_three_meetings_in_a_row_lack_is_no_fault_of_the_meetings(
+    refused: tuple[int, int, str], reason: str
+) -> None:
+    account = Account([meeting(f"m{n}", f"2026-11-02T10:00:{n:02}Z") for n in range(3)])
+    account.reply = lambda r: refusal(*refused) if "participants" in r.path else None
+    async with served(account, mode="dashboard") as source:
+        [stream] = await source.streams()
+        got, error = await read_up_to_an_error(stream)
+    assert isinstance(error, PermanentError)
+    assert reason in str(error)
+    assert (got.events, got.broken) == ([], [])
+
+
 async def test_when_no_meeting_can_be_read_the_window_is_not() -> None:
     account = two_meetings()
     account.reply = lambda r: web.Response(text="<html>", content_type="text/html") if "participants" in r.path else None
