@@ -12,7 +12,7 @@ _setting = partial(setting, "HARVESTER_")
 
 
 class Access(BaseModel):
-    """Logins of Kafka, of Redis, and of AWS or what speaks like it. What is empty is not sent."""
+    """Logins of Kafka, of Redis, of Google, and of AWS or what speaks like it. What is empty is not sent."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True)
 
@@ -46,12 +46,21 @@ class Access(BaseModel):
     aws_session_token: Annotated[SecretStr, _setting("AWS_SESSION_TOKEN", "token of temporary access keys")] = SecretStr("")
     aws_ca_file: Annotated[Path | None, _setting("AWS_CA_FILE", "certificate authority of that endpoint, PEM")] = None
 
+    google_credentials: Annotated[
+        Path | None,
+        _setting(
+            "GOOGLE_CREDENTIALS",
+            "key file of the service account at Google; unset: GOOGLE_APPLICATION_CREDENTIALS, or the account that the platform "
+            "gives this process",
+        ),
+    ] = None
+
     claims_url: Annotated[
         str,
         _setting(
             "CLAIMS_URL",
-            "where messages are kept that are too large for the queue even compressed, s3://BUCKET/PREFIX or file://FOLDER; "
-            "unset: they become dead letters",
+            "where messages are kept that are too large for the queue even compressed, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or "
+            "file://FOLDER; unset: they become dead letters",
             pattern=r"^[a-z][a-z0-9+.-]*://|^$",
         ),
     ] = ""

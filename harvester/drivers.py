@@ -10,7 +10,7 @@ from harvester.errors import ConfigError
 from harvester.faults import unknown
 from harvester.url import parse
 
-EXTRAS: Mapping[str, str] = {"kafka": "kafka", "redis": "redis", "rediss": "redis", "s3": "aws", "sqs": "aws"}
+EXTRAS: Mapping[str, str] = {"gs": "gcs", "kafka": "kafka", "redis": "redis", "rediss": "redis", "s3": "aws", "sqs": "aws"}
 """Scheme → the extra of this package that brings its library. The others need none."""
 
 

@@ -142,6 +142,8 @@ Given = dict[str, Any]
 _BUCKET = ("HARVESTER_OPENCAST_LAST_TS_BUCKET", "S3_HARVEST_TS_BUCKET")
 _REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
 """As AWS' own tools call it. It is no old name of ours: beside HARVESTER_AWS_REGION it may say something else, for others."""
+_GOOGLE = "GOOGLE_APPLICATION_CREDENTIALS"
+"""As Google's own tools call it: likewise."""
 _SHORTEST_TOKEN = 16
 _ADDRESS = r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):)?\d{1,5}$|^$"
 
@@ -154,7 +156,7 @@ class CoreSettings(Access):
     It inherits so that whoever has the URL of a server has the login there, too.
     """
 
-    also_reads: ClassVar[frozenset[str]] = frozenset((*_BUCKET, *_REGION))
+    also_reads: ClassVar[frozenset[str]] = frozenset((*_BUCKET, *_REGION, _GOOGLE))
 
     queue_url: Annotated[
         Url,
@@ -181,8 +183,8 @@ class CoreSettings(Access):
         _known("harvester.letters:known"),
         _setting(
             "LETTERS_URL",
-            "store of dead letters: sqlite:///PATH, file://FOLDER or s3://BUCKET/PREFIX; has to be named beside Kafka and SQS, "
-            "unless S3_HARVEST_TS_BUCKET is: then s3://THAT/letters",
+            "store of dead letters: sqlite:///PATH, file://FOLDER, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; has to be named "
+            "beside Kafka and SQS, unless S3_HARVEST_TS_BUCKET is: then s3://THAT/letters",
         ),
     ] = "sqlite:///var/letters.db"
     cache_url: Annotated[
@@ -288,6 +290,8 @@ class CoreSettings(Access):
         own = {name: value for name, value in given.items() if name not in cls.also_reads}
         if region and not {"HARVESTER_AWS_REGION", "aws_region"} & own.keys():
             own["HARVESTER_AWS_REGION"] = region
+        if (key_file := given.get(_GOOGLE)) and not {"HARVESTER_GOOGLE_CREDENTIALS", "google_credentials"} & own.keys():
+            own["HARVESTER_GOOGLE_CREDENTIALS"] = key_file
         return _with_letters(_with_queue(own), str(bucket))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from tests.servers.elasticsearch import Elasticsearch, ElasticsearchServer
+from tests.servers.gcs import Gcs
 from tests.servers.jars import Jars
 from tests.servers.kafka import Kafka
 from tests.servers.maven import Archive
@@ -64,6 +65,7 @@ ELASTICSEARCH = {
     ),
 }
 OWN: Mapping[str, OwnKind] = {
+    "gcs": Gcs(),
     "kafka": Kafka(
         Jars(
             ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36"),
@@ -89,7 +91,7 @@ TOOLS: Mapping[str, str] = {
     "faketime": "apt-get install faketime",
 }
 """Programs that tests run, and how one is had."""
-ALWAYS = frozenset({"elasticsearch8", "kafka", "redis", "s3", "sqs", "promtool", "prometheus", "faketime", "wget"})
+ALWAYS = frozenset({"elasticsearch8", "gcs", "kafka", "redis", "s3", "sqs", "promtool", "prometheus", "faketime", "wget"})
 """What an unattended run requires on every machine: the system's packages are enough for it."""
 
 

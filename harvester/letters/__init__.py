@@ -8,14 +8,16 @@ from harvester.protocols import DeadLetters
 
 DRIVERS = {
     "file": "harvester.letters.objects:open_letters",
+    "gs": "harvester.letters.objects:open_letters",
     "s3": "harvester.letters.objects:open_letters",
     "sqlite": "harvester.letters.sqlite:open_letters",
 }
 
 
 def open_letters(url: str, access: Access = NOBODY) -> AbstractAsyncContextManager[DeadLetters]:
-    """The letters at `url`: `sqlite:///var/letters.db`, `file:///srv/x` or `s3://bucket/prefix`. `access` says who we are there.
+    """The letters at `url`: `sqlite:///var/letters.db`, `file:///srv/x`, `s3://bucket/prefix` or `gs://bucket/prefix`.
 
+    `access` says who we are there.
     ConfigError: no such scheme or option, or the driver's library is not installed.
     """
     opened: AbstractAsyncContextManager[DeadLetters] = drivers.driver("store of letters", url, DRIVERS)(url, access)

@@ -1,4 +1,4 @@
-"""Stores of objects, picked by URL: for letters, books and payloads that are too large for a queue."""
+"""Stores of objects, picked by URL: for letters, books, the archive and payloads that are too large for a queue."""
 
 from contextlib import AbstractAsyncContextManager
 
@@ -6,11 +6,15 @@ from harvester import drivers
 from harvester.access import NOBODY, Access
 from harvester.protocols import Objects
 
-DRIVERS = {"file": "harvester.objects.file:open_objects", "s3": "harvester.objects.s3:open_objects"}
+DRIVERS = {
+    "file": "harvester.objects.file:open_objects",
+    "gs": "harvester.objects.gs:open_objects",
+    "s3": "harvester.objects.s3:open_objects",
+}
 
 
 def open_objects(url: str, access: Access = NOBODY) -> AbstractAsyncContextManager[Objects]:
-    """The objects at `url`: `s3://bucket/prefix` or `file:///srv/objects`. `access` says who we are there.
+    """The objects at `url`: `s3://bucket/prefix`, `gs://bucket/prefix` or `file:///srv/objects`. `access` says who we are there.
 
     ConfigError: no such scheme or option, or the driver's library is not installed.
     """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from harvester.access import Access
-from harvester.objects import s3
+from harvester.objects import gs, s3
 from tests.servers.fixtures import Servers
 
 KEYS = Access(aws_access_key_id="any", aws_secret_access_key=SecretStr("any"))
@@ -43,6 +43,11 @@ def in_bucket(bucket: str) -> Driver:
     return Driver("s3", lambda directory, server: f"s3://{bucket}/{digest(directory)}?endpoint={server}&region=eu-west-1", "s3")
 
 
+def in_google_bucket(bucket: str) -> Driver:
+    """The same at Google."""
+    return Driver("gs", lambda directory, server: f"gs://{bucket}/{digest(directory)}?endpoint={server}&project=tests", "gcs")
+
+
 def in_redis() -> Driver:
     """Keys of the test's own in database 0."""
     return Driver("redis", lambda directory, server: f"{server}/0?prefix={digest(directory)}", "redis")
@@ -54,8 +59,9 @@ DRIVERS: dict[str, Sequence[Driver]] = {
         Driver("sqlite", lambda directory, _: f"sqlite:///{directory}/letters.db"),
         in_folder("letters"),
         in_bucket("letters"),
+        in_google_bucket("letters"),
     ],
-    "objects": [in_folder("objects"), in_bucket("objects")],
+    "objects": [in_folder("objects"), in_bucket("objects"), in_google_bucket("objects")],
 }
 """By contract. A new driver adds a line."""
 
@@ -65,4 +71,6 @@ async def prepared(driver: Driver, directory: Path, servers: Servers) -> str:
     url = driver.url(directory, servers.get(driver.server).url if driver.server else "")
     if driver.server == "s3":
         await s3.prepare(url, KEYS)
+    if driver.server == "gcs":
+        await gs.prepare(url)
     return url

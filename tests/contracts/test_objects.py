@@ -101,7 +101,19 @@ async def test_more_than_a_page_of_names_is_listed_and_deleted(url: str) -> None
 
 
 @pytest.mark.parametrize(
-    "url", ["objects", "ftp://host/x", "file://", "file://x?nothing=1", "s3://", "s3://k:s@b/x", "s3://b?no=1"]
+    "url",
+    [
+        "objects",
+        "ftp://host/x",
+        "file://",
+        "file://x?nothing=1",
+        "s3://",
+        "s3://k:s@b/x",
+        "s3://b?no=1",
+        "gs://",
+        "gs://k@b",
+        "gs://b?endpoint=x",
+    ],
 )
 def test_a_wrong_url_is_told_before_anything_is_made(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -132,6 +132,12 @@ def s3(servers: Servers) -> Server:
     return servers.get("s3")
 
 
+@pytest.fixture
+def gcs(servers: Servers) -> Server:
+    """A Cloud Storage, shared by all tests: each uses buckets or prefixes of its own."""
+    return servers.get("gcs")
+
+
 def emptied(server: Server) -> ElasticsearchServer:
     assert isinstance(server, ElasticsearchServer)
     server.empty()

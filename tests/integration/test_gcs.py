@@ -1,0 +1,134 @@
+"""Cloud Storage: who we are there, what its answers mean, and what is refused before anything is asked."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from harvester.access import Access
+from harvester.errors import ConfigError, HarvesterError, PermanentError, TransientError
+from harvester.objects import gs, open_objects
+from tests.services import Server
+
+TOKEN = "ya29.canary"
+
+
+@asynccontextmanager
+async def google(status: int = 200, text: str = "{}", **headers: str) -> AsyncIterator[tuple[str, list[web.Request]]]:
+    """A service that gives tokens and answers everything else alike; what it was asked."""
+    asked: list[web.Request] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request)
+        if request.path == "/token":
+            return web.json_response({"access_token": TOKEN, "expires_in": 3600})
+        return web.Response(status=status, text=text, headers=headers, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+    finally:
+        await runner.cleanup()
+
+
+def key_file(folder: Path, token_uri: str) -> Access:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    about = {"type": "service_account", "client_email": "harvester@tests.example", "token_uri": token_uri}
+    path = folder / "key.json"
+    path.write_text(json.dumps({**about, "private_key": pem.decode(), "private_key_id": "1", "project_id": "tests"}))
+    return Access(google_credentials=path)
+
+
+async def test_b41_the_key_file_of_a_service_account_is_our_login_and_one_token_serves_all_requests(tmp_path: Path) -> None:
+    async with google(text='{"kind": "storage#objects"}') as (url, asked):
+        access = key_file(tmp_path, f"{url}/token")
+        async with open_objects(f"gs://bucket/x?endpoint={url}", access) as objects:
+            assert [name async for name in objects.names("")] == []
+            assert [name async for name in objects.names("")] == []
+    assert [request.path for request in asked] == ["/token", "/storage/v1/b/bucket/o", "/storage/v1/b/bucket/o"]
+    assert {request.headers.get("Authorization") for request in asked[1:]} == {f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "told"),
+    [
+        (401, PermanentError, "HARVESTER_GOOGLE_CREDENTIALS"),
+        (403, PermanentError, "storage.objects.create"),
+        (404, ConfigError, "harvest setup"),
+        (429, TransientError, "429"),
+        (503, TransientError, "503"),
+        (400, PermanentError, "because"),
+    ],
+)
+async def test_b50_an_answer_says_what_to_do_next(status: int, error: type[HarvesterError], told: str) -> None:
+    async with (
+        google(status, '{"error": {"message": "because"}}', **{"Retry-After": "7"}) as (url, _),
+        open_objects(f"gs://bucket/x?endpoint={url}") as objects,
+    ):
+        with pytest.raises(error, match=told) as raised:
+            await objects.put("a", b"1", replaces="")
+    assert getattr(raised.value, "retry_after", 7) == 7
+
+
+async def test_b50_each_act_that_is_refused_names_the_permission_it_takes() -> None:
+    async with google(403) as (url, _), open_objects(f"gs://bucket/x?endpoint={url}") as objects:
+        with pytest.raises(PermanentError, match=r"storage\.objects\.get"):
+            await objects.get("a")
+        with pytest.raises(PermanentError, match=r"storage\.objects\.delete"):
+            await objects.delete(["a", "b"])
+        with pytest.raises(PermanentError, match=r"storage\.objects\.list"):
+            await anext(aiter(objects.names("")))
+
+
+async def test_nobody_there_is_transient_and_another_kind_of_server_is_not() -> None:
+    async with open_objects("gs://bucket/x?endpoint=http://127.0.0.1:1") as objects:
+        with pytest.raises(TransientError):
+            await objects.get("a")
+    async with google(text="<html>") as (url, _), open_objects(f"gs://bucket/x?endpoint={url}") as objects:
+        for asked in (objects.get("a"), objects.put("a", b"")):
+            with pytest.raises(PermanentError, match="no Cloud Storage"):
+                await asked
+
+
+async def test_b49_the_bucket_is_made_when_it_is_absent_and_only_then(gcs: Server) -> None:
+    name = f"made-{token_hex(6)}"
+    place = f"gs://{name}/x?endpoint={gcs.url}"
+    async with open_objects(place) as objects:
+        with pytest.raises(ConfigError, match="harvest setup"):
+            await objects.get("a")
+        with pytest.raises(ConfigError, match="harvest setup"):
+            await objects.put("a", b"")
+    with pytest.raises(ConfigError, match="project="):
+        await gs.prepare(place)
+    assert await gs.prepare(f"{place}&project=tests&location=EU") == [f"bucket {name}: created"]
+    assert await gs.prepare(place) == []
+    async with open_objects(place) as objects:
+        assert await objects.get("a") is None
+
+
+async def test_s12_a_token_never_goes_to_another_host_without_tls(tmp_path: Path) -> None:
+    access = key_file(tmp_path, "http://127.0.0.1:1/token")
+    with pytest.raises(ConfigError, match="without TLS"):
+        async with open_objects("gs://bucket/x?endpoint=http://192.0.2.1", access):
+            pass
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", '{"type": "service_account"}'])
+async def test_a_file_that_is_no_key_is_told_before_anything_is_asked(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "key.json").write_text(text)
+    with pytest.raises(ConfigError, match="HARVESTER_GOOGLE_CREDENTIALS"):
+        async with open_objects("gs://bucket/x", Access(google_credentials=tmp_path / "key.json")):
+            pass
