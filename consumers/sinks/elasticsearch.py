@@ -14,7 +14,7 @@ from consumers.records.record import Record, add_document, document_id, index_na
 from consumers.sinks.elasticsearch_amend import amend
 from consumers.sinks.elasticsearch_answers import FILTER, refused_items
 from consumers.sinks.elasticsearch_cluster import NDJSON, Cluster, open_cluster
-from consumers.sinks.elasticsearch_find import IF_ANY, held, query, refreshed
+from consumers.sinks.elasticsearch_find import held, query, refreshed, search
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from consumers.sinks.elasticsearch_templates import Guard
 from consumers.sinks.elasticsearch_terms import distinct
@@ -105,8 +105,7 @@ class ElasticsearchSink:
         for record in record_classes():
             pattern = self._cluster.names.pattern(record)
             await refreshed(self._cluster, pattern)
-            asked = query(record, name, source)
-            found += held(record, await self._cluster.request("POST", f"/{pattern}/_search", asked, params=IF_ANY))
+            found += held(record, await search(self._cluster, query(record, name, source), pattern))
         return found
 
     async def changed(self, record: type[Record], source: str, since: datetime) -> Sequence[str]:

@@ -13,7 +13,7 @@ from consumers.amending import Amendment
 from consumers.records.record import columns
 from consumers.sinks.elasticsearch_answers import FILTER, refused_items
 from consumers.sinks.elasticsearch_cluster import NDJSON, Cluster
-from consumers.sinks.elasticsearch_find import refreshed
+from consumers.sinks.elasticsearch_find import refreshed, search
 from harvester.errors import HarvesterError
 
 _PAGE = 500
@@ -83,9 +83,7 @@ async def _snapshot(cluster: Cluster, pattern: str, query: dict[str, Any]) -> As
     try:
         while True:
             asked = {"size": _PAGE, "query": query, "version": True, "track_total_hits": False, "sort": ["_shard_doc"], **after}
-            page = _page.decode(
-                await cluster.request("POST", "/_search", _encode({**asked, "pit": {"id": pit, "keep_alive": _KEEP}}))
-            )
+            page = _page.decode(await search(cluster, _encode({**asked, "pit": {"id": pit, "keep_alive": _KEEP}})))
             pit, hits = page.pit_id or pit, page.hits.hits
             yield hits
             if len(hits) < _PAGE:
@@ -103,7 +101,9 @@ def _rewritten(hit: _Hit, change: Amendment) -> bytes:
     if event.get("enrichment") == _COMPLETE and said is not None and _value(said) == _value(content):
         return b""
     event |= {"ingested": msgspec.Raw(_encode(change.read_at)), "enrichment": _COMPLETE}
-    target = {"_index": hit.index, "_id": hit.id, "version": hit.version | 1, "version_type": "external_gte"}
+    # One that was pending, and was completed meanwhile, was looked up later than this change: that one stays.
+    how = "external_gte" if hit.version & 1 else "external"
+    target = {"_index": hit.index, "_id": hit.id, "version": hit.version | 1, "version_type": how}
     source = hit.source | {change.part: msgspec.Raw(content), "event": msgspec.Raw(_encode(event))}
     return _encode({"index": target}) + b"\n" + _encode(source) + b"\n"
 

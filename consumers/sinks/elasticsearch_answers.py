@@ -27,10 +27,12 @@ class _Error(msgspec.Struct, frozen=True):
     reason: str | None = None
     index: str = ""
     caused_by: "_Error | None" = None
+    root_cause: "list[_Error]" = []
 
     def __str__(self) -> str:
         text = f"{self.type}: {self.reason}" if self.reason else self.type
-        cause = self.caused_by
+        # a search says of itself that shards failed, and there alone why
+        cause = self.caused_by or next((one for one in self.root_cause if one.reason != self.reason), None)
         return f"{text} ({cause})"[:_LONGEST] if cause is not None and cause.reason else text[:_LONGEST]
 
 

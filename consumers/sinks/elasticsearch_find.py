@@ -1,4 +1,4 @@
-"""Asking Elasticsearch for one thing: the query, in which names are values and never text, and what its hits say."""
+"""Asking Elasticsearch: searches that leave nothing out; and for one thing, in a query whose names are values and never text."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,8 +10,10 @@ from consumers.protocols import Held
 from consumers.records.record import Record, columns
 from consumers.sinks.elasticsearch_cluster import Cluster
 from harvester.answers import StatusError
+from harvester.errors import TransientError
 
 IF_ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+_WHOLE = {"allow_partial_search_results": "false"}
 _MOST = 100
 _LONG = range(-(2**63), 2**63)
 
@@ -40,6 +42,34 @@ class _Hits(msgspec.Struct, frozen=True):
 
 class _Found(msgspec.Struct, frozen=True):
     hits: _Hits = _Hits()
+
+
+class _Shards(msgspec.Struct, frozen=True):
+    failed: int = 0
+    total: int = 0
+
+
+class _Said(msgspec.Struct, frozen=True, rename={"shards": "_shards"}):
+    timed_out: bool = False
+    shards: _Shards = _Shards()
+
+
+_said = msgspec.json.Decoder(_Said)
+
+
+async def search(cluster: Cluster, asked: bytes, pattern: str = "") -> bytes:
+    """The whole answer, of all indexes of `pattern`, or of the point in time that `asked` names.
+
+    TransientError: no answer, or one of some shards, which would be taken for all. PermanentError: login or rights.
+    """
+    path, params = (f"/{pattern}/_search", {**IF_ANY, **_WHOLE}) if pattern else ("/_search", _WHOLE)
+    answer = await cluster.request("POST", path, asked, params=params)
+    said = _said.decode(answer)
+    # a server refuses to answer in part when it is asked so; what is between us and it need not
+    if said.shards.failed or said.timed_out:
+        why = "the time was up" if said.timed_out else f"{said.shards.failed} of {said.shards.total} shards failed"
+        raise TransientError(f"elasticsearch: {cluster.where} did not answer {path} in full: {why}")
+    return answer
 
 
 async def refreshed(cluster: Cluster, pattern: str) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from consumers.sinks.elasticsearch_cluster import Cluster
 from consumers.sinks.elasticsearch_composite import Answer
-from consumers.sinks.elasticsearch_find import IF_ANY, refreshed
+from consumers.sinks.elasticsearch_find import refreshed, search
 
 _PAGE = 1000
 
@@ -15,7 +15,7 @@ _PAGE = 1000
 async def distinct(cluster: Cluster, pattern: str, field: str, query: dict[str, Any] | None = None) -> Sequence[str]:
     """Each value once, sorted, of the documents that `query` finds (None: all); [] when no index matches. `field` is a keyword.
 
-    TransientError: no answer. PermanentError: login or rights. A pattern is asked for in parts, so that none is left out.
+    TransientError: no whole answer. PermanentError: login or rights. A pattern is asked for in parts, so that none is left out.
     """
     await refreshed(cluster, pattern)
     values: list[str] = []
@@ -26,8 +26,7 @@ async def distinct(cluster: Cluster, pattern: str, field: str, query: dict[str, 
             composite["after"] = after
         body: dict[str, Any] = {"size": 0, "aggs": {"found": {"composite": composite}}}
         asked = msgspec.json.encode(body if query is None else {**body, "query": query})
-        answer = await cluster.request("POST", f"/{pattern}/_search", asked, params=IF_ANY)
-        page = msgspec.json.decode(answer, type=Answer).aggregations.found
+        page = msgspec.json.decode(await search(cluster, asked, pattern), type=Answer).aggregations.found
         values += [str(bucket["key"][field]) for bucket in page.buckets]
         after = page.after_key
         if after is None:

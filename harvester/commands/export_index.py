@@ -26,8 +26,6 @@ _KEPT = "2h"
 """How long the server keeps a point in time between two questions: whoever reads our rows may be slow, or stopped for a while."""
 _LOAD = "Next: harvest setup load_index_templates, delete that index, and read its day anew: harvest backfill"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# An answer without some of the shards would be taken for all there is.
-_WHOLE = {"allow_partial_search_results": "false"}
 
 
 class _Pit(msgspec.Struct, frozen=True):
@@ -63,10 +61,12 @@ class IndexReader:
                 return
 
     async def _page(self, record: type[Record], asked: dict[str, Any]) -> Buckets:
+        from consumers.sinks.elasticsearch_find import search
+
         async def ask() -> bytes:
             pit = {"id": await self._pit(record), "keep_alive": _KEPT}
             body = msgspec.json.encode({**asked, "pit": pit})
-            return await self._cluster.request("POST", "/_search", body, params=_WHOLE)
+            return await search(self._cluster, body)
 
         try:
             answer = msgspec.json.decode(await retrying(ask, ONE_SHOT), type=Answer)
