@@ -12,17 +12,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from consumers.batch import Processing
 from consumers.consume import consume
-from consumers.protocols import Sink
 from consumers.records import gives_records
-from consumers.sinks import open_sink
-from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester.sandbox.settings import SandboxSettings
 from tests.crash.killing import tell
 from tests.crash.targets import DUCKDB, Target, elasticsearch
@@ -54,16 +51,10 @@ def world(given: argparse.Namespace, mode: str, faults: Mapping[str, float]) -> 
     )
 
 
-def opened(target: Target, folder: Path) -> AbstractAsyncContextManager[Sink]:
-    if target.name == DUCKDB.name:
-        return open_sink(f"duckdb:///{folder / 'var' / 'harvest.duckdb'}")
-    return open_sink(target.name, ElasticsearchSettings(url=target.settings["HARVESTER_ELASTICSEARCH_URL"]))
-
-
 async def feed(stores: Stores, target: Target, folder: Path) -> Mapping[int, int]:
     """Everything that is in the queue into the sink; what it holds then."""
     stop = asyncio.Event()
-    async with opened(target, folder) as sink:
+    async with target.opened(folder) as sink:
         work = Processing(sink, stores.letters, stop, wants=gives_records)
         await consume(stores.queue, sink.name, work, stores.letters, stop, until_empty=True)
     rows = target.read(folder, OPENCAST.tables)

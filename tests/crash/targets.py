@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import Any, Protocol
 
 import duckdb
 
+from consumers.protocols import Sink
+from consumers.sinks import open_sink
 from tests.crash.vendors import VENDORS, Row, Table
-from tests.indexed import Answering, documents, indexes, own_node
+from tests.indexed import Answering, documents, index_sink, indexes, own_node
 from tests.services import Node
 
 _PATIENCE = 60.0
@@ -25,6 +27,7 @@ class Target(Protocol):
     def name(self) -> str: ...
     @property
     def settings(self) -> Mapping[str, str]: ...
+    def opened(self, folder: Path) -> AbstractAsyncContextManager[Sink]: ...  # as a process in that folder writes it
     def empty(self) -> None: ...
     def read(self, folder: Path, tables: Sequence[Table]) -> list[Row]: ...  # all it holds, what is there twice twice
     def grown(
@@ -38,6 +41,9 @@ class DuckDB:
 
     name = "duckdb"
     settings: Mapping[str, str] = {}
+
+    def opened(self, folder: Path) -> AbstractAsyncContextManager[Sink]:
+        return open_sink(f"duckdb:///{folder / 'var' / 'harvest.duckdb'}")
 
     def empty(self) -> None:
         """Each site has a file of its own."""
@@ -72,6 +78,9 @@ class Elasticsearch:
         self._server = server
         self._node = node
         self.settings: Mapping[str, str] = {"HARVESTER_ELASTICSEARCH_URL": server.url}
+
+    def opened(self, folder: Path) -> AbstractAsyncContextManager[Sink]:
+        return index_sink(self._server.url)
 
     def empty(self) -> None:
         for name in indexes(self._server, _OURS):

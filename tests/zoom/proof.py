@@ -1,4 +1,4 @@
-"""Weeks of a simulated Zoom account, through the real queue and consumer into DuckDB: what arrived, and for how many calls.
+"""Weeks of a simulated Zoom account, through the real queue and consumer into a sink: what arrived, and for how many calls.
 
 A part is history that is there already, and is read in as many days as the limit of a day wants. The rest happens while it is
 read some times a day, by a new process each time. Then all comes to rest.
@@ -17,13 +17,13 @@ from aiohttp import web
 from consumers.batch import Processing
 from consumers.consume import consume
 from consumers.records import gives_records
-from consumers.sinks import open_sink
 from harvester.errors import TransientError
 from harvester.harvest import Harvest
 from harvester.openbook import OpenBook
 from harvester.retry import DAEMON
 from harvester.sandbox.zoom import ZoomSandbox
 from harvester.sandbox.zoom_settings import ZOOM_REST, ZoomSandboxSettings, ZoomSwitches
+from tests.crash.targets import DUCKDB, Target
 from tests.fakes import Clock
 from tests.taps import Stores, all_letters, conserve, open_stores
 from tests.zoom.judge import Judgement, judged
@@ -189,15 +189,15 @@ async def _account(plan: Plan) -> AsyncIterator[tuple[ZoomSandbox, Hours, Ledger
         await runner.cleanup()
 
 
-async def prove(plan: Plan, folder: Path) -> Report:
-    """Run it all. The folder is empty, and holds queue, book, letters and index afterwards."""
+async def prove(plan: Plan, folder: Path, target: Target = DUCKDB) -> Report:
+    """Run it all. The folder is empty, and holds queue, book and letters afterwards; the sink holds nothing of Zoom before."""
     began, stop = time.monotonic(), asyncio.Event()
     async with AsyncExitStack() as stack:
         sandbox, hours, ledger, url = await stack.enter_async_context(_account(plan))
         stores = await stack.enter_async_context(open_stores(folder, Clock(NOW + (2 * plan.days + 30) * DAY)))
-        sink = await stack.enter_async_context(open_sink(f"duckdb:///{folder}/harvest.duckdb"))
+        sink = await stack.enter_async_context(target.opened(folder))
         processing = Processing(sink, stores.letters, stop, wants=gives_records)
-        feeding = asyncio.create_task(consume(stores.queue, "duckdb", processing, stores.letters, stop))
+        feeding = asyncio.create_task(consume(stores.queue, target.name, processing, stores.letters, stop))
         run = Run(plan, sandbox, hours, ledger, stores, url)
         try:
             cuts = await run.history()
@@ -207,11 +207,11 @@ async def prove(plan: Plan, folder: Path) -> Report:
         finally:
             stop.set()
             await feeding
-        await consume(stores.queue, "duckdb", processing, stores.letters, asyncio.Event(), until_empty=True)
+        await consume(stores.queue, target.name, processing, stores.letters, asyncio.Event(), until_empty=True)
         await conserve(stores.queue)
         stats, truth = sandbox.stats.snapshot(), sandbox.truth(run.start, end)
         return Report(
-            judgement=await asyncio.to_thread(judged, folder / "harvest.duckdb", truth),
+            judgement=await asyncio.to_thread(judged, target, folder, truth),
             history=history,
             cuts=cuts,
             repeated=repeated,
