@@ -33,7 +33,7 @@ def kill_beside(site: Site, kills: int, seed: str, die: Callable[[], int], longe
 
     They are killed on until `die` has ended, whose answer this is, so that servers die while they work; and until a fifth of the
     kills cut work, since a busy machine starts them so slowly that many are killed before they have any: who did is given longer
-    the next time. At three times the kills it is given up.
+    the next time, as long as there is something left to do. At three times the kills it is given up.
     """
     shares = ((HARVESTER, kills - kills // 2), (site.consumer, kills // 2))
     with ThreadPoolExecutor(3) as threads:
@@ -55,8 +55,12 @@ def _keep_killing(
     for number, seconds in enumerate(moments(f"{seed}{command[0]}", 0.5, longest)):
         if number >= kills and enough(number):
             return
-        cut = site.kill_after(command, seconds * longer)
-        longer = max(1.0, longer / 2) if cut else min(_LONGER, longer * 1.3)
+        if site.kill_after(command, seconds * longer):
+            longer = max(1.0, longer / 2)
+        elif site.idle(command):
+            longer = 1.0
+        else:
+            longer = min(_LONGER, longer * 1.3)
 
 
 def tell(text: str) -> None:

@@ -16,6 +16,7 @@ from harvester.coverage import Book
 from harvester.coverages import open_coverages
 from harvester.errors import TransientError
 from harvester.protocols import CoverageStore
+from harvester.queues import open_queue
 from tests.crash.places import Cell, access_of, place, prepare
 from tests.crash.targets import DUCKDB, Target
 from tests.crash.vendors import Span
@@ -24,6 +25,8 @@ from tests.services import RefusedError
 
 _BACK = 180.0
 """Seconds that a server that was killed is waited for."""
+_USUAL = "1000"
+"""Events in a batch. Who is to be killed takes few, so that there are many moments to die at."""
 Found = TypeVar("Found")
 
 HARVESTER_POINTS = (
@@ -59,13 +62,14 @@ class Site:
 
     def __init__(self, folder: Path, world: Sandbox, span: Span, target: Target = DUCKDB, **settings: str) -> None:
         self.folder = folder
+        self.world = world
         self.vendor = world.vendor
         self.target = target
         self.consumer = ("consume", target.name)
         folder.mkdir(parents=True, exist_ok=True)
         self.kills = {"harvester": 0, "consumer": 0}
         self.moved = 0
-        """Kills at random moments between whose start and end coverage or sink grew: they cut work, not waiting."""
+        """Kills at random moments between whose start and end coverage or sink grew: they cut work, and not idling."""
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("HARVESTER_")},
             "PYTHONPATH": str(ROOT),
@@ -119,8 +123,8 @@ class Site:
         return True
 
     def kill_after(self, command: Sequence[str], seconds: float, **more: str) -> bool:
-        """Start a process and kill it after a while, wherever it is; whether coverage or sink grew meanwhile."""
-        before = self._progress(command)
+        """Start a process and kill it after a while, wherever it is; whether that cut work: coverage or sink grew meanwhile."""
+        before, idle = self._progress(command), self.idle(command)
         process = self.start(command, **more)
         time.sleep(seconds)  # the moment is the point: any moment must do
         if process.poll() is not None:
@@ -128,13 +132,29 @@ class Site:
         process.kill()
         process.wait()
         self._count(command)
-        moved = self._progress(command) != before
+        moved = not idle and self._progress(command) != before
         self.moved += moved
         return moved
 
     def _progress(self, command: Sequence[str]) -> object:
         """How much is covered, or held by the sink."""
         return self.covered() if command[0] == "run" else patiently(lambda: self.target.grown(self.folder, self.vendor.tables))
+
+    def idle(self, command: Sequence[str]) -> bool:
+        """Whether nothing is left for it to do: all of the past is read, and for the consumer also written."""
+        reached = self.reached()
+        if reached is None or reached < self.world.now():
+            return False
+        return command == HARVESTER or not self._waiting()
+
+    def _waiting(self) -> int:
+        """What is in the queue for the sink."""
+
+        async def asked() -> int:
+            async with open_queue(self.environment["HARVESTER_QUEUE_URL"], access_of(self.environment)) as queue:
+                return sum((await queue.lag(self.target.name)).values())
+
+        return patiently(lambda: asyncio.run(asked()))
 
     def work(self) -> object:
         """What changes whenever something was covered or written."""
@@ -184,8 +204,9 @@ class Site:
         assert self.stop(process) == 0
 
     def consume(self, *, patience: float = 600) -> None:
-        """Undisturbed until nothing is left."""
-        assert self.start((*self.consumer, "--until-empty")).wait(patience) in (0, 5), self.log(self.consumer)
+        """Undisturbed until nothing is left, in batches as they usually are: in small ones a sink's file is opened too often."""
+        process = self.start((*self.consumer, "--until-empty"), HARVESTER_BATCH_EVENTS=_USUAL)
+        assert process.wait(patience) in (0, 5), self.log(self.consumer)
 
 
 def patiently(ask: Callable[[], Found]) -> Found:
