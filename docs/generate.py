@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from consumers.records.mapping import Field, dictionary, record_classes
 from consumers.records.record import Record, index_pattern
 from consumers.records.template import template
-from consumers.sinks.duckdb_sql import RANK
+from consumers.sinks.rows import RANK
 from dashboards.boards import boards
 from dashboards.builder.objects import ndjson
 from dashboards.builder.page import page as dashboards_page

@@ -31,6 +31,7 @@ SETTINGS: tuple[str, ...] = (
     "consumers.enrichers.opencast:EpisodeSettings",
     "consumers.enrichers.places:GeoipSettings",
     "consumers.sinks.elasticsearch_settings:ElasticsearchSettings",
+    "consumers.sinks.postgres_settings:PostgresSettings",
     "consumers.kibana_settings:KibanaSettings",
 )
 """Every family, as "module:class". A module named here imports without any extra installed."""

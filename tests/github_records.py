@@ -111,3 +111,15 @@ def repository_event(detail: dict[str, Any] | None = None, **more: Any) -> Event
     item |= {"created_at": "2020-01-01T00:00:00Z", "updated_at": "2026-11-01T00:00:00Z", "pushed_at": None, "description": None}
     what = {"repository_detail": item if detail is None else detail}
     return github_event("repository", "", what, time="2020-01-01T00:00:00Z", **more)
+
+
+ALL_GITHUB = (
+    pull_request_event(),
+    review_event(),
+    comment_event(),
+    comment_event("review_comment"),
+    commit_event(),
+    pair_event(),
+    repository_event(),
+)
+"""One of each type."""

@@ -20,6 +20,7 @@ from tests.servers.kafka import Kafka
 from tests.servers.maven import Archive
 from tests.servers.node import Node
 from tests.servers.own import Own
+from tests.servers.postgres import Postgres
 from tests.servers.protocols import Kind, MissingServerError, OwnKind, Server
 from tests.servers.redis import Redis
 from tests.servers.rest import RefusedError
@@ -72,6 +73,7 @@ OWN: Mapping[str, OwnKind] = {
             "929899bc0205a413e019af82b4ea9cd72ca842beec55d2912c6e09780eb2d3d6",
         )
     ),
+    "postgres": Postgres(),
     "redis": Redis(),
     "s3": S3(),
     "sqs": Sqs(
@@ -91,7 +93,9 @@ TOOLS: Mapping[str, str] = {
     "faketime": "apt-get install faketime",
 }
 """Programs that tests run, and how one is had."""
-ALWAYS = frozenset({"elasticsearch8", "gcs", "kafka", "redis", "s3", "sqs", "promtool", "prometheus", "faketime", "wget"})
+ALWAYS = frozenset(
+    {"elasticsearch8", "gcs", "kafka", "postgres", "redis", "s3", "sqs", "promtool", "prometheus", "faketime", "wget"}
+)
 """What an unattended run requires on every machine: the system's packages are enough for it."""
 
 

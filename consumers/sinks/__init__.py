@@ -18,6 +18,7 @@ Opener = Callable[..., AbstractAsyncContextManager[Sink]]
 _SINKS = {
     "duckdb": "consumers.sinks.duckdb:open_duckdb",
     "elasticsearch": "consumers.sinks.elasticsearch:open_elasticsearch",
+    "postgres": "consumers.sinks.postgres:open_postgres",
     "stdout": "consumers.sinks.stdout:open_stdout",
 }
 _DEFAULTS = {
@@ -25,12 +26,15 @@ _DEFAULTS = {
     "stdout": "stdout://",
     "-": "stdout://",
 }
-_SETTINGS = {"elasticsearch": "consumers.sinks.elasticsearch_settings:ElasticsearchSettings"}
+_SETTINGS = {
+    "elasticsearch": "consumers.sinks.elasticsearch_settings:ElasticsearchSettings",
+    "postgres": "consumers.sinks.postgres_settings:PostgresSettings",
+}
 """Sinks with a family of settings of their own: no extra has to be installed to read them."""
 
 
 def open_sink(address: str, settings: BaseModel | None = None) -> AbstractAsyncContextManager[Sink]:
-    """The sink `address` names: duckdb, elasticsearch, stdout, - or a URL like duckdb:////data/harvest.duckdb?memory_limit=512MiB&threads=2.
+    """The sink `address` names: duckdb, elasticsearch, postgres, stdout, - or a URL like duckdb:////data/harvest.duckdb?memory_limit=512MiB&threads=2.
 
     `settings` are those of the class that `settings_of` names. Raises ConfigError for a sink that there is not, or whose
     library is not installed.

@@ -7,9 +7,8 @@ from typing import Any
 import duckdb
 
 from consumers.records.record import Column, Kind, Record, columns
+from consumers.sinks.rows import RANK
 from harvester.errors import ConfigError
-
-RANK = Column("event_rank", ("event_rank",), "integer", "what a write compares: 2·version, + 1 when every enricher found data")
 
 # Times are UTC without a zone: Python reads one with a zone only through pytz, and days would begin where the reader sits.
 _TYPES: dict[Kind, str] = {

@@ -1,21 +1,35 @@
 """The sinks of the contract: how each is opened, and how what it holds is read."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import asyncpg
 import duckdb
 import msgspec
 
 from consumers.protocols import Sink
 from consumers.sinks import open_sink
+from consumers.sinks.postgres import open_postgres
+from consumers.sinks.postgres_settings import PostgresSettings
 from consumers.sinks.stdout import open_stdout
 from tests import services
 from tests.indexed import documents, index_sink, put_templates
 from tests.servers.fixtures import Servers, emptied
-from tests.services import ElasticsearchServer
+from tests.services import ElasticsearchServer, Server
+
+POSTGRES_ROWS = """
+SELECT event_module AS source, action_id AS id, action_outpoint AS outpoint, action_type AS type, episode_title AS title
+FROM useractions ORDER BY action_id, event_module
+"""
+POSTGRES_ZOOM = """
+SELECT uuid, participant_sessions, topic, event_module, NULL::text, NULL::jsonb FROM meetings UNION ALL
+SELECT session_id, duration, user_name, event_module, geoip_city_name, geoip_location FROM sessions
+"""
 
 
 class Zoom(NamedTuple):
@@ -117,14 +131,44 @@ def elasticsearch_driver(server: ElasticsearchServer) -> Driver:
     return Driver(lambda _: index_sink(server.url), rows, zoom)
 
 
+def postgres_driver(server: Server) -> Driver:
+    """Of a server that is empty."""
+
+    async def asked(query: str) -> list[Any]:
+        connection = await asyncpg.connect(server.url, user="postgres")
+        try:
+            return await connection.fetch(query)  # type: ignore[no-any-return]
+        finally:
+            await connection.close()
+
+    def selected(query: str) -> list[Any]:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(lambda: asyncio.run(asked(query))).result()
+
+    def rows(_: Path) -> list[dict[str, Any]]:
+        return [dict(row) for row in selected(POSTGRES_ROWS)]
+
+    def zoom(_: Path) -> list[Zoom]:
+        found = [Zoom(*row.values()) for row in selected(POSTGRES_ZOOM)]
+        return in_order(one._replace(location=one.location and msgspec.json.decode(one.location)) for one in found)
+
+    return Driver(lambda _: open_postgres(PostgresSettings(url=server.url, user="postgres")), rows, zoom)
+
+
 DRIVERS = {
     "duckdb": Driver(duckdb_sink, duckdb_rows, duckdb_zoom),
     "stdout": Driver(stdout_sink, stdout_rows, stdout_zoom),
 }
 """Those that need nothing; each line of Elasticsearch is one more."""
-IDEMPOTENT = ("duckdb", *services.ELASTICSEARCH)
+IDEMPOTENT = ("duckdb", "postgres", *services.ELASTICSEARCH)
 """All but streams, which cannot take back what they printed."""
 
 
 def driver_named(name: str, servers: Servers) -> Driver:
-    return DRIVERS[name] if name in DRIVERS else elasticsearch_driver(emptied(servers.get(name)))
+    if name in DRIVERS:
+        return DRIVERS[name]
+    server = servers.get(name)
+    if name == "postgres":
+        server.empty()
+        return postgres_driver(server)
+    return elasticsearch_driver(emptied(server))

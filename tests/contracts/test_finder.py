@@ -16,7 +16,7 @@ from tests.servers.fixtures import Servers
 from tests.useractions import FOUND, useraction_event
 from tests.zoomevents import dashboard_meeting, meeting_event, session_event
 
-FINDERS = ("duckdb", *services.ELASTICSEARCH)
+FINDERS = ("duckdb", "postgres", *services.ELASTICSEARCH)
 
 
 @pytest.fixture(params=FINDERS)

@@ -121,6 +121,14 @@ def redis(servers: Servers) -> Server:
 
 
 @pytest.fixture
+def postgres(servers: Servers) -> Server:
+    """A PostgreSQL, emptied."""
+    server = servers.get("postgres")
+    server.empty()
+    return server
+
+
+@pytest.fixture
 def sqs(servers: Servers) -> Server:
     """An SQS, shared by all tests: each uses queues of its own."""
     return servers.get("sqs")

@@ -14,6 +14,7 @@ from consumers.records.record import columns, document, document_id, index_name
 from harvester.errors import InvalidEventError
 from harvester.event import Event
 from tests.github_records import (
+    ALL_GITHUB,
     ANN,
     SHA,
     comment_event,
@@ -32,15 +33,6 @@ from tests.github_records import (
 
 INGESTED = datetime(2026, 11, 27, 15, 0, tzinfo=UTC)
 PLACE = {"host": "github.com", "repository_id": 123, "repository": "widgets", "organization": "acme"}
-ALL = [
-    pull_request_event(),
-    review_event(),
-    comment_event(),
-    comment_event("review_comment"),
-    commit_event(),
-    pair_event(),
-    repository_event(),
-]
 
 
 def read(event: Event) -> dict[str, Any]:
@@ -286,7 +278,7 @@ def test_a_repository_keeps_its_row_when_it_is_gone() -> None:
     assert (gone["repository"], gone["is_gone"], gone["is_private"]) == ("widgets", True, None)
 
 
-@pytest.mark.parametrize("event", ALL, ids=lambda event: event.type)
+@pytest.mark.parametrize("event", ALL_GITHUB, ids=lambda event: event.type)
 def test_b58_every_record_is_known_by_its_subject_whatever_its_repository_is_called(event: Event) -> None:
     renamed = bytes(event.data).replace(b'"widgets"', b'"gadgets"')
     (record,) = records_of(event)
@@ -295,7 +287,7 @@ def test_b58_every_record_is_known_by_its_subject_whatever_its_repository_is_cal
     assert gives_vendor_records(event)
 
 
-@pytest.mark.parametrize("event", ALL, ids=lambda event: event.type)
+@pytest.mark.parametrize("event", ALL_GITHUB, ids=lambda event: event.type)
 def test_b54_b55_tables_are_cut_by_a_time_that_never_moves_and_sorted_by_names(event: Event) -> None:
     (record,) = records_of(event)
     shape = type(record).__shape__
