@@ -9,7 +9,7 @@ from typing import NamedTuple
 from consumers.breaker import Breaker
 from consumers.deaths import Deaths
 from consumers.letters import NOT_ENRICHED, again_at, killer_again, killer_letter, letter_of
-from consumers.protocols import Counting, Enricher, Sink
+from consumers.protocols import NO_TEMPLATE, Counting, Enricher, Sink
 from consumers.writing import Patience, write_patiently
 from harvester import crash
 from harvester.coverage import EPOCH
@@ -101,7 +101,8 @@ class Processing:
         parts = await self.deaths.each(keys, lambda cut: self._worked(deliveries[cut]), lambda i: self._killer(deliveries[i]))
         done = parts[0] if len(parts) == 1 else _joined(parts)
         gone = len(done.dead) + len(done.refused)
-        if self._breaker.opens(done.events + len(done.dead), gone):
+        without = sum(letter.reason == NO_TEMPLATE for letter in done.refused)
+        if self._breaker.opens(done.events + len(done.dead) - without, gone - without):
             raise BreakerError(
                 f"{self._sink.name}: {gone} of {len(deliveries)} events were refused, e.g. "
                 f"{(done.refused or done.dead)[0].error}; nothing was committed. Mend the cause, or go on with "

@@ -41,6 +41,10 @@ class Enricher(Protocol):
         ...
 
 
+NO_TEMPLATE = "no_template"
+"""Reason of an event that a sink has no place for as yet. It says nothing of the event, nor of any other."""
+
+
 class Rejection(NamedTuple):
     """An event that the sink did not take: broken for ever, or to be tried again."""
 

@@ -27,7 +27,18 @@ ERROR_TYPES = (
 )
 STATES = ("paused", "standby", "running", "starting", "waiting", "degraded", "stopped")
 CACHE_RESULTS = ("hit", "miss", "negative", "error")
-LETTER_REASONS = ("pending", "mapping", "schema", "undecodable", "refused", "payload_too_large", "exception", "killed", "other")
+LETTER_REASONS = (
+    "pending",
+    "mapping",
+    "schema",
+    "undecodable",
+    "refused",
+    "payload_too_large",
+    "exception",
+    "killed",
+    "no_template",
+    "other",
+)
 OUTCOMES = ("2xx", "3xx", "4xx", "5xx", "timeout", "error")
 NOTICES = (
     *("accepted", "unwanted", "validated"),

@@ -52,6 +52,8 @@ class ConsumerMinute(Record, index="harvester-consumers-{time:%Y.%m.%d}", table=
     memory_bytes: Annotated[int | None, "memory of the member's process"]
 
 
+OWN: tuple[type[Record], ...] = (WindowRead, ConsumerMinute)
+"""What the harvester tells of itself: no vendor's data wait for a place to put it."""
 _window = msgspec.json.Decoder(WindowRead)
 _consumer = msgspec.json.Decoder(ConsumerMinute)
 R = TypeVar("R", bound=Record)

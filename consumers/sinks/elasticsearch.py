@@ -1,6 +1,6 @@
 """The sink Elasticsearch: one index a record class and day, a document a thing, each written by its id and its version."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -78,15 +78,17 @@ class ElasticsearchSink:
         """Returns: indexed, or rejected; each document was judged.
 
         TransientError: no answer, overload, 5xx; what was sent may have been written. InvalidEventError: a request was
-        refused whole. PermanentError: template missing, login, rights, an index that is blocked or cannot be made.
+        refused whole. PermanentError: a vendor's template missing, login, rights, an index that is blocked or cannot be made.
         """
         crash.point("sink.before_write")
         rejections: list[Rejection] = []
-        requests = list(bulks(shaping(events, rejections), self._now(), self._most, self._place))
+        requests = self._bulks(shaping(events, rejections))
         errors: dict[int, Rejection] = {}
         try:
             if requests:
-                await self._guard.check(set().union(*(bulk.kinds for bulk in requests)))
+                placeless = await self._guard.check(set().union(*(bulk.kinds for bulk in requests)))
+                if placeless:
+                    requests = self._bulks(_placed(shaping(events, []), placeless, rejections))
             # One after another: several states of one thing stay in their order.
             for bulk in requests:
                 for rejection in await self._send(bulk):
@@ -118,6 +120,9 @@ class ElasticsearchSink:
         """Rewrite what documents say of other things. TransientError: some may have been; PermanentError: login or rights."""
         return sum([await amend(self._cluster, change) for change in changes])
 
+    def _bulks(self, records: Iterable[Shaped]) -> list[Bulk]:
+        return list(bulks(records, self._now(), self._most, self._place))
+
     async def _send(self, bulk: Bulk) -> list[Rejection]:
         try:
             answer = await self._cluster.request("POST", "/_bulk", bulk.body, kind=NDJSON, params=_FILTERED)
@@ -139,6 +144,18 @@ class ElasticsearchSink:
                 raise refused
             rejections.append(Rejection(bulk.events[place], refused))
         return rejections
+
+
+def _placed(
+    records: Iterable[Shaped], placeless: Mapping[type[Record], InvalidEventError], rejections: list[Rejection]
+) -> Iterator[Shaped]:
+    """Those that there is a place for; adds the others to `rejections`."""
+    for shaped in records:
+        error = placeless.get(type(shaped.record))
+        if error is None:
+            yield shaped
+        else:
+            rejections.append(Rejection(shaped.event, error))
 
 
 def bulks(records: Iterable[Shaped], now: datetime, most: int, place: Place = index_name) -> Iterator[Bulk]:

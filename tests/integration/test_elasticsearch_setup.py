@@ -1,24 +1,30 @@
 """Index templates on real servers: nothing is written without them, and what they say of a document fits it."""
 
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from consumers.breaker import LEAST
+from consumers.records.harvester import OWN
 from consumers.records.mapping import mapping
 from consumers.records.opencast import UserAction
 from consumers.records.record import index_pattern
-from consumers.records.template import template
-from tests.indexed import held
-from tests.indexing import CUSTOM, DAY, consume, publish, site_of
+from consumers.records.template import template, template_name
+from tests.indexed import held, put_templates
+from tests.indexing import CUSTOM, DAY, consume, letters, publish, site_of
+from tests.ownweek import own_week
 from tests.services import ElasticsearchServer, RefusedError
 from tests.site import HOUR, World
 from tests.unit.test_mapping import DOCUMENTS, RECORDS
 from tests.useractions import useraction_event
 
 PATIENCE = 180.0
+DAY_ONE = datetime(2024, 11, 4, tzinfo=UTC)
 
 
 def test_e66_without_its_template_nothing_is_written_and_with_it_everything(
@@ -37,6 +43,27 @@ def test_e66_without_its_template_nothing_is_written_and_with_it_everything(
     made = elasticsearch.call("GET", f"/{DAY}/_mapping")[DAY]["mappings"]
     assert made["properties"]["geoip"]["properties"]["location"] == {"type": "geo_point"}
     assert made["_meta"]["managed_by"] == "event-harvester"
+
+
+def test_without_the_templates_of_own_events_all_other_data_go_on_and_these_come_later(
+    tmp_path: Path, elasticsearch_any: ElasticsearchServer, vendor: World
+) -> None:
+    site = site_of(tmp_path, elasticsearch_any, vendor)
+    put_templates(elasticsearch_any)
+    for record in OWN:
+        elasticsearch_any.call("DELETE", f"/_index_template/{template_name(record)}")
+    own = list(islice(own_week(DAY_ONE), 2 * LEAST))
+    publish(site, [*own, *(useraction_event(number) for number in range(20))])
+    done = consume(site)
+    assert (done.code, len(held(elasticsearch_any))) == (5, 20), done.err
+    assert "harvest setup load_index_templates, then harvest dead-letters requeue --reason no_template" in done.err
+    assert {letter["reason"] for letter in letters(site)} == {"no_template"}
+    assert len(letters(site)) == len(own), "the breaker stayed shut: they say nothing of the others"
+
+    assert site.harvest("setup", "load_index_templates").code == 0
+    assert site.harvest("dead-letters", "requeue", "--reason", "no_template").code == 0
+    assert consume(site).code == 0
+    assert (len(held(elasticsearch_any, "harvester-*")), letters(site)) == (len(own), [])
 
 
 def test_e63_setup_loads_again_upgrades_leaves_newer_ones_alone_and_never_touches_the_users(
