@@ -23,6 +23,8 @@ STEP = 10
 _DAY = (4, 2, 1, 1, 1, 2, 4, 8, 16, 24, 28, 22, 20, 24, 28, 26, 22, 20, 22, 28, 30, 26, 16, 8)  # by local hour
 _WEEK = (1.25, 1.3, 1.25, 1.2, 0.8, 0.5, 0.7)  # Monday first
 _SHORT_LATE = 600_000
+_SITTING = 3
+"""Hours of one visit at most; visits end at midnight UTC."""
 _LONGEST = GROWTH // timedelta(milliseconds=1) // 1000 - STEP
 
 FOOTPRINT, SEEK, HEARTBEAT = "FOOTPRINT", "SEEK", "HEARTBEAT"
@@ -126,6 +128,11 @@ def _viewer(seed: str, nth: int) -> Viewer:
     return Viewer(user=user, address=client, agent=agent, session=session)
 
 
+def _visiting(viewer: Viewer, hour: int) -> Viewer:
+    """The viewer in the visit of that hour: a session ends, the next has another id."""
+    return viewer._replace(session=f"{viewer.session}{hour // _SITTING}")
+
+
 def count(settings: SandboxSettings, hour: int) -> int:
     """How many actions are created in `hour` (hours since 1970, UTC)."""
     if hour * HOUR // 1000 < 0:
@@ -143,10 +150,12 @@ def make(settings: SandboxSettings, catalogue: Sequence[Lecture], people: Sequen
     # six of ten rows have no milliseconds: several then share one instant
     times = sorted(int(roll() * 3600) * 1000 if roll() < 0.6 else int(roll() * HOUR) for _ in range(count(settings, hour)))
     begin, first = hour * HOUR, hour * IDS_PER_HOUR
+    here: dict[Viewer, Viewer] = {}
     made = []
     for nth, offset in enumerate(times):
         lecture = catalogue[int(len(catalogue) * roll() ** 2.5)]
         viewer = people[int(len(people) * roll())]
+        viewer = here.get(viewer) or here.setdefault(viewer, _visiting(viewer, hour))
         kind = _NAMES[bisect(_TYPE_EDGES, roll() * _TYPE_EDGES[-1])]
         inpoint, length = _positions(kind, int(lecture.duration.total_seconds()), roll(), roll())
         made.append(

@@ -14,6 +14,9 @@ from harvester.sandbox.settings import SandboxSettings
 # all share one session row, which keeps the agent of the first visitor ever
 _MASKED = b'"sessionId":"-omitted-","userId":"-omitted-","userIp":"-omitted-","userAgent":%b' % encoded(FIRST_AGENT)
 
+_KEPT = 10_000
+"""Visits whose text is kept."""
+
 
 class Rows:
     """Writes records byte by byte: a benchmark reads a million of them."""
@@ -64,6 +67,8 @@ class Rows:
     def _person(self, viewer: Viewer) -> bytes:
         session = _MASKED if self._masked else _seen(viewer)
         text = b'"sessionId":{%b}' % session if self._nested else session
+        if len(self._people) >= _KEPT:
+            self._people.clear()
         self._people[viewer] = text
         return text
 

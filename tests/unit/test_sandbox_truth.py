@@ -97,3 +97,15 @@ async def test_calls_rows_and_lookups_are_counted_until_they_are_reset() -> None
         await client.post("/sandbox/stats")
         again = client.running.stats.snapshot()
         assert (again.rows, again.lookups, again.requests_of(ACTIONS)) == (0, {}, 0)
+
+
+async def test_a_session_is_one_visit_of_one_viewer_on_one_day() -> None:
+    async with sandbox(actions_per_day=5_000) as client:
+        actions = client.running.truth(NOON - timedelta(days=2), NOON).actions.values()
+    times: dict[str | None, list[datetime]] = {}
+    for action in actions:
+        times.setdefault(action.session, []).append(action.created)
+    assert max(max(found) - min(found) for found in times.values()) < timedelta(hours=3)
+    assert all(len({moment.date() for moment in found}) == 1 for found in times.values())
+    assert len({(action.session, action.user) for action in actions}) == len(times) > 500
+    assert max(map(len, times.values())) > 5, "a visit has several actions"
