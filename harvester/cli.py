@@ -43,7 +43,7 @@ COMMANDS = {
     "init": "Write the first settings, from a few questions.",
     "setup": "Make what servers lack: topics, queues, buckets, index templates.",
     "dev": "The development stack in containers.",
-    "sandbox": "Run the simulated Opencast, or Zoom.",
+    "sandbox": "Run the simulated Opencast, Zoom or GitHub.",
 }
 _EPILOG = """Exit codes: 0 complete · 1 failed · 2 wrong usage · 3 wrong or missing settings · 4 refused for safety ·
 5 partial (dead letters or holes, listed) · 130 interrupted."""

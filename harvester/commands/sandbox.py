@@ -1,10 +1,10 @@
-"""`harvest sandbox`: a simulated Opencast or Zoom to try everything against, without any credential."""
+"""`harvest sandbox`: a simulated Opencast, Zoom or GitHub to try everything against, without any credential."""
 
 from typing import Any
 
 import click
 
-from harvester.commands import sandbox_zoom
+from harvester.commands import sandbox_github, sandbox_zoom
 from harvester.commands.sandbox_options import at_a_port, faulty, option, until_a_signal
 
 _LOGINS, _ORDERS = ("none", "basic", "digest"), ("id", "shuffled", "restless", "moved")
@@ -47,7 +47,7 @@ _LOGINS, _ORDERS = ("none", "basic", "digest"), ("id", "shuffled", "restless", "
 @click.option("--json", "as_json", is_flag=True, help='Say {"url": …} on stdout once it serves.')
 @click.pass_context
 def command(ctx: click.Context, /, host: str, port: int, as_json: bool, **switches: Any) -> None:
-    """Serve a simulated Opencast until SIGINT or SIGTERM; `harvest sandbox zoom` serves a Zoom, with options of its own.
+    """Serve a simulated Opencast until SIGINT or SIGTERM; `harvest sandbox zoom` and `harvest sandbox github` serve others.
 
     It has a deterministic year of player actions behind it and goes on making them. GET /truth tells what is true of a span;
     GET /sandbox/stats what was asked; POST /sandbox/clock moves its clock; POST /sandbox/faults changes its faults; POST
@@ -80,6 +80,7 @@ command.add_command(
     )
 )
 command.add_command(sandbox_zoom.command)
+command.add_command(sandbox_github.command)
 
 
 def _how(settings: Any) -> str:

@@ -52,11 +52,15 @@ class Mishaps:
         stats: Stats,
         *,
         too_many: bytes = b"",
+        gateway: bool = True,
         ticker: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`too_many`: the JSON that a 429 has for a body; none: plain text. `ticker`: the seconds that a client has to wait."""
+        """`too_many`: the JSON that a 429 has for a body; none: plain text. `gateway`: it tells of a gateway's limit beside it.
+        `ticker`: the seconds that a client has to wait.
+        """
         self._settings = settings
         self._too_many = (too_many, "application/json") if too_many else (b"Too Many Requests", "text/plain")
+        self._gateway = gateway
         self._clock = clock
         self._faults = faults
         self._stats = stats
@@ -78,7 +82,7 @@ class Mishaps:
             case "half-json":
                 return _half(await endpoint(request))
             case _:
-                if kind.startswith("429-") and kind != "429-bare":
+                if kind[3:] in {"-seconds", "-date", "-iso"}:
                     self._not_before[request.path_qs] = self._ticker() + self._settings.retry_after - _TOLERANCE
                 return self._instead(request, kind)
 
@@ -95,7 +99,7 @@ class Mishaps:
     def _instead(self, request: web.Request, kind: str) -> web.Response:
         """The answer that takes the endpoint's place."""
         match kind:
-            case "500" | "503":
+            case "500" | "502" | "503" | "504":
                 return web.Response(status=int(kind), text=f"<h1>HTTP Status {kind}</h1>", content_type="text/html")
             case "401" | "403" | "404":
                 return web.Response(status=int(kind), text=f"<h1>HTTP Status {kind}</h1>", content_type="text/html")
@@ -105,15 +109,13 @@ class Mishaps:
                 return _reset(request)
             case _:
                 body, content_type = self._too_many
-                headers = self._retry_after(kind)
-                return web.Response(
-                    status=HTTPStatus.TOO_MANY_REQUESTS, body=body, content_type=content_type, charset="utf-8", headers=headers
-                )
+                headers, status = self._retry_after(kind), HTTPStatus(int(kind[:3]))
+                return web.Response(status=status, body=body, content_type=content_type, charset="utf-8", headers=headers)
 
     def _retry_after(self, kind: str) -> dict[str, str]:
         wait = self._settings.retry_after
-        headers = retry_after(kind.removeprefix("429-"), wait, self._clock.now())
-        if kind == "429-seconds":
+        headers = retry_after(kind[4:], wait, self._clock.now())
+        if kind == "429-seconds" and self._gateway:
             # With what gateways tell of their limit beside it.
             headers |= {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{ceil(wait)}"}
         return headers

@@ -4,13 +4,14 @@ import errno
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from aiohttp import web
 
 from harvester.errors import ConfigError
 from harvester.sandbox.clock import SandboxClock
 from harvester.sandbox.faults import Faults
+from harvester.sandbox.github_settings import GitHubSandboxSettings
 from harvester.sandbox.opencast import OpencastSandbox
 from harvester.sandbox.settings import SandboxSettings
 from harvester.sandbox.stats import Stats
@@ -18,6 +19,10 @@ from harvester.sandbox.truth import Truth
 from harvester.sandbox.zoom import ZoomSandbox
 from harvester.sandbox.zoom_settings import ZoomSandboxSettings
 from harvester.sandbox.zoom_truth import ZoomTruth
+
+if TYPE_CHECKING:  # it needs a library that the others do not
+    from harvester.sandbox.github import GitHubSandbox
+    from harvester.sandbox.github_truth import GitHubTruth
 
 
 class Running(NamedTuple):
@@ -64,14 +69,40 @@ class RunningZoom(NamedTuple):
         return self.sandbox.truth(start, end)
 
 
+class RunningGitHub(NamedTuple):
+    """A simulated GitHub that serves: REST under `url`, GraphQL at `url` + "/graphql"."""
+
+    url: str
+    sandbox: "GitHubSandbox"
+
+    @property
+    def clock(self) -> SandboxClock:
+        return self.sandbox.clock
+
+    @property
+    def faults(self) -> Faults:
+        return self.sandbox.faults
+
+    @property
+    def stats(self) -> Stats:
+        return self.sandbox.stats
+
+    def truth(self, start: datetime | None = None, end: datetime | None = None, *, at: datetime | None = None) -> "GitHubTruth":
+        return self.sandbox.truth(start, end, at=at)
+
+
 @overload
 def serve(settings: SandboxSettings, *, host: str = ..., port: int = ...) -> AbstractAsyncContextManager[Running]: ...
 @overload
 def serve(settings: ZoomSandboxSettings, *, host: str = ..., port: int = ...) -> AbstractAsyncContextManager[RunningZoom]: ...
+@overload
+def serve(settings: GitHubSandboxSettings, *, host: str = ..., port: int = ...) -> AbstractAsyncContextManager[RunningGitHub]: ...
 def serve(
-    settings: SandboxSettings | ZoomSandboxSettings, *, host: str = "127.0.0.1", port: int = 0
-) -> AbstractAsyncContextManager[Running | RunningZoom]:
-    """Serve until the block ends. Port 0 takes a free one. ConfigError: the port cannot be had."""
+    settings: SandboxSettings | ZoomSandboxSettings | GitHubSandboxSettings, *, host: str = "127.0.0.1", port: int = 0
+) -> AbstractAsyncContextManager[Running | RunningZoom | RunningGitHub]:
+    """Serve until the block ends. Port 0 takes a free one. ConfigError: the port cannot be had, or a library is missing."""
+    if isinstance(settings, GitHubSandboxSettings):
+        return _github(settings, host, port)
     return _zoom(settings, host, port) if isinstance(settings, ZoomSandboxSettings) else _opencast(settings, host, port)
 
 
@@ -87,6 +118,20 @@ async def _zoom(settings: ZoomSandboxSettings, host: str, port: int) -> AsyncIte
     sandbox = ZoomSandbox(settings)
     async with listening(sandbox.app(), host, port) as url:
         yield RunningZoom(url, sandbox)
+
+
+@asynccontextmanager
+async def _github(settings: GitHubSandboxSettings, host: str, port: int) -> AsyncIterator[RunningGitHub]:
+    try:
+        from harvester.sandbox.github import GitHubSandbox  # noqa: PLC0415 -- the other sandboxes run without its library
+    except ModuleNotFoundError as error:
+        how = "pip install 'event-harvester[sandbox]'"
+        raise ConfigError(
+            f"sandbox: the simulated GitHub needs {error.name}, which is not installed; install it with: {how}"
+        ) from error
+    sandbox = GitHubSandbox(settings)
+    async with listening(sandbox.app(), host, port) as url:
+        yield RunningGitHub(url, sandbox)
 
 
 @asynccontextmanager

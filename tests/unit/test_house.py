@@ -62,6 +62,7 @@ NEVER = {
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "maxminddb": ("consumers/enrichers/places.py",),
     "ua_parser": ("consumers/records/agents.py",),
+    "graphql": ("harvester/sandbox/github",),
     "duckdb": ("consumers/sinks/duckdb", "harvester/commands/"),
     "elasticsearch": ("consumers/sinks/elasticsearch",),
     "elastic_transport": ("consumers/sinks/elasticsearch",),

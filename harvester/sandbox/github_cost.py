@@ -1,0 +1,119 @@
+"""What a GraphQL query costs, and how many nodes it may return, by the vendor's rule: counted before it is answered."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    VariableNode,
+    get_named_type,
+)
+
+_MOST_NODES = 500_000
+_MOST_FIRST = 100
+
+
+class Cost(NamedTuple):
+    points: int
+    nodes: int
+
+
+class LimitError(GraphQLError):
+    """A query that is not answered at all; `kind` is the error's type."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def cost_of(schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any]) -> Cost:
+    """Raises LimitError: no first or last, more than a hundred, or too many nodes."""
+    fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
+    counter = _Counter(schema, fragments, variables)
+    for operation in document.definitions:
+        if isinstance(operation, OperationDefinitionNode):
+            counter.walk(operation.selection_set, "Query", 1)
+    if counter.nodes > _MOST_NODES:
+        message = f"This query requests up to {counter.nodes:,} possible nodes which exceeds the maximum limit of 500,000."
+        raise LimitError("MAX_NODE_LIMIT_EXCEEDED", message)
+    return Cost(max(1, (counter.requests + 50) // 100), counter.nodes)
+
+
+class _Counter:
+    def __init__(
+        self, schema: GraphQLSchema, fragments: Mapping[str, FragmentDefinitionNode], variables: Mapping[str, Any]
+    ) -> None:
+        self._schema, self._fragments, self._variables = schema, fragments, variables
+        self.requests = self.nodes = 0
+
+    def walk(self, selected: SelectionSetNode, parent: str, times: int) -> None:
+        """`times`: how often `parent` may be there."""
+        for each in selected.selections:
+            match each:
+                case FieldNode():
+                    self._field(each, parent, times)
+                case InlineFragmentNode():
+                    self.walk(each.selection_set, each.type_condition.name.value if each.type_condition else parent, times)
+                case FragmentSpreadNode():
+                    fragment = self._fragments[each.name.value]
+                    self.walk(fragment.selection_set, fragment.type_condition.name.value, times)
+
+    def _field(self, field: FieldNode, parent: str, times: int) -> None:
+        fields = getattr(self._schema.type_map[parent], "fields", {})
+        definition = fields.get(field.name.value)
+        if definition is None or field.selection_set is None:
+            return
+        kind = get_named_type(definition.type).name
+        if kind.endswith("Connection") and self._asks_for_nodes(field.selection_set):
+            many = self._bound(field, kind)
+            self.requests += times
+            self.nodes += times * many
+            times *= many
+        elif field.name.value == "nodes" and parent == "Query":
+            times *= self._ids(field)
+        self.walk(field.selection_set, kind, times)
+
+    def _asks_for_nodes(self, selected: SelectionSetNode) -> bool:
+        """Totals alone need no bound, and are taken to cost nothing."""
+        for each in selected.selections:
+            if isinstance(each, FieldNode) and each.name.value in {"nodes", "edges"}:
+                return True
+            if isinstance(each, InlineFragmentNode) and self._asks_for_nodes(each.selection_set):
+                return True
+            if isinstance(each, FragmentSpreadNode) and self._asks_for_nodes(self._fragments[each.name.value].selection_set):
+                return True
+        return False
+
+    def _bound(self, field: FieldNode, kind: str) -> int:
+        name = kind.removesuffix("Connection")
+        given = {
+            argument.name.value: argument.value for argument in field.arguments or () if argument.name.value in {"first", "last"}
+        }
+        if not given:
+            message = f"You must provide a `first` or `last` value to properly paginate the `{field.name.value}` connection."
+            raise LimitError("MISSING_PAGINATION_BOUNDARIES", message)
+        value = next(iter(given.values()))
+        number = self._variables.get(value.name.value) if isinstance(value, VariableNode) else None
+        number = int(value.value) if isinstance(value, IntValueNode) else number
+        if not isinstance(number, int) or not 1 <= number <= _MOST_FIRST:
+            message = f"Requesting {number} records on the `{name}` connection exceeds the `first` limit of 100 records."
+            raise LimitError("EXCESSIVE_PAGINATION", message)
+        return number
+
+    def _ids(self, field: FieldNode) -> int:
+        for argument in field.arguments or ():
+            if isinstance(argument.value, ListValueNode):
+                return len(argument.value.values)
+            if isinstance(argument.value, VariableNode):
+                return len(self._variables.get(argument.value.name.value) or ())
+        return 1
