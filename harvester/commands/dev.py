@@ -10,6 +10,9 @@ from harvester.errors import ConfigError, HarvesterError
 
 COMPOSE = Path("docker/compose.yaml")
 KIBANA = "http://127.0.0.1:5601"
+_WITHIN = "http://kibana:5601"
+"""The same as containers call it."""
+_LATER = "the dashboards were not imported, all else is there; next, once Kibana answers: harvest setup dashboards"
 _WITHOUT = "without containers: `harvest demo` shows everything, `harvest sandbox` is the simulated Opencast alone"
 _file_option = click.option(
     "--file",
@@ -62,12 +65,19 @@ def install_kopf() -> None:
 @_file_option
 @_profile_option
 def init(file: Path | None, profiles: tuple[str, ...]) -> None:
-    """`dev up`, `dev install_kopf`, `setup load_index_templates` and `setup dashboards`, in this order; may be repeated."""
+    """`dev up`, `dev install_kopf`, `setup load_index_templates` and `setup dashboards`, in this order; may be repeated.
+
+    A Kibana that takes no dashboards stops nothing.
+    """
     compose = _compose(file)
     _up(compose, profiles)
     _say_kopf()
-    for piece in ("load_index_templates", "dashboards"):
-        _docker(*compose, "run", "--rm", "--no-deps", "setup", "setup", piece)
+    once = [*compose, "run", "--rm", "--no-deps"]
+    _docker(*once, "setup", "setup", "load_index_templates")
+    try:
+        _docker(*once, "--env", f"HARVESTER_KIBANA_URL={_WITHIN}", "setup", "setup", "dashboards")
+    except DockerError:
+        click.echo(_LATER, err=True)
 
 
 def _up(compose: list[str], profiles: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from harvester.commands.dev import KIBANA
 from tests import services as servers
 from tests.containers.compose import COMPOSE, PRODUCTION, ROOT, is_ours, order, read
 from tests.containers.rules import RULES, faults
@@ -113,6 +114,12 @@ def test_services_begin_in_an_order() -> None:
     begun = order(SERVICES)
     assert begun.index("elasticsearch") < begun.index("setup") < begun.index("harvester")
     assert begun.index("setup") < begun.index("consumer")
+
+
+def test_no_data_wait_for_kibana() -> None:
+    assert [name for name, service in SERVICES.items() if "kibana" in service.get("depends_on", {})] == []
+    assert "HARVESTER_KIBANA_URL" not in SERVICES["setup"]["environment"], "one that refuses would stop all others"
+    assert SERVICES["kibana"]["ports"] == [f"{KIBANA.removeprefix('http://')}:5601"]
 
 
 def test_e61_what_is_kept_is_kept_in_named_volumes_and_no_service_has_a_name_of_its_own() -> None:

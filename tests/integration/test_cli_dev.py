@@ -72,8 +72,14 @@ def test_e64_init_is_up_then_kopf_then_the_templates_then_the_dashboards(tmp_pat
     assert done.code == 0
     assert [order.removeprefix(f"compose --file {COMPOSE} ").split()[0] for order in orders] == ["up", "run", "run"]
     assert orders[1].endswith("run --rm --no-deps setup setup load_index_templates")
-    assert orders[2].endswith("run --rm --no-deps setup setup dashboards")
+    assert orders[2].endswith("run --rm --no-deps --env HARVESTER_KIBANA_URL=http://kibana:5601 setup setup dashboards")
     assert "Kibana replaces it" in done.out
+
+
+def test_e64_a_kibana_that_takes_no_dashboards_stops_nothing_and_the_command_for_later_is_said(tmp_path: Path) -> None:
+    done, orders = dev(tmp_path, "init", docker="*' setup dashboards'")
+    assert (done.code, len(orders)) == (0, 3)
+    assert "next, once Kibana answers: harvest setup dashboards" in done.err
 
 
 def test_e64_afterwards_the_templates_are_there_also_when_the_server_was_made_anew(
