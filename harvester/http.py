@@ -140,10 +140,11 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         check: Check | None = checked_json,
+        limits: Sequence[Limit] = (),
     ) -> Answer:
         """As `get`, for a form, or a body, that may be sent again. Redirects are not followed."""
         url = self._url(path_or_url, {})
-        return await self._patiently(_Request(url, headers or {}, url.path, self._limits, form), check)
+        return await self._patiently(_Request(url, headers or {}, url.path, (*self._limits, *limits), form), check)
 
     async def _patiently(self, request: _Request, check: Check | None) -> Answer:
         async def attempt() -> Answer:

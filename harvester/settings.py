@@ -28,6 +28,7 @@ SETTINGS: tuple[str, ...] = (
     "harvester.remotelogs:LogsSettings",
     "harvester.sources.opencast:OpencastSettings",
     "harvester.sources.zoom:ZoomSettings",
+    "harvester.sources.github:GithubSettings",
     "consumers.enrichers.opencast:EpisodeSettings",
     "consumers.enrichers.places:GeoipSettings",
     "consumers.sinks.elasticsearch_settings:ElasticsearchSettings",

@@ -182,6 +182,10 @@ class States:
         """A source and its streams."""
         return [c for name, c in tuple(self._components.items()) if name == source or name.startswith(f"{source}/")]
 
+    def forget(self, name: str) -> None:
+        """There is no such component any more."""
+        self._components.pop(name, None)
+
     def standings(self) -> Sequence[Standing]:
         return [component.standing() for component in tuple(self._components.values())]
 

@@ -27,7 +27,7 @@ _ALWAYS_ASKED = ("TIMEZONE",)
 """Has a default, and yet is wrong on most servers."""
 
 
-_OF_A_SOURCE = ("url", "user", "timezone", "account_id", "client_id")
+_OF_A_SOURCE = ("url", "user", "timezone", "account_id", "client_id", "org")
 _SINKS = "HARVESTER_SINKS"
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -42,11 +42,12 @@ class Answers(NamedTuple):
 
 @click.command("init")
 @click.option("--source", type=source_type, default="opencast", show_default=True, help="What is harvested.")
-@click.option("--url", help="Where it is: host, host:port or full URL.  [default: asked for; zoom: Zoom's own]")
+@click.option("--url", help="Where it is: host, host:port or full URL.  [default: asked for; zoom, github: the vendor's own]")
 @click.option("--user", help="Account there (opencast).  [default: asked for]")
 @click.option("--timezone", help="Zone of its server's clock (opencast).  [default: asked for; with --yes UTC]")
 @click.option("--account-id", help="Account of the Server-to-Server OAuth app (zoom).  [default: asked for]")
 @click.option("--client-id", help="Client id of that app (zoom).  [default: asked for]")
+@click.option("--org", help="Login of the organisation (github).  [default: asked for]")
 @click.option("--queue", help="Queue between source and sink.  [default: asked for; with --yes sqlite:///var/queue.db]")
 @click.option(
     "--letters", help="Store of dead letters.  [default: asked for beside Kafka and SQS, else sqlite:///var/letters.db]"
@@ -65,6 +66,7 @@ def command(folder: Path, *, yes: bool, force: bool, source: str, **given: str |
     harvest init
     harvest init --yes --url https://engage.example.edu --user harvester --timezone Europe/Vienna
     harvest init --source zoom --account-id 5dXk2 --client-id 9fQa1
+    harvest init --source github --org acme
     """
     asking = sys.stdin.isatty() and not yes
     answers = _answers(source, given, asking=asking)

@@ -13,6 +13,7 @@ from harvester import metrics
 from harvester.commands import parts, spans
 from harvester.commands.daemon import Daemon, Live
 from harvester.commands.harvesting import HARVESTING, first_start
+from harvester.commands.roster import Roster
 from harvester.coverage import Interval, live_window
 from harvester.coverages import shared
 from harvester.errors import CoverageResetError, PermanentError, RefusedError
@@ -24,6 +25,7 @@ from harvester.protocols import Source, Stream
 from harvester.retry import DAEMON, Wait
 from harvester.service import sleep_until, supervise, unless
 from harvester.settings import CoreSettings
+from harvester.sources import CHANGING
 from harvester.states import Component
 from harvester.turns import Owners, Turn
 from harvester.wake import Wake
@@ -52,8 +54,15 @@ async def harvesting(name: str, daemon: Daemon) -> None:
             daemon.live[name] = Live(source, book, owners)
             try:
                 async with asyncio.TaskGroup() as group:
-                    for stream in streams:
-                        group.create_task(_Following(source, stream, daemon.live[name], daemon).follow(may_end=first))
+
+                    def begin(stream: Stream, *, may_end: bool = False) -> asyncio.Task[None]:
+                        following = _Following(source, stream, daemon.live[name], daemon)
+                        return group.create_task(following.follow(may_end=may_end))
+
+                    roster = Roster(source, begin, daemon.states)
+                    roster.take(streams, may_end=first)
+                    if name in CHANGING:
+                        group.create_task(roster.ask_again(CHANGING[name], switch.halt))
             finally:
                 del daemon.live[name]
                 await book.flush()

@@ -153,7 +153,7 @@ def test_faults_of_every_kind_are_told_in_one_go_by_every_command(tmp_path: Path
     assert (done.code, done.out) == (3, "")
     for name in wrong:
         assert f". {name} (" in done.err
-    assert "no such source 'opencats'; there are opencast, zoom (did you mean opencast?)" in done.err
+    assert "no such source 'opencats'; there are github, opencast, zoom (did you mean opencast?)" in done.err
 
 
 @pytest.mark.parametrize("command", ["consume duckbd", "consume duckdb duckbd --until-empty", "run --sink duckbd"])

@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 from consumers.records import records_of
 from harvester.opencast_answers import hits
 from harvester.privacy import Kind, PrivacySettings, Veil
-from harvester.sources import PRIVACY, SOURCES, opencast_privacy, zoom_privacy
+from harvester.sources import PRIVACY, SOURCES, github_privacy, opencast_privacy, zoom_privacy
 from harvester.sources.opencast_episodes import episode_event
 from harvester.veiled import veiled_event
 from tests.useractions import action, event_of, useraction_event
@@ -36,7 +36,7 @@ def settings(**given: Any) -> PrivacySettings:
 
 
 def veil(source: str = "opencast", **given: Any) -> Veil:
-    tables = {"opencast": opencast_privacy.fields, "zoom": zoom_privacy.fields}
+    tables = {"opencast": opencast_privacy.fields, "zoom": zoom_privacy.fields, "github": github_privacy.fields}
     return Veil(settings(**{"privacy": "pseudonymous", **given}), tables[source])
 
 

@@ -1,6 +1,7 @@
 """A source: the way to its server, the login, what the server offers, its clock, and whether its events can be read."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -15,7 +16,7 @@ from harvester.coverage import Interval
 from harvester.errors import ConfigError, PermanentError, TransientError
 from harvester.loading import Loaded
 from harvester.origin import HttpSettings
-from harvester.protocols import Source
+from harvester.protocols import Source, Stream
 from harvester.retry import Retry, Wait
 from harvester.settings import CoreSettings
 from harvester.sources import SOURCES
@@ -23,6 +24,8 @@ from harvester.sources import SOURCES
 _ONCE = Retry(attempts=1)
 _SKEW = timedelta(seconds=5)
 _RECENT = timedelta(hours=1)
+_LOOKED_AT = 4
+"""Streams of a source; where there are more, each thing has its own, and they are alike."""
 
 
 def source_check(name: str, loaded: Loaded, core: CoreSettings, seconds: float) -> Check:
@@ -62,10 +65,10 @@ async def _asked(name: str, opened: Any, heard: _Heard, place: HttpSettings, tel
             tell(Finding(f"{name}: login", "ok", "accepted"))
             at = "API"
             modes = "".join(f"; read in {mode} mode: {reason}" for mode, reason in heard.modes)
-            tell(Finding(f"{name}: API", "ok", f"there, with {', '.join(stream.name for stream in streams)}{modes}"))
+            tell(Finding(f"{name}: API", "ok", f"there, with {_some(streams)}{modes}"))
             tell(_clock(name, source.now(), datetime.now(UTC)))
             at, known = "reading", len(heard.modes)
-            await _read(name, source, streams, tell)
+            await _read(name, source, streams[:_LOOKED_AT], tell)
             for mode, reason in heard.modes[known:]:  # of a stream that asks when it is read
                 tell(Finding(f"{name}: reading", "ok", f"in {mode} mode: {reason}"))
     except TimeoutError:
@@ -77,6 +80,11 @@ async def _asked(name: str, opened: Any, heard: _Heard, place: HttpSettings, tel
     except TransientError as error:
         text, fix = split(str(error).removeprefix(f"{name}: "))
         tell(Finding(f"{name}: {at}", "fail", text, fix or "wait, and look again; ask its administrator if it stays so"))
+
+
+def _some(streams: Sequence[Stream]) -> str:
+    names = ", ".join(stream.name for stream in streams[:_LOOKED_AT])
+    return names if len(streams) <= _LOOKED_AT else f"{names} and {amount_of(len(streams) - _LOOKED_AT, 'stream')} more"
 
 
 def _late(name: str, at: str, heard: _Heard, seconds: float) -> Finding:

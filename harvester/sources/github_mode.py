@@ -1,0 +1,50 @@
+"""How pull requests are read: by GraphQL, or by REST alone where the server has no GraphQL or the token may not use it."""
+
+from collections.abc import Callable, Sequence
+
+from harvester.errors import HarvesterError
+from harvester.retry import OutageError
+from harvester.sources.github_calls import GraphqlError
+from harvester.sources.github_refusals import DeniedError, GoneError
+from harvester.sources.github_settings import SCOPES
+
+OnMode = Callable[[str, str], None]
+_DENIED = ("FORBIDDEN", "INSUFFICIENT_SCOPES")
+
+
+class Mode:
+    """Which of the two it is now; `auto` leaves GraphQL once, for the life of the process, and says so."""
+
+    def __init__(self, chosen: str, on_mode: OnMode | None = None) -> None:
+        self._chosen = chosen
+        self._on_mode = on_mode or (lambda *_: None)
+        self.graphql = chosen != "rest"
+        """Whether GraphQL is asked."""
+        self._works = False
+
+    def works(self) -> None:
+        """GraphQL has answered for us."""
+        self._works = True
+
+    def leaves(self, error: HarvesterError) -> bool:
+        """Whether REST is read from now on because of this refusal. What has worked before is not left."""
+        if self._chosen != "auto" or self._works:
+            return False
+        if self.graphql:
+            self.graphql = False
+            self._on_mode("rest", str(error))
+        return True
+
+
+def refused(errors: Sequence[GraphqlError], what: str) -> HarvesterError:
+    """Why GraphQL gave nothing of it."""
+    why = "; ".join(error.message[:300] for error in errors) or "no reason given"
+    types = {error.type for error in errors}
+    said = f"github: {what}: {why}"
+    if types & {*_DENIED}:
+        sso = "SAML" in why or "single sign-on" in why.lower()
+        hint = "authorize the token for the organisation's single sign-on" if sso else SCOPES
+        return DeniedError(f"{said}: {hint}", status=403)
+    if "NOT_FOUND" in types:
+        return GoneError(f"{said}: not there, or not for this token: {SCOPES}", status=404)
+    return OutageError(said)
