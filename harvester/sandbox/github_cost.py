@@ -15,6 +15,7 @@ from graphql import (
     ListValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    ValueNode,
     VariableNode,
     get_named_type,
 )
@@ -95,20 +96,23 @@ class _Counter:
         return False
 
     def _bound(self, field: FieldNode, kind: str) -> int:
-        name = kind.removesuffix("Connection")
-        given = {
-            argument.name.value: argument.value for argument in field.arguments or () if argument.name.value in {"first", "last"}
-        }
-        if not given:
+        given = [self._number(each.value) for each in field.arguments or () if each.name.value in {"first", "last"}]
+        numbers = [number for number in given if number is not None]
+        if not numbers:
             message = f"You must provide a `first` or `last` value to properly paginate the `{field.name.value}` connection."
             raise LimitError("MISSING_PAGINATION_BOUNDARIES", message)
-        value = next(iter(given.values()))
-        number = self._variables.get(value.name.value) if isinstance(value, VariableNode) else None
-        number = int(value.value) if isinstance(value, IntValueNode) else number
-        if not isinstance(number, int) or not 1 <= number <= _MOST_FIRST:
-            message = f"Requesting {number} records on the `{name}` connection exceeds the `first` limit of 100 records."
+        if not 1 <= numbers[0] <= _MOST_FIRST:
+            name = kind.removesuffix("Connection")
+            message = f"Requesting {numbers[0]} records on the `{name}` connection exceeds the `first` limit of 100 records."
             raise LimitError("EXCESSIVE_PAGINATION", message)
-        return number
+        return numbers[0]
+
+    def _number(self, value: ValueNode) -> int | None:
+        """None: it is null, or a variable that is not given."""
+        if isinstance(value, VariableNode):
+            given = self._variables.get(value.name.value)
+            return given if isinstance(given, int) else None
+        return int(value.value) if isinstance(value, IntValueNode) else None
 
     def _ids(self, field: FieldNode) -> int:
         for argument in field.arguments or ():

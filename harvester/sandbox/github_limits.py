@@ -117,7 +117,7 @@ class Limits:
         status, _, form = settings.secondary.partition("-")
         headers = retry_after(form, ceil(settings.penalty), now)
         if form == "bare":
-            headers = {"gh-limited-by": "search-elapsed-time-shared-grouped"}
+            headers = {"gh-limited-by": "search-elapsed-time-shared-grouped", **self.headers(settings, user, "core", now)}
         return RefusedError(int(status), SECONDARY, headers=headers)
 
     def _spent(self, settings: GitHubSandboxSettings, user: str, resource: Resource, hour: _Hour, now: datetime) -> None:

@@ -62,9 +62,7 @@ class GitHubOracle:
 def gathered(now: datetime, rows: Iterator[tuple[str, str, Row]]) -> GitHubTruth:
     tables: dict[str, dict[str, Row]] = {table: {} for table in TABLES}
     for table, key, row in rows:
-        kept = tables[table].setdefault(key, row)
-        if table == "commits" and row["pr_number"] < kept["pr_number"]:
-            tables[table][key] = row
+        tables[table].setdefault(key, row)  # threads come by number: of a commit in several, the lowest stays
     return GitHubTruth(now=now, **tables)
 
 

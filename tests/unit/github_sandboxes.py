@@ -20,6 +20,11 @@ RENAMED, DELETED, WITHOUT_ISSUES, EMPTY, COMING = 7, 9, 3, 5, 4
 """The numbers of repositories that are traps."""
 
 
+def in_repository(selection: str, variables: str = "") -> str:
+    """A query of what a repository has; its node id is the variable `id`."""
+    return f"query ($id: ID!{variables}) {{ node(id: $id) {{ ... on Repository {{ {selection} }} }} }}"
+
+
 class GitHubClient:
     def __init__(self, running: RunningGitHub, session: aiohttp.ClientSession) -> None:
         self.running = running
