@@ -37,6 +37,7 @@ COMMANDS = {
     "queue": "Look into the queue and move groups.",
     "trace": "Where is this event: coverage, queue, letters, sinks.",
     "doctor": "What is wrong with this installation, and how to mend it.",
+    "archive": "Prove that the archive is whole.",
     "audit": "Prove that every event is accounted for.",
     "backup": "Copy queue, coverage, letters and DuckDB as of one moment.",
     "config": "Show and check settings.",

@@ -31,6 +31,7 @@ SETTINGS: tuple[str, ...] = (
     "harvester.sources.github:GithubSettings",
     "consumers.enrichers.opencast:EpisodeSettings",
     "consumers.enrichers.places:GeoipSettings",
+    "consumers.sinks.archive_settings:ArchiveSettings",
     "consumers.sinks.elasticsearch_settings:ElasticsearchSettings",
     "consumers.sinks.postgres_settings:PostgresSettings",
     "consumers.kibana_settings:KibanaSettings",

@@ -33,7 +33,12 @@ def gives_records(event: Event) -> bool:
 
 def gives_vendor_records(event: Event) -> bool:
     """The same, for who does not want what the harvester tells of itself."""
-    return event.type in _FUNCTIONS and not event.type.startswith("harvester.")
+    return event.type in _FUNCTIONS and is_vendors(event)
+
+
+def is_vendors(event: Event) -> bool:
+    """Whether it came from a source, whatever is made of it; the harvester's own did not."""
+    return not event.type.startswith("harvester.")
 
 
 def records_of(event: Event) -> Sequence[Record]:

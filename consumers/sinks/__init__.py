@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from consumers.protocols import Sink
+from harvester.access import NOBODY, Access
 from harvester.errors import ConfigError
 from harvester.faults import unknown
 from harvester.url import parse
@@ -16,6 +17,7 @@ Opener = Callable[..., AbstractAsyncContextManager[Sink]]
 """Takes the sink's URL, or its settings when it has a family of them."""
 
 _SINKS = {
+    "archive": "consumers.sinks.archive:open_archive",
     "duckdb": "consumers.sinks.duckdb:open_duckdb",
     "elasticsearch": "consumers.sinks.elasticsearch:open_elasticsearch",
     "postgres": "consumers.sinks.postgres:open_postgres",
@@ -27,24 +29,33 @@ _DEFAULTS = {
     "-": "stdout://",
 }
 _SETTINGS = {
+    "archive": "consumers.sinks.archive_settings:ArchiveSettings",
     "elasticsearch": "consumers.sinks.elasticsearch_settings:ElasticsearchSettings",
     "postgres": "consumers.sinks.postgres_settings:PostgresSettings",
 }
 """Sinks with a family of settings of their own: no extra has to be installed to read them."""
 
 
-def open_sink(address: str, settings: BaseModel | None = None) -> AbstractAsyncContextManager[Sink]:
-    """The sink `address` names: duckdb, elasticsearch, postgres, stdout, - or a URL like duckdb:////data/harvest.duckdb?memory_limit=512MiB&threads=2.
+_STORED = frozenset({"archive"})
+"""Sinks in a store of objects: they are told who we are there."""
+RAW = frozenset({"archive"})
+"""Sinks that keep events as they came: nothing is looked up for them, and types that no record is made of come to them, too."""
 
-    `settings` are those of the class that `settings_of` names. Raises ConfigError for a sink that there is not, or whose
-    library is not installed.
+
+def open_sink(address: str, settings: BaseModel | None = None, access: Access = NOBODY) -> AbstractAsyncContextManager[Sink]:
+    """The sink `address` names: archive, duckdb, elasticsearch, postgres, stdout, - or a URL like duckdb:////data/harvest.duckdb?memory_limit=512MiB&threads=2.
+
+    `settings` are those of the class that `settings_of` names, `access` says who we are at servers that have none.
+    Raises ConfigError for a sink that there is not, or whose library is not installed.
     """
     scheme = known(address)
     try:
         opener: Opener = _named(_SINKS[scheme])
     except ModuleNotFoundError as error:
         raise ConfigError(f"the sink {scheme} needs {error.name}: install event-harvester[{scheme}]") from error
-    return opener(parse(_DEFAULTS.get(address, address)) if settings is None else settings)
+    if settings is None:
+        return opener(parse(_DEFAULTS.get(address, address)))
+    return opener(settings, access) if scheme in _STORED else opener(settings)
 
 
 def settings_of(address: str) -> type[BaseModel] | None:

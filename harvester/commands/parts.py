@@ -19,8 +19,8 @@ from consumers.deaths import Deaths
 from consumers.enrichers.opencast import EpisodeSettings, open_episodes
 from consumers.enrichers.places import GeoipSettings, open_places
 from consumers.protocols import Enricher, Gathering, Sink
-from consumers.records import gives_records, gives_vendor_records
-from consumers.sinks import open_sink, settings_of
+from consumers.records import gives_records, gives_vendor_records, is_vendors
+from consumers.sinks import RAW, open_sink, settings_of
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester import logs, metrics, tally
 from harvester.answers import Allowance
@@ -159,9 +159,15 @@ async def open_stores(core: CoreSettings) -> AsyncIterator[Stores]:
 
 
 @asynccontextmanager
-async def open_enrichers(loaded: Loaded, retry: Retry) -> AsyncIterator[Sequence[Enricher]]:
-    """All enrichers: places when a file of them is set, episodes when the settings of their Opencast were asked for."""
+async def open_enrichers(loaded: Loaded, retry: Retry, *, wanted: bool = True) -> AsyncIterator[Sequence[Enricher]]:
+    """All enrichers: places when a file of them is set, episodes when the settings of their Opencast were asked for.
+
+    None at all for a sink that has not `wanted` any.
+    """
     core, enrichers = loaded.get(CoreSettings), list[Enricher]()
+    if not wanted:
+        yield ()
+        return
     async with AsyncExitStack() as stack:
         geoip = loaded.models.get(GeoipSettings)
         if isinstance(geoip, GeoipSettings) and geoip.path:
@@ -191,12 +197,13 @@ def processing(
     on_wait: Callable[[Exception, float], None] = lambda *_: None,
 ) -> Processing:
     """One sink's way for a batch."""
+    wants = {"stdout": gives_vendor_records, **dict.fromkeys(RAW, is_vendors)}.get(sink.name, gives_records)
     return Processing(
         sink,
         letters,
         stop,
         enrichers=enrichers,
-        wants=gives_vendor_records if sink.name == "stdout" else gives_records,
+        wants=wants,
         breaker=Breaker(accept=accept_rejections),
         deaths=deaths,
         on_wait=on_wait,
@@ -237,7 +244,7 @@ def sink_named(name: str, loaded: Loaded) -> AbstractAsyncContextManager[Sink]:
     if name == "duckdb":
         name = f"duckdb:///{quote(str(loaded.get(CoreSettings).duckdb_path))}"
     model = settings_of(name)
-    return open_sink(name, None if model is None else loaded.get(model))
+    return open_sink(name, None if model is None else loaded.get(model), loaded.get(CoreSettings))
 
 
 def _named(path: str) -> Any:

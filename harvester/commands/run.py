@@ -11,6 +11,7 @@ from consumers.batch import BreakerError
 from consumers.consume import consume
 from consumers.deaths import open_deaths
 from consumers.enrichers.opencast import EpisodeSettings
+from consumers.sinks import RAW
 from harvester import metrics
 from harvester.commands import parts, presence
 from harvester.commands.daemon import Daemon, begun, run_daemon
@@ -106,7 +107,7 @@ async def feed(
         component.waiting(error, seconds=seconds, breaker=isinstance(error, BreakerError))
 
     async with (
-        parts.open_enrichers(loaded, parts.QUICK) as enrichers,
+        parts.open_enrichers(loaded, parts.QUICK, wanted=parts.group_of(name) not in RAW) as enrichers,
         parts.sink_named(name, loaded) as sink,
         open_deaths(parts.work_folder(core), sink.name, stores.queue.id) as deaths,
     ):

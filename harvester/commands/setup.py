@@ -68,6 +68,7 @@ def _everything(*, as_json: bool) -> int:
 
 async def _prepared(loaded: "Loaded", sinks: "Sequence[str]", made: "list[str]", templates: "list[Loading]") -> int:
     from consumers.caches import DRIVERS as CACHES
+    from consumers.sinks.archive_settings import ArchiveSettings
     from harvester.coverages import DRIVERS as COVERAGES
     from harvester.drivers import prepare
     from harvester.letters import DRIVERS as LETTERS
@@ -77,11 +78,13 @@ async def _prepared(loaded: "Loaded", sinks: "Sequence[str]", made: "list[str]",
     from harvester.settings import CoreSettings
 
     core = loaded.get(CoreSettings)
+    archive = loaded.models.get(ArchiveSettings)
     stores = (
         ("queue", core.queue_url, QUEUES),
         ("coverage store", core.coverage_url, COVERAGES),
         ("store of letters", core.letters_url, LETTERS),
         ("store of objects", core.claims_url, OBJECTS),
+        ("archive", archive.url if isinstance(archive, ArchiveSettings) else "", OBJECTS),
         ("cache", core.cache_url, CACHES),
     )
     for kind, url, drivers in stores:

@@ -63,6 +63,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "maxminddb": ("consumers/enrichers/places.py",),
     "ua_parser": ("consumers/records/agents.py",),
     "graphql": ("harvester/sandbox/github",),
+    "zstandard": ("consumers/segments.py",),
+    "google": ("harvester/google.py",),
     "duckdb": ("consumers/sinks/duckdb", "harvester/commands/"),
     "elasticsearch": ("consumers/sinks/elasticsearch",),
     "elastic_transport": ("consumers/sinks/elasticsearch",),

@@ -9,6 +9,7 @@ from harvester.commands import parts
 from harvester.commands.checks import Check, Finding, Tell, split
 from harvester.errors import TransientError
 from harvester.loading import Loaded
+from harvester.settings import CoreSettings
 
 _NOTHING = "0"
 """A name to look up: what matters is that there is an answer."""
@@ -24,6 +25,12 @@ def sink_check(name: str, loaded: Loaded, seconds: float) -> Check:
             from harvester.commands.checks import elasticsearch
 
             await elasticsearch.look(loaded.get(ElasticsearchSettings), name, tell, seconds)
+            return
+        if known(name) == "archive":
+            from consumers.sinks.archive_settings import ArchiveSettings
+            from harvester.commands.checks import archive
+
+            await archive.look(loaded.get(ArchiveSettings), loaded.get(CoreSettings), title, tell)
             return
         async with parts.sink_named(name, loaded) as sink:
             if not isinstance(sink, Finder):

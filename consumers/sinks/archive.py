@@ -1,0 +1,103 @@
+"""The sink archive: events as they came, in objects that are written once and never changed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from secrets import token_hex
+
+import msgspec
+
+from consumers.protocols import Pace, Rejection
+from consumers.segments import Manifest, Packed, Segment, manifest_name, packed
+from consumers.sinks.archive_settings import ArchiveSettings
+from harvester import crash
+from harvester.access import NOBODY, Access
+from harvester.errors import ConflictError, PermanentError
+from harvester.event import Event
+from harvester.objects import open_objects
+from harvester.protocols import Objects
+
+_AT_ONCE = 16
+
+
+class ArchiveSink:
+    """Writes the segments of a batch, then the manifest that makes them a part of the archive. Takes every event."""
+
+    name = "archive"
+
+    def __init__(self, objects: Objects, settings: ArchiveSettings, *, now: Callable[[], datetime]) -> None:
+        self.pace = Pace(settings.segment_events, settings.segment_seconds)
+        self._objects = objects
+        self._chunk = settings.chunk
+        self._now = now
+        self._writer = token_hex(4)
+        self._number = 0
+        self._previous = ""
+        self._one = asyncio.Lock()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def write(self, events: Sequence[Event]) -> Sequence[Rejection]:
+        """Returns: all durable, and named by a manifest. Written again after a TransientError they may be there twice.
+
+        PermanentError: no access, or an object there is not what its name says.
+        """
+        if not events:
+            return []
+        crash.point("sink.before_write")
+        segments = await asyncio.to_thread(packed, events, self._chunk)
+        await self._put_all(segments)
+        crash.point("sink.in_write")
+        await self._name([one.segment for one in segments])
+        crash.point("sink.after_write")
+        return []
+
+    async def _put_all(self, segments: Sequence[Packed]) -> None:
+        tasks = [asyncio.ensure_future(self._put(one)) for one in segments]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _put(self, one: Packed) -> None:
+        async with self._turns:
+            try:
+                await self._objects.put(one.segment.name, one.body, replaces="")
+            except ConflictError:
+                found = await self._objects.get(one.segment.name)
+                if found is None or found.body != one.body:
+                    raise PermanentError(
+                        f"{one.segment.name}: altered since it was written; next: harvest archive verify, then bring it back "
+                        f"from a copy, or delete it"
+                    ) from None
+
+    async def _name(self, segments: Sequence[Segment]) -> None:
+        async with self._one:
+            done = False
+            while not done:
+                number, now = self._number + 1, self._now()
+                manifest = Manifest(writer=self._writer, number=number, previous=self._previous, written=now, segments=segments)
+                name, body = manifest_name(manifest), msgspec.json.encode(manifest)
+                try:
+                    await self._objects.put(name, body, replaces="")
+                    done = True
+                except ConflictError:
+                    # An attempt of ours that seemed to fail was written all the same: it keeps its number.
+                    found = await self._objects.get(name)
+                    body = found.body if found else body
+                self._number, self._previous = number, sha256(body).hexdigest()
+
+
+@asynccontextmanager
+async def open_archive(
+    settings: ArchiveSettings, access: Access = NOBODY, *, now: Callable[[], datetime] | None = None
+) -> AsyncIterator[ArchiveSink]:
+    """The archive that is set; nothing is asked before the first write. `access` says who we are there.
+
+    ConfigError: the address cannot serve, or its driver's library is not installed.
+    """
+    async with open_objects(settings.url, access) as objects:
+        yield ArchiveSink(objects, settings, now=now or (lambda: datetime.now(UTC)))

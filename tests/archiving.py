@@ -1,0 +1,49 @@
+"""Archives for tests: each kind of store, an archive in it, and what is read of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from consumers.archived import Wanted, events, segments
+from consumers.segments import Segment
+from consumers.sinks.archive import ArchiveSink, open_archive
+from consumers.sinks.archive_settings import ArchiveSettings
+from harvester.event import Event
+from harvester.objects import open_objects
+from harvester.protocols import Objects
+from tests.contracts.stores import KEYS
+
+ALL = Wanted()
+
+
+@asynccontextmanager
+async def opened(url: str, **settings: object) -> AsyncIterator[ArchiveSink]:
+    """The sink on that store."""
+    async with open_archive(ArchiveSettings.model_validate({"url": url, **settings}), KEYS) as sink:
+        yield sink
+
+
+@asynccontextmanager
+async def stored(url: str) -> AsyncIterator[Objects]:
+    """The store itself."""
+    async with open_objects(url, KEYS) as objects:
+        yield objects
+
+
+async def written(url: str, *batches: Sequence[Event], **settings: object) -> None:
+    """Each batch in a write of its own."""
+    async with opened(url, **settings) as sink:
+        for batch in batches:
+            assert list(await sink.write(batch)) == []
+
+
+async def read(url: str, wanted: Wanted = ALL) -> list[Event]:
+    """What is wanted of it, each event once."""
+    async with stored(url) as objects:
+        chosen = await segments(objects, wanted)
+        return [one.event async for _, many in events(objects, chosen, wanted) for one in many]
+
+
+async def listed(url: str) -> Sequence[Segment]:
+    """The segments that its manifests name."""
+    async with stored(url) as objects:
+        return await segments(objects, ALL)
