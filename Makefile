@@ -38,7 +38,7 @@ docs: $(VENV)/.dev  ## write the generated pages anew
 	$(BIN)/python docs/generate.py
 
 requirements: $(VENV)/.dev  ## resolve requirements/*.in into pinned, hashed *.txt; what production needs decides, the others follow it
-	cd requirements && for set in production run dev peers; do \
+	cd requirements && for set in production run dev peers emulators; do \
 	  UV_CUSTOM_COMPILE_COMMAND="make requirements" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --no-emit-find-links --no-emit-index-url --upgrade $$set.in --output-file $$set.txt \
 	    $$(case $$set in run|dev) echo -c production.txt;; esac) || exit 1; done

@@ -33,6 +33,7 @@ SETTINGS: tuple[str, ...] = (
     "consumers.enrichers.places:GeoipSettings",
     "consumers.sinks.archive_settings:ArchiveSettings",
     "consumers.sinks.elasticsearch_settings:ElasticsearchSettings",
+    "consumers.sinks.bigquery_settings:BigQuerySettings",
     "consumers.sinks.postgres_settings:PostgresSettings",
     "consumers.kibana_settings:KibanaSettings",
 )

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
+from tests.servers.bigquery import BigQuery
 from tests.servers.elasticsearch import Elasticsearch, ElasticsearchServer
 from tests.servers.gcs import Gcs
 from tests.servers.jars import Jars
@@ -66,6 +67,7 @@ ELASTICSEARCH = {
     ),
 }
 OWN: Mapping[str, OwnKind] = {
+    "bigquery": BigQuery(),
     "gcs": Gcs(),
     "kafka": Kafka(
         Jars(

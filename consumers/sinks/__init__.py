@@ -18,6 +18,7 @@ Opener = Callable[..., AbstractAsyncContextManager[Sink]]
 
 _SINKS = {
     "archive": "consumers.sinks.archive:open_archive",
+    "bigquery": "consumers.sinks.bigquery:open_bigquery",
     "duckdb": "consumers.sinks.duckdb:open_duckdb",
     "elasticsearch": "consumers.sinks.elasticsearch:open_elasticsearch",
     "postgres": "consumers.sinks.postgres:open_postgres",
@@ -30,20 +31,21 @@ _DEFAULTS = {
 }
 _SETTINGS = {
     "archive": "consumers.sinks.archive_settings:ArchiveSettings",
+    "bigquery": "consumers.sinks.bigquery_settings:BigQuerySettings",
     "elasticsearch": "consumers.sinks.elasticsearch_settings:ElasticsearchSettings",
     "postgres": "consumers.sinks.postgres_settings:PostgresSettings",
 }
 """Sinks with a family of settings of their own: no extra has to be installed to read them."""
 
 
-_STORED = frozenset({"archive"})
-"""Sinks in a store of objects: they are told who we are there."""
+_STORED = frozenset({"archive", "bigquery"})
+"""Sinks whose login is of a service that others use, too: they are told who we are there."""
 RAW = frozenset({"archive"})
 """Sinks that keep events as they came: nothing is looked up for them, and types that no record is made of come to them, too."""
 
 
 def open_sink(address: str, settings: BaseModel | None = None, access: Access = NOBODY) -> AbstractAsyncContextManager[Sink]:
-    """The sink `address` names: archive, duckdb, elasticsearch, postgres, stdout, - or a URL like duckdb:////data/harvest.duckdb?memory_limit=512MiB&threads=2.
+    """The sink `address` names: archive, bigquery, duckdb, elasticsearch, postgres, stdout, - or a URL like duckdb:////data/harvest.duckdb?memory_limit=512MiB&threads=2.
 
     `settings` are those of the class that `settings_of` names, `access` says who we are at servers that have none.
     Raises ConfigError for a sink that there is not, or whose library is not installed.

@@ -155,7 +155,7 @@ def _uses(loaded: "Loaded", core: "CoreSettings") -> Iterator[tuple[str, Callabl
         if model is None:
             yield "HARVESTER_SINKS", partial(open_sink, sink)
         elif model in loaded.models:
-            yield _first(loaded, model), partial(_opened, open_sink(sink, loaded.get(model)))
+            yield _first(loaded, model), partial(_opened, open_sink(sink, loaded.get(model), core))
     for source in core.sources:
         yield "HARVESTER_SOURCES", partial(source_settings, source)
     for settings, opener in SOURCES.values():

@@ -14,11 +14,14 @@ import msgspec
 
 from consumers.protocols import Sink
 from consumers.sinks import open_sink
+from consumers.sinks.bigquery import open_bigquery
+from consumers.sinks.bigquery_settings import BigQuerySettings
 from consumers.sinks.postgres import open_postgres
 from consumers.sinks.postgres_settings import PostgresSettings
 from consumers.sinks.stdout import open_stdout
 from tests import services
 from tests.indexed import documents, index_sink, put_templates
+from tests.servers.bigquery import DATASET, PROJECT, BigQueryServer
 from tests.servers.fixtures import Servers, emptied
 from tests.services import ElasticsearchServer, Server
 
@@ -26,6 +29,12 @@ POSTGRES_ROWS = """
 SELECT event_module AS source, action_id AS id, action_outpoint AS outpoint, action_type AS type, episode_title AS title
 FROM useractions ORDER BY action_id, event_module
 """
+BIGQUERY_ROWS = POSTGRES_ROWS.replace("FROM ", f"FROM {DATASET}.")
+BIGQUERY_ZOOM = {
+    "meetings": f"SELECT uuid, participant_sessions, topic, event_module, NULL, NULL FROM {DATASET}.meetings",
+    "sessions": "SELECT session_id, duration, user_name, event_module, geoip_city_name, TO_JSON_STRING(geoip_location) "
+    f"FROM {DATASET}.sessions",
+}
 POSTGRES_ZOOM = """
 SELECT uuid, participant_sessions, topic, event_module, NULL::text, NULL::jsonb FROM meetings UNION ALL
 SELECT session_id, duration, user_name, event_module, geoip_city_name, geoip_location FROM sessions
@@ -155,12 +164,33 @@ def postgres_driver(server: Server) -> Driver:
     return Driver(lambda _: open_postgres(PostgresSettings(url=server.url, user="postgres")), rows, zoom)
 
 
+def bigquery_driver(server: BigQueryServer) -> Driver:
+    """Of a server that is empty."""
+
+    def rows(_: Path) -> list[dict[str, Any]]:
+        found = server.rows(BIGQUERY_ROWS)
+        names = ("source", "id", "outpoint", "type", "title")
+        return [dict(zip(names, (source, int(id_), int(out), *more), strict=True)) for source, id_, out, *more in found]
+
+    def zoom(_: Path) -> list[Zoom]:
+        tables = server.rows(f"SELECT table_name FROM {DATASET}.INFORMATION_SCHEMA.TABLES")
+        parts = [query for table, query in BIGQUERY_ZOOM.items() if [table] in tables]
+        found = [row for part in parts for row in server.rows(part)]
+        return in_order(
+            Zoom(key, None if number is None else int(number), text, source, city, place and msgspec.json.decode(place))
+            for key, number, text, source, city, place in found
+        )
+
+    settings = BigQuerySettings(project_id=PROJECT, dataset_id=DATASET, url=server.url)
+    return Driver(lambda _: open_bigquery(settings), rows, zoom)
+
+
 DRIVERS = {
     "duckdb": Driver(duckdb_sink, duckdb_rows, duckdb_zoom),
     "stdout": Driver(stdout_sink, stdout_rows, stdout_zoom),
 }
 """Those that need nothing; each line of Elasticsearch is one more."""
-IDEMPOTENT = ("duckdb", "postgres", *services.ELASTICSEARCH)
+IDEMPOTENT = ("duckdb", "bigquery", "postgres", *services.ELASTICSEARCH)
 """All but streams, which cannot take back what they printed."""
 
 
@@ -171,4 +201,7 @@ def driver_named(name: str, servers: Servers) -> Driver:
     if name == "postgres":
         server.empty()
         return postgres_driver(server)
+    if isinstance(server, BigQueryServer):
+        server.empty()
+        return bigquery_driver(server)
     return elasticsearch_driver(emptied(server))

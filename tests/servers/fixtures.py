@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import pytest
 
 from tests import services
+from tests.servers.bigquery import BigQueryServer
 from tests.services import ElasticsearchServer, MissingServerError, Server
 
 
@@ -118,6 +119,15 @@ def kafka(servers: Servers) -> Server:
 def redis(servers: Servers) -> Server:
     """A Redis that loses no acknowledged write, shared by all tests: each uses keys of its own."""
     return servers.get("redis")
+
+
+@pytest.fixture
+def bigquery(servers: Servers) -> BigQueryServer:
+    """A BigQuery, emptied."""
+    server = servers.get("bigquery")
+    server.empty()
+    assert isinstance(server, BigQueryServer)
+    return server
 
 
 @pytest.fixture
