@@ -28,6 +28,10 @@ class Listing(NamedTuple, Generic[Item]):
     place: Callable[[Item], tuple[int, int]] | None = None
     """Where an item stands in the order; such a list has cursors, and no page beyond the hundredth."""
     descending: bool = False
+    size: int = _DEFAULT
+    """So many are on a page unless per_page says otherwise."""
+    around: Callable[[list[Any]], Any] = list
+    """What the rows stand in."""
 
 
 class Page(NamedTuple):
@@ -38,7 +42,8 @@ class Page(NamedTuple):
 
 def page(listing: Listing[Any], query: Query, origin: str, seal: Seal) -> Page:
     """Raises RefusedError."""
-    size, number = min(_MOST, whole(query, "per_page", _DEFAULT)), whole(query, "page", 1)
+    size, number = whole(query, "per_page", listing.size), whole(query, "page", 1)
+    size = min(size, _MOST) if "per_page" in query else size
     items = listing.items[: listing.cap] if listing.cap else listing.items
     first = (number - 1) * size
     if listing.place is not None:
@@ -48,7 +53,7 @@ def page(listing: Listing[Any], query: Query, origin: str, seal: Seal) -> Page:
             message = "Pagination with the page parameter is not supported for large datasets, please use cursor based pagination"
             raise RefusedError(422, f"{message} (after/before)")
     chosen = items[first : first + size]
-    body = msgspec.json.encode([listing.row(item) for item in chosen])
+    body = msgspec.json.encode(listing.around([listing.row(item) for item in chosen]))
     more = first + size < len(items)
     return Page(body, len(chosen), _links(listing, query, origin, seal, number, -(-len(items) // size), chosen if more else ()))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from harvester.sandbox.github_making import sha_of
-from harvester.sandbox.github_pages import Listing, Query, one_of, since, whole
+from harvester.sandbox.github_pages import Listing, Query, one_of, since
 from harvester.sandbox.github_refusals import RefusedError, moved, not_found, sso_required
 from harvester.sandbox.github_rows import (
     commit_row,
@@ -257,14 +257,11 @@ def _compare(inside: Inside, base: str, head: str) -> Found:
 
 
 def _compared(inside: Inside, base: str, state: State) -> Found:
-    query, commits = inside.call.query, state.commits
-    size = min(100, whole(query, "per_page", 100)) if "page" in query or "per_page" in query else _MOST_COMMITS
-    first = (whole(query, "page", 1) - 1) * size
-    row = _commit_rows(inside)
+    commits, row = state.commits, _commit_rows(inside)
     root = row(commits[0]._replace(sha=sha_of("base", base), parent=sha_of("root", base)))
     counts = {"ahead_by": len(commits), "behind_by": 0, "total_commits": len(commits)}
-    rows = [row(commit) for commit in commits[first : first + size]]
-    return {"status": "ahead", "base_commit": root, "merge_base_commit": root, **counts, "commits": rows, "files": []}
+    head = {"status": "ahead", "base_commit": root, "merge_base_commit": root, **counts, "files": []}
+    return Listing(inside.path, commits, row, size=_MOST_COMMITS, around=lambda rows: {**head, "commits": rows})
 
 
 _INSIDE: Sequence[tuple[re.Pattern[str], str, Callable[..., Found]]] = [

@@ -47,16 +47,16 @@ class GitHubClient:
         return await self.post("/graphql", {"query": query, "variables": variables})
 
     async def rows(self, path: str, **query: str | int) -> list[Any]:
-        """All rows, page by page as the links lead."""
-        answer = await self.get(path, **{"per_page": 100, **query})
-        found: list[Any] = []
-        while True:
-            assert answer.status == 200, answer.body
-            found += answer.json
-            link = re.search(r'<([^>]+)>; rel="next"', answer.headers.get("Link", ""))
-            if not link:
-                return found
-            answer = await self.get(link[1])
+        """All rows, page by page."""
+        return [row for page in await self.pages(path, **{"per_page": 100, **query}) for row in page.json]
+
+    async def pages(self, path: str, **query: str | int) -> list[Got]:
+        """All pages, as the links lead."""
+        found = [await self.get(path, **query)]
+        while link := re.search(r'<([^>]+)>; rel="next"', found[-1].headers.get("Link", "")):
+            found.append(await self.get(link[1]))
+        assert {page.status for page in found} == {200}
+        return found
 
     async def control(self, path: str, order: object = None) -> Any:
         return (await self.post(path, {} if order is None else order)).json
