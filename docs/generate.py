@@ -154,7 +154,44 @@ def pages() -> Mapping[Path, str]:
         **{ROOT / f"index_templates/{record.__shape__.table}.json": index_template(record) for record in record_classes()},
         **{ROOT / f"dashboards/{board.name}.ndjson": ndjson(board) for board in boards()},
         ROOT / "docs/dashboards.md": dashboards_page(boards()),
+        **{ROOT / f"docs/queries/{store}/deduplicate.sql": deduplication(store) for store in _DOUBLES},
     }
+
+
+_DOUBLES = {
+    "bigquery": """CREATE OR REPLACE TABLE github_stats.{table}
+PARTITION BY TIMESTAMP_TRUNC({partition}, MONTH)
+CLUSTER BY {cluster}
+AS SELECT * EXCEPT (nth) FROM (
+  SELECT *, {nth} AS nth FROM github_stats.{table}
+) WHERE nth = 1;
+""",
+    "duckdb": """DELETE FROM {table} WHERE rowid IN (
+  SELECT rowid FROM (SELECT rowid, {nth} AS nth FROM {table}) WHERE nth > 1
+);
+""",
+    "postgres": """DELETE FROM {table} WHERE ctid IN (
+  SELECT ctid FROM (SELECT ctid, {nth} AS nth FROM {table}) AS counted WHERE nth > 1
+);
+""",
+}
+"""By store: the statement that keeps the newest row of each key."""
+_NTH = "ROW_NUMBER() OVER (PARTITION BY event_module, {key} ORDER BY ingestion_timestamp DESC, event_rank DESC)"
+
+
+def deduplication(store: str) -> str:
+    """A statement a table of GitHub's. No sink of ours doubles a row: this is for rows that others put there."""
+    shapes = [one.__shape__ for one in record_classes() if one.__module__.startswith("consumers.records.github")]
+    tables = (
+        _DOUBLES[store].format(
+            table=shape.table, partition=shape.partition, cluster=", ".join(shape.cluster), nth=_NTH.format(key=shape.key)
+        )
+        for shape in sorted(shapes, key=lambda shape: shape.table)
+    )
+    return (
+        "-- Made by docs/generate.py. Of each key the row stays that was read last; without doubles nothing is removed.\n"
+        "-- Stop the sink first.\n\n" + "\n".join(tables)
+    )
 
 
 def index_template(record: type[Record]) -> str:
