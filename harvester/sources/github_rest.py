@@ -1,5 +1,7 @@
 """A pull request by REST alone: on servers and for tokens without GraphQL, and for the one that GraphQL cannot give."""
 
+from itertools import count
+
 import msgspec
 
 from harvester.errors import InvalidEventError
@@ -12,6 +14,7 @@ from harvester.sources.github_rows import checked_row, commit_row, rows_of
 
 MOST_COMMITS = 250
 """So many commits of a pull request are listed; the others are told by a comparison."""
+_WHOLE = 100
 _PULL = "/repos/{owner}/{repo}/pulls/{number}"
 
 
@@ -27,6 +30,7 @@ class _Sizes(msgspec.Struct):
 
 class _Compared(msgspec.Struct):
     commits: list[msgspec.Raw]
+    total_commits: int = 0
 
 
 _sizes = msgspec.json.Decoder(_Sizes)
@@ -73,19 +77,29 @@ class Rest:
         if sizes.commits <= len(commits):
             return commits
         path = f"{repository.path}/compare/{sizes.base.sha}...{sizes.head.sha}"
-        found: list[bytes] = []
         try:
-            async for answer in self._calls.pages(path, "/repos/{owner}/{repo}/compare/{basehead}"):
-                found += [bytes(one) for one in _commits(answer.body)]
+            found = await self._compared(path)
         except GoneError:
             return commits
         return found if len(found) > len(commits) else commits
 
+    async def _compared(self, path: str) -> list[bytes]:
+        """The commits of a comparison, whose pages are told by their total and by no link."""
+        found: list[bytes] = []
+        for page in count(1):
+            query = {"per_page": _WHOLE, "page": page}
+            answer = await self._calls.get(path, "/repos/{owner}/{repo}/compare/{basehead}", query)
+            told = _comparison(answer.body)
+            found += [bytes(one) for one in told.commits]
+            if not told.commits or len(found) >= told.total_commits:
+                break
+        return found
 
-def _commits(body: bytes) -> list[msgspec.Raw]:
+
+def _comparison(body: bytes) -> _Compared:
     try:
-        return _compared.decode(body).commits
-    except (ValueError, RecursionError) as error:
+        return _compared.decode(checked_row(body))
+    except (ValueError, RecursionError, InvalidEventError) as error:
         raise UnusableError(f"github: the answer is no comparison: {error}") from error
 
 
