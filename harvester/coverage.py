@@ -1,6 +1,6 @@
 """Coverage: which times of a stream are in the queue. Pure arithmetic; all times are aware UTC, intervals closed-open."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, Self
 
@@ -61,11 +61,16 @@ class Intervals(tuple[Interval, ...]):
         return sum((i.end - i.start for i in self), timedelta())
 
 
+def _never(_: bytes) -> bool:
+    return False
+
+
 class Timing(NamedTuple):
     """How a stream wants to be read. `window` None: its pages cover as they go, any span is safe.
 
     `pause` is the least time between two polls that its vendor's limits are made for; `reach` how far back it begins when nothing
-    says where, because what is new there may have begun long ago.
+    says where, because what is new there may have begun long ago. `new_first` tells by the notes whether what is read again costs
+    so much that it has to come after what is new.
     """
 
     window: timedelta | None = timedelta(hours=1)
@@ -74,6 +79,7 @@ class Timing(NamedTuple):
     horizon: timedelta | None = None
     pause: timedelta = timedelta()
     reach: timedelta = timedelta()
+    new_first: Callable[[bytes], bool] = _never
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +199,19 @@ def live_window(coverage: Coverage, now: datetime, timing: Timing) -> Interval:
     if timing.horizon is not None:
         start = max(start, now - timing.horizon)
     return Interval(min(start, now), now)
+
+
+def live_windows(coverage: Coverage, now: datetime, timing: Timing) -> list[Interval]:
+    """What a live poll reads, in its order: as a rule the live window.
+
+    Where the stream wants so, what is new, and then all that is not final: a vendor's limit that cuts each poll while it reads
+    again would else keep the live edge where it is for ever.
+    """
+    whole, edge = live_window(coverage, now, timing), coverage.live_edge
+    if edge is None or not whole.start < edge < now or not timing.new_first(coverage.notes):
+        return [whole]
+    known = (EPOCH if timing.horizon is None else now - timing.horizon, edge)
+    return [Interval(edge, now), *((coverage.read - coverage.settled) & [known])]
 
 
 def due_to_settle(coverage: Coverage, now: datetime, timing: Timing) -> list[Interval]:

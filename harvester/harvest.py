@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from harvester import crash, traces
-from harvester.coverage import EPOCH, Coverage, Interval, Intervals, SpanPolicy, covered, due_to_settle, live_window, plan
+from harvester.coverage import EPOCH, Coverage, Interval, Intervals, SpanPolicy, covered, due_to_settle, live_windows, plan
 from harvester.errors import CoverageResetError, InvalidEventError, PayloadTooLargeError, TransientError
 from harvester.event import Event, encode_event
 from harvester.limits import Bound
@@ -83,8 +83,8 @@ class Harvest:
         now, name, timing = self._source.now(), self._stream.name, self._stream.timing
         if not self._book.begun(name):
             await self._book.begin(name, min(first_start, now))
-        coverage = self._coverage()
-        await self.read([live_window(coverage, now, timing)], coverage.notes, whole=whole)
+        for span in live_windows(self._coverage(), now, timing):
+            await self.read([span], self._coverage().notes, whole=whole)
         for window in due_to_settle(self._coverage(), self._source.now(), timing):
             await self._window(window)
         await self._flush()

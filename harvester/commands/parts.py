@@ -122,8 +122,8 @@ async def open_source(name: str, loaded: Loaded, retry: Retry, component: Compon
         tally.allowed(told.limit, told.remaining)
 
     def found(mode: str, reason: str) -> None:
-        # what has always been so is no news in every run of a cron job; by search, deletions are not told
-        tell = log.debug if mode in ("window", "feed") else log.warning if mode == "search" else log.info
+        # what has always been so is no news in every run of a cron job; by search or sparing, something is told late or never
+        tell = log.debug if mode in ("window", "feed") else log.warning if mode in ("search", "sparing") else log.info
         tell("read mode", mode=mode, reason=reason)
 
     opener = _named(SOURCES[name][1])

@@ -20,19 +20,13 @@ from harvester.sources.zoom_access import Access, explain_token
 from harvester.sources.zoom_calls import Calls
 from harvester.sources.zoom_limits import REAL_TIME, Budget, Limits, Pacing
 from harvester.sources.zoom_lists import Lists, OnMode
-from harvester.sources.zoom_notes import Memory
-from harvester.sources.zoom_reading import Reading
+from harvester.sources.zoom_notes import MOST, Memory, crowded
+from harvester.sources.zoom_reading import Reading, patience
 from harvester.sources.zoom_refusals import explain, nameless
 from harvester.sources.zoom_rows import checked_event, days, midnight
 from harvester.sources.zoom_settings import ZoomSettings, api_settings, oauth_settings
 
 __all__ = ["LeftOut", "Meetings", "Zoom", "ZoomSettings", "open_zoom"]
-
-_DAY = timedelta(days=1)
-_KEPT = _DAY
-"""Meetings are noted for so much longer than they are read again."""
-_PATIENCE = timedelta(days=2)
-"""A meeting without a begin is left out for so long from the begin of its day on: it comes, and its time must not change."""
 
 
 @asynccontextmanager
@@ -124,11 +118,12 @@ class Meetings:
         self._calls = calls
         self._source = source
         self._lists = Lists(calls, settings.mode, on_mode)
+        self._on_mode = on_mode
+        self._sparing = False
         self._carried: _Carried | None = None
-        self.timing: Timing = settings.timing
+        overlap = settings.timing.overlap
+        self.timing: Timing = settings.timing._replace(new_first=lambda notes: crowded(notes, overlap))
         """How it wants to be read."""
-        # Over when the end of its day becomes final: nothing is ever left out for good.
-        self._patience = min(_PATIENCE, _DAY + self.timing.settle)
         self._left_out: dict[str, date] = {}
 
     async def fetch(self, window: Interval, notes: bytes) -> AsyncIterator[Page]:
@@ -140,24 +135,33 @@ class Meetings:
         now, timing = self._calls.now(), self.timing
         memory = self._memory(window, notes)
         known = Interval(max(window.start, now - (timing.horizon or timedelta.max)), min(window.end, now))
-        oldest = known.end - timing.overlap - _KEPT
-        reading = Reading(self._lists, memory, self._source, known, asked_at=now, patience=self._patience, oldest=oldest)
+        self._spare(memory, now)
+        reading = Reading(self._lists, memory, self._source, known, asked_at=now, timing=timing)
         for day in days(*known) if known.start < known.end else ():
             async for page in reading.day(day):
                 yield page
-        left_out = {uuid: day for uuid, day in self._left_out.items() if midnight(day) + self._patience > now}
+        left_out = {uuid: day for uuid, day in self._left_out.items() if midnight(day) + patience(self.timing) > now}
         self._left_out = left_out | reading.left_out
         self._carried = _Carried(notes, window.end, memory)
-        yield Page([], notes=reading.notes())
+        yield Page([], notes=reading.notes(known.end))
 
     def left_out(self) -> Sequence[LeftOut]:
         """Meetings that were listed and left for a later reading, by day."""
         days_of = Counter(self._left_out.values())
-        return [LeftOut(day, amount, midnight(day) + self._patience) for day, amount in sorted(days_of.items())]
+        return [LeftOut(day, amount, midnight(day) + patience(self.timing)) for day, amount in sorted(days_of.items())]
 
     def event(self, record: bytes, read_at: datetime) -> Event:
         """One record as an event. Raises InvalidEventError."""
         return checked_event(record, self._source, read_at)
+
+    def _spare(self, memory: Memory, now: datetime) -> None:
+        """Say once that there are more meetings than are noted."""
+        overlap = self.timing.overlap
+        if self._on_mode is None or self._sparing or memory.dropped <= now - overlap:
+            return
+        self._sparing = True
+        held = f"of the last {overlap.total_seconds() / 86_400:g} days the newest {MOST:,} meetings are noted"
+        self._on_mode("sparing", f"{held}, and there are more: what changes of the others is read when their day is final")
 
     def _memory(self, window: Interval, notes: bytes) -> Memory:
         """What is known by the notes, and by the window of the same poll that was read just before and ends where this begins.

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime, timedelta
 
-from harvester.coverage import Interval
+from harvester.coverage import Interval, Timing
 from harvester.errors import HarvesterError, PermanentError
 from harvester.event import Event
 from harvester.protocols import Broken, Page
@@ -19,33 +19,34 @@ _COVER_EVERY = 25
 """Meetings whose participants are asked for before what is finished is told: so much is asked for again after a crash."""
 _YOUNG = timedelta(hours=2)
 """A meeting that ended so recently may have its participants still to come."""
+_DAY = timedelta(days=1)
+_KEPT = _DAY
+"""Meetings are noted for so much longer than they are read again."""
+_PATIENCE = timedelta(days=2)
+"""A meeting without a begin is left out for so long from the begin of its day on: it comes, and its time must not change."""
 _IN_A_ROW = 3
 """So many meetings, one after another, that cannot be read are no fault of the meetings."""
 _OF_ZOOM = (UnusableError, NotAllowedError, TokenRefusedError)
 """What may be the matter with all of them; any other refusal is of the one that was asked for."""
 
 
+def patience(timing: Timing) -> timedelta:
+    """How long from the begin of its day on a meeting without a begin is left out: never for good."""
+    return min(_PATIENCE, _DAY + timing.settle)  # then the end of its day becomes final
+
+
 class Reading:
-    """One window, asked for at `asked_at`. `oldest`: meetings that began before need not be noted."""
+    """One window, asked for at `asked_at`."""
 
     def __init__(
-        self,
-        lists: Lists,
-        memory: Memory,
-        source: str,
-        window: Interval,
-        *,
-        asked_at: datetime,
-        patience: timedelta,
-        oldest: datetime,
+        self, lists: Lists, memory: Memory, source: str, window: Interval, *, asked_at: datetime, timing: Timing
     ) -> None:
         self._lists = lists
         self._memory = memory
         self._source = source
         self._window = window
         self._asked_at = asked_at
-        self._patience = patience
-        self._oldest = oldest
+        self._timing = timing
         self._asked = 0
         """Meetings whose participants were asked for since it was last told what is finished."""
         self._doubtful: list[tuple[Meeting, HarvesterError]] = []
@@ -53,9 +54,10 @@ class Reading:
         self.left_out: dict[str, date] = {}
         """Meetings that are left for a later reading, by uuid, with their day."""
 
-    def notes(self) -> bytes:
+    def notes(self, read_to: datetime) -> bytes:
         """What the next poll should know."""
-        return self._memory.encoded(self._oldest, self._lists.budget)
+        oldest = min(self._memory.edge or self._window.end, self._window.end) - self._timing.overlap - _KEPT
+        return self._memory.encoded(oldest, read_to, self._lists.budget)
 
     async def day(self, day: date) -> AsyncIterator[Page]:
         """The part of the window that lies in one day. What raises comes after a page that covers what was finished before."""
@@ -64,7 +66,7 @@ class Reading:
             listed, broken = await self._lists.meetings(day)
             if broken:
                 yield Page([], broken)
-            for meeting in sorted((m for m in listed if self._wanted(m, day)), key=lambda m: m.start):
+            for meeting in self._due(listed, day):
                 for page in await self._meeting(meeting):
                     yield page
                 if self._asked >= _COVER_EVERY:
@@ -76,17 +78,29 @@ class Reading:
                 yield self._finished(meeting)
             raise
 
+    def _due(self, listed: Sequence[Meeting], day: date) -> Sequence[Meeting]:
+        """What of a day's list is read now, in the order in which it began."""
+        return sorted((m for m in listed if self._wanted(m, day) and not self._put_off(m, day)), key=lambda m: m.start)
+
     def _wanted(self, meeting: Meeting, day: date) -> bool:
         """Whether it began in the window, or on another day than it is listed for, so that no other window asks for it.
 
         Where no begin is told it is of each window of its day, so that it is of the one that makes the end of the day final.
         """
         if meeting.blank:
-            early = self._asked_at < meeting.start + self._patience
+            early = self._asked_at < meeting.start + patience(self._timing)
             if early:
                 self.left_out[meeting.uuid] = day
             return not early
         return self._window.start <= meeting.start < self._window.end or meeting.start.date() != day
+
+    def _put_off(self, meeting: Meeting, day: date) -> bool:
+        """Whether it is left for the reading that makes it final, as there was no room to note that it was read.
+
+        Asked for at every poll, such meetings would take the calls of the day from those that are new.
+        """
+        again = meeting.start >= self._asked_at - self._timing.settle and meeting.start.date() == day and not meeting.blank
+        return again and self._memory.forgotten(meeting)
 
     def _finished(self, meeting: Meeting | None) -> Page:
         """What is complete when `meeting` is not, or may have companions of the same moment: an empty interval when nothing is.
@@ -96,7 +110,8 @@ class Reading:
         self._asked = 0
         begins = [unsure.start for unsure in (meeting, *(doubtful for doubtful, _ in self._doubtful)) if unsure]
         start, end = self._window.start, min(begins, default=self._window.start)
-        return Page([], covered=Interval(start, end if start < end <= self._window.end else start), notes=self.notes())
+        end = end if start < end <= self._window.end else start
+        return Page([], covered=Interval(start, end), notes=self.notes(end))
 
     async def _meeting(self, meeting: Meeting) -> Sequence[Page]:
         """The pages of a meeting and its sessions; without these when they were read before and it did not change since."""

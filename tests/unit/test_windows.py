@@ -18,6 +18,7 @@ from harvester.coverage import (
     cut,
     due_to_settle,
     live_window,
+    live_windows,
     plan,
 )
 from harvester.errors import RefusedError
@@ -121,6 +122,19 @@ def test_a_live_poll_never_makes_a_gap(one: Coverage, first: int, later: int, ti
     now = at(max(first, later))
     after = before | covered(live_window(before, now, timing), now, timing)
     assert model(after.gaps()) <= model(before.gaps())
+
+
+@given(coverages(), moments, timings)
+def test_where_a_stream_wants_so_what_is_new_is_read_before_all_that_is_not_final(
+    one: Coverage, now: datetime, timing: Timing
+) -> None:
+    whole = live_window(one, now, timing)
+    assert live_windows(one, now, timing) == [whole]
+    first, *rest = live_windows(one, now, timing._replace(new_first=lambda _: True))
+    if first != whole:
+        assert first == Interval(one.live_edge or now, now)
+        known = EPOCH if timing.horizon is None else now - timing.horizon
+        assert model(rest) == model((one.read - one.settled) & [(known, first.start)])
 
 
 # --- settling -----------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from harvester.commands.spent import lines, spent_of
@@ -108,6 +109,21 @@ def test_notes_that_are_none_of_ours_tell_nothing(notes: bytes) -> None:
     assert spent_of({"zoom": {"meetings": Coverage(notes=notes)}, "opencast": {"useractions": Coverage(notes=notes)}}) == {}
 
 
+async def test_notes_of_the_version_before_are_read() -> None:
+    account = two_meetings()
+    async with served(account) as source:
+        [stream] = await source.streams()
+        got, _ = await read_up_to_an_error(stream)
+    version, *fields = msgspec.msgpack.decode(got.pages[-1].notes or b"")
+    before = msgspec.msgpack.encode([version - 1, *fields[:-2]])
+    account.calls.clear()
+    async with served(account) as source:
+        [stream] = await source.streams()
+        await read_up_to_an_error(stream, notes=before)
+    assert account.paths("participants") == []
+    assert spent(before) == spent(got.pages[-1].notes or b"")
+
+
 def told(now: datetime = NOW, **fields: Any) -> str:
     one = Spent(**{"day": date(2026, 11, 3), "calls": 1234, "most": 60_000, **fields})
     [line] = lines([StreamReport(name="zoom/meetings", state="running", spent=one), StreamReport(name="x", state="")], now)
@@ -124,5 +140,5 @@ def test_people_are_told_what_is_spent_of_today_and_when_it_goes_on() -> None:
 def test_what_the_store_holds_is_found_by_stream() -> None:
     budget = Budget(lambda: NOW, 500)
     budget.remember(int(NOW.timestamp() // 86_400), 7, 0.0)
-    notes = Memory().encoded(NOW, budget)
+    notes = Memory().encoded(NOW, NOW, budget)
     assert spent_of({"zoom": {"meetings": Coverage(notes=notes)}}) == {"zoom/meetings": Spent(day=NOW.date(), calls=7, most=500)}
