@@ -132,7 +132,8 @@ def pull_request(event: Event) -> PullRequest:
         "deletions": count(node, "deletions"),
         "changed_files": count(node, "changedFiles", "changed_files"),
         "commit_count": count(node, "commits"),
-        "review_count": count(node, "review_count", "reviews"),
+        # Told by who read all reviews; else the total, that counts drafts of the reader.
+        "review_count": count({"told": data.review_count}, "told") if data.review_count is not None else count(node, "reviews"),
         "review_comment_count": count(node, "review_comments_count", "review_comments"),
         "issue_comment_count": count(node, "comments"),
     }

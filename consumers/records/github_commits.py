@@ -27,7 +27,7 @@ class Commit(
     author_id: Annotated[int | None, "number of the author's account"]
     author_name: Annotated[str | None, "name that git has"]
     author_email: Annotated[str | None, "mail address that git has"]
-    committer: Annotated[str | None, "login of who committed it, else the name that git has; web-flow is GitHub's page"]
+    committer: Annotated[str | None, "login of who committed it, else the name that git has; GitHub: on its pages"]
     committer_id: Annotated[int | None, "number of the committer's account"]
     committer_name: Annotated[str | None, "name that git has"]
     committer_email: Annotated[str | None, "mail address that git has"]

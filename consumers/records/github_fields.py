@@ -20,6 +20,8 @@ GHOST = "ghost"
 """Who GitHub shows in the place of a deleted account; its REST API gives it an id, that tells nobody."""
 _TYPES = {"User": "User", "EnterpriseUserAccount": "User", "Bot": "Bot", "Mannequin": "Mannequin"}
 _BOT = "[bot]"
+_WEB = "web-flow"
+"""The account that REST shows for commits made on GitHub's pages; GraphQL shows none, and both the name GitHub."""
 
 
 class Account(NamedTuple):
@@ -44,6 +46,7 @@ class Data(msgspec.Struct, frozen=True):
     number: Any = None
     sha: Any = None
     position: Any = None
+    review_count: Any = None
     repository_detail: Node | None = None
     pull_request: Node | None = None
     commit: Node | None = None
@@ -152,7 +155,9 @@ def linked(user: Any, name: str | None) -> Account:
     """Whose account an author of commits has: a login, else only the name that git has, which may be a bot's."""
     if not isinstance(user, dict) or text(user, "login") is None:
         return Account(name, "Bot" if name and name.endswith(_BOT) else None)
-    found = account({"user": {"__typename": "User", **user}}, "user")
+    found = account({"user": {"type": "User", **user}}, "user")
+    if found.login == _WEB or found.type == "Mannequin":  # GraphQL links neither
+        return Account(name)
     return found._replace(type="Bot") if str(found.login).endswith(_BOT) else found
 
 

@@ -159,15 +159,16 @@ def events_of(pull: Pull, repository: Repository, host: str, source: str) -> tup
 
 def _data(pull: Pull, repository: Repository, host: str) -> Iterable[bytes]:
     head = repository.head(host, pull.listed)
-    yield b'%b,"pull_request":%b}' % (head, pull.node)
+    reviews = [one for one in pull.reviews if not _pending(one)]
+    # REST tells no number of reviews, and GraphQL's counts the drafts of whoever reads.
+    yield b'%b,"review_count":%d,"pull_request":%b}' % (head, len(reviews), pull.node)
     for position, (commit, listed) in enumerate([*((c, pull.listed) for c in pull.commits), *((c, "rest") for c in pull.late)]):
         told = head if listed == pull.listed else repository.head(host, "rest")
         yield b'%b,"number":%d,"commit":%b}' % (told, pull.number, commit)
         if link := _link(commit, position, pull.updated):
             yield b'%b,"number":%d,%b}' % (told, pull.number, link)
-    for review in pull.reviews:
-        if not _pending(review):
-            yield b'%b,"number":%d,"review":%b}' % (head, pull.number, review)
+    for review in reviews:
+        yield b'%b,"number":%d,"review":%b}' % (head, pull.number, review)
 
 
 def _link(commit: bytes, position: int, updated: str) -> bytes:

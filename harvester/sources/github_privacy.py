@@ -57,7 +57,7 @@ _REPOSITORY: Fields = {
 }
 """The owner is the organisation, which is nobody."""
 _EVENT: Fields = {
-    **dict.fromkeys(("from", "host", "number", "sha", "position", "committed_at", "updated_at"), Kind.KEEP),
+    **dict.fromkeys(("from", "host", "number", "sha", "position", "review_count", "committed_at", "updated_at"), Kind.KEEP),
     "repository": {"id": Kind.KEEP, "name": Kind.KEEP, "owner": Kind.KEEP},
     "repository_detail": _REPOSITORY,
     "pull_request": _PULL,

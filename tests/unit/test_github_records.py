@@ -248,6 +248,19 @@ def test_b2_q26_commits_have_login_and_git_name_in_both_shapes() -> None:
     assert found["url"].startswith("https://github.com/")
 
 
+def test_what_was_committed_on_a_page_of_github_has_one_committer_in_both_shapes() -> None:
+    rest = sample("pr-commits") | {"committer": {"login": "web-flow", "id": 19864447, "type": "User"}}
+    rest["commit"]["committer"] = {"name": "GitHub", "email": "noreply@github.com", "date": "2026-11-01T08:00:00Z"}
+    for found in (read(commit_event(rest)), read(commit_event())):
+        assert (found["committer"], found["committer_id"], found["committer_email"]) == ("GitHub", None, "noreply@github.com")
+
+
+def test_reviews_are_counted_by_who_read_them_all() -> None:
+    for told, expected in ((2, 2), (0, 0), (None, 1), ("x", None)):
+        data = {"review_count": told, "pull_request": pull_request_node()}
+        assert read(github_event("pull_request", "12", data))["review_count"] == expected
+
+
 def test_b13_commits_whose_address_belongs_to_no_account_have_the_name_that_git_has() -> None:
     for found in (
         read(commit_event(sample("commits-null-author"))),
