@@ -253,6 +253,10 @@ class Organisation:
         return {"pageInfo": {"hasNextPage": start + size < len(there), "endCursor": str(start + size)}, "nodes": nodes}
 
 
+def of_pulls(*pulls: Pull, **more: object) -> Organisation:
+    return Organisation([Repo(pulls=list(pulls))], **more)  # type: ignore[arg-type]
+
+
 def refusal(status: int, message: str, **headers: str) -> web.Response:
     """An error as GitHub words it."""
     told = {name.replace("_", "-"): value for name, value in headers.items()}

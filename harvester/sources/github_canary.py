@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import msgspec
@@ -10,7 +11,7 @@ from harvester.coverage import EPOCH, Interval, Timing
 from harvester.retry import OutageError
 from harvester.sources.github_calls import Calls
 from harvester.sources.github_lists import cut
-from harvester.sources.github_mode import Mode, refused
+from harvester.sources.github_mode import Mode, NoNodeError, refused
 from harvester.sources.github_refusals import DeniedError, GoneError, TooHeavyError
 from harvester.sources.github_repository import Repository
 from harvester.sources.github_rows import moment
@@ -100,7 +101,8 @@ class Canary:
         asked, found = self._monotonic(), dict[int, datetime]()
         try:
             for org in self._orgs:
-                found |= await self._organisation(org)
+                with suppress(NoNodeError):  # then its repositories are not known, and are read
+                    found |= await self._organisation(org)
         except (DeniedError, GoneError) as error:
             if not self._mode.leaves(error):
                 raise
@@ -115,12 +117,14 @@ class Canary:
             variables = {"login": org, "first": size, "after": after}
             try:
                 reply = await self._calls.query(_QUERY, variables, 1, shrinks=size > _LEAST)
-            except TooHeavyError:
+                raw = bytes(reply.data.get("organization", b"null"))
+                if raw == b"null":
+                    raise refused(reply.errors, f"the organisation {org}")
+            except TooHeavyError as error:
+                if size == _LEAST:
+                    raise OutageError(str(error)) from error
                 size = max(_LEAST, size // 2)
                 continue
-            raw = bytes(reply.data.get("organization", b"null"))
-            if raw == b"null":
-                raise refused(reply.errors, f"the organisation {org}")
             try:
                 told = msgspec.json.decode(raw, type=_Organisation).repositories
             except (ValueError, RecursionError) as error:

@@ -14,7 +14,7 @@ from harvester.protocols import Broken, Page
 from harvester.sources.github_calls import Calls
 from harvester.sources.github_canary import Canary
 from harvester.sources.github_lists import Lists, Sheet
-from harvester.sources.github_pulls import Covers
+from harvester.sources.github_progress import Covers, Seen
 from harvester.sources.github_repository import Repository
 from harvester.sources.github_rows import checked_event, event_of
 
@@ -46,15 +46,18 @@ class Comments:
         self.name = f"{kind}/{repository.id}"
         self.timing = timing
 
-    async def fetch(self, window: Interval, notes: bytes) -> AsyncIterator[Page]:  # noqa: ARG002 - it needs none
+    async def fetch(self, window: Interval, notes: bytes) -> AsyncIterator[Page]:
         """Those that changed in the window, from the first on. Each page covers what it holds."""
         if await self._canary.clean(self._repository, window, self.timing):
             yield Page([], covered=window)
             return
-        covers = Covers(window)
+        seen, covers = Seen(notes), Covers(window)
         async for sheet in self._lists.changed(window.start, window.end):
-            events, broken = self._told(sheet)
-            yield Page(events, broken, covers.until(sheet.upto))
+            rows = seen.new(sheet.rows)
+            events, broken = self._told(sheet._replace(rows=rows))
+            seen.read(rows, sheet.read_at)
+            told = seen.notes(window.end - self.timing.overlap) if sheet.upto >= window.end else None
+            yield Page(events, broken, covers.until(sheet.upto), told)
 
     def _told(self, sheet: Sheet) -> tuple[list[Event], list[Broken]]:
         events, broken = list[Event](), list(sheet.broken)

@@ -3,13 +3,17 @@
 from collections.abc import Callable, Sequence
 
 from harvester.errors import HarvesterError
-from harvester.retry import OutageError
 from harvester.sources.github_calls import GraphqlError
-from harvester.sources.github_refusals import DeniedError, GoneError
+from harvester.sources.github_refusals import DeniedError, GoneError, TooHeavyError
 from harvester.sources.github_settings import SCOPES
 
 OnMode = Callable[[str, str], None]
+_OTHER_SCHEMA = "exist on type"
 _DENIED = ("FORBIDDEN", "INSUFFICIENT_SCOPES")
+
+
+class NoNodeError(GoneError):
+    """GraphQL works, and does not know this thing, or not for this token."""
 
 
 class Mode:
@@ -28,7 +32,7 @@ class Mode:
 
     def leaves(self, error: HarvesterError) -> bool:
         """Whether REST is read from now on because of this refusal. What has worked before is not left."""
-        if self._chosen != "auto" or self._works:
+        if self._chosen != "auto" or self._works or isinstance(error, NoNodeError):
             return False
         if self.graphql:
             self.graphql = False
@@ -46,5 +50,7 @@ def refused(errors: Sequence[GraphqlError], what: str) -> HarvesterError:
         hint = "authorize the token for the organisation's single sign-on" if sso else SCOPES
         return DeniedError(f"{said}: {hint}", status=403)
     if "NOT_FOUND" in types:
-        return GoneError(f"{said}: not there, or not for this token: {SCOPES}", status=404)
-    return OutageError(said)
+        return NoNodeError(f"{said}: not there, or not for this token: {SCOPES}", status=404)
+    if _OTHER_SCHEMA in why:  # of an older server
+        return DeniedError(said, status=400)
+    return TooHeavyError(said)

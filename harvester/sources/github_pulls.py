@@ -1,10 +1,11 @@
 """Pull requests with their commits and reviews, by the time at which they changed; and the details of many at once."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
 from harvester.coverage import Interval, Timing
 from harvester.errors import InvalidEventError
@@ -24,16 +25,16 @@ from harvester.sources.github_details import (
     more_query,
     unread,
 )
-from harvester.sources.github_lists import Lists, Row, pulls
+from harvester.sources.github_lists import Lists, pulls
 from harvester.sources.github_mode import Mode, refused
+from harvester.sources.github_progress import Covers, Seen
 from harvester.sources.github_refusals import DeniedError, GoneError, TooHeavyError
 from harvester.sources.github_repository import Repository
 from harvester.sources.github_rest import Rest
 from harvester.sources.github_rows import checked_event, commit_row
 
+_log = structlog.get_logger(__name__)
 _MOST, _GROWS = 25, 5
-_STILL = timedelta(seconds=2)
-"""Times are exact to a second: what was read so long after its change is not hidden by another change of the same second."""
 _NULL = (b"", b"null")
 
 
@@ -85,6 +86,7 @@ class Details:
         node = reply.data.get("node", msgspec.Raw(b"null"))
         if bytes(node) in _NULL:
             raise refused(reply.errors, f"the repository {self._repository.path.removeprefix('/repos/')}")
+        self._mode.works()
         found = msgspec.json.decode(node, type=dict[str, msgspec.Raw])
         wrong = _by_alias(reply.errors)
         if "" in wrong and all(bytes(found.get(f"p{number}", b"")) in _NULL for number in numbers):
@@ -113,7 +115,7 @@ class Details:
                 known = {commit_row.decode(one).name for one in graphql_pull(node, commits, reviews, read_at).commits}
                 late = await self._rest.missing(self._repository, number, known)
             return self._told(graphql_pull(node, commits, reviews, read_at, late))
-        except InvalidEventError:
+        except (InvalidEventError, GoneError, DeniedError):
             return await self._alone(number)
 
     async def _rest_of(self, number: int, what: str, children: Connection) -> bool:
@@ -141,6 +143,7 @@ class Details:
             why = str(error)
         except InvalidEventError as error:
             reason, why = error.reason, str(error)
+        _log.warning("a pull request cannot be read", source=self._source, path=self._repository.path, number=number, error=why)
         return Batch([], [unread(self._repository, self._host, number, why, reason)])
 
     def _told(self, pull: Pull) -> Batch:
@@ -176,63 +179,22 @@ class Pulls:
         if await self._canary.clean(self._repository, window, self.timing):
             yield Page([], covered=window)
             return
-        known, kept = _known(notes), dict[str, str]()
-        covers = Covers(window)
+        seen, covers = Seen(notes), Covers(window)
         async for sheet in pulls(self._lists, self._repository, window.start, window.end):
-            rows = [row for row in sheet.rows if known.get(str(row.key)) != _text(row.updated)]
-            kept |= {str(r.key): _text(r.updated) for r in sheet.rows if _still(r, sheet.read_at) and r not in rows}
-            broken = sheet.broken
+            rows, broken = seen.new(sheet.rows), sheet.broken
             while rows:
                 done, batch = await self._details.read([row.key for row in rows])
-                unread_ = {one.body for one in batch.broken}
-                if not unread_:
-                    kept |= {str(r.key): _text(r.updated) for r in rows[:done] if _still(r, sheet.read_at)}
+                if not batch.broken:
+                    seen.read(rows[:done], sheet.read_at)
                 rows = rows[done:]
                 upto = rows[0].updated if rows else sheet.upto
                 yield Page(batch.events, [*broken, *batch.broken], covers.until(upto))
                 broken = ()
             if broken or sheet.upto < window.end:
                 yield Page([], broken, covers.until(sheet.upto))
-        edge = _text(window.end - self.timing.overlap)
-        told = {number: updated for number, updated in kept.items() if updated >= edge}
-        yield Page([], covered=covers.until(window.end), notes=_json.encode(told))
+        notes = seen.notes(window.end - self.timing.overlap)
+        yield Page([], covered=covers.until(window.end), notes=notes)
 
     def event(self, record: bytes, read_at: datetime) -> Event:
         """One record as an event. Raises InvalidEventError."""
         return checked_event(record, self._source, read_at)
-
-
-class Covers:
-    """How far a window is complete."""
-
-    def __init__(self, window: Interval) -> None:
-        self._window = window
-        self._edge = window.start
-
-    def until(self, upto: datetime) -> Interval | None:
-        """What is complete by now; None when that is nothing new."""
-        upto = min(upto, self._window.end)
-        if upto <= self._edge:
-            return None
-        self._edge, start = upto, self._edge
-        return Interval(start, upto)
-
-
-_json = msgspec.json.Encoder()
-_notes: Callable[[bytes], dict[str, str]] = msgspec.json.Decoder(dict[str, str]).decode
-
-
-def _known(notes: bytes) -> Mapping[str, str]:
-    """Number → the change that was read last, of those that the next window has once more."""
-    try:
-        return _notes(notes) if notes else {}
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _text(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _still(row: Row, read_at: datetime) -> bool:
-    return read_at - row.updated >= _STILL

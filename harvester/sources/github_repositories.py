@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
@@ -46,6 +47,8 @@ class _Known(msgspec.Struct):
     owner: str
     name: str
     created_at: str
+    digest: str = ""
+    """Of the record that was told last."""
 
 
 _notes = msgspec.json.Decoder(dict[str, _Known])
@@ -98,7 +101,7 @@ class Organisations:
 
 
 class Repositories:
-    """The repositories themselves: every poll lists them; one that vanished is told once."""
+    """The repositories themselves: every poll lists them; one is told when it changed, and once that it is gone."""
 
     name = "repositories"
     timing = LISTING
@@ -117,8 +120,8 @@ class Repositories:
         events: list[Event] = []
         broken = list(listing.broken)
         known = _known(notes)
-        told = {str(r.id): _Known(r.owner, r.name, r.created_at) for r, _ in listing.found}
-        records = [(found.repository, found.record) for found in listing.found]
+        told = {str(r.id): _Known(r.owner, r.name, r.created_at, _digest(record)) for r, record in listing.found}
+        records = [(r, record) for r, record in listing.found if known.get(str(r.id)) != told[str(r.id)]]
         for key in known.keys() - told.keys():
             gone = await self._vanished(int(key), known[key])
             records.append(gone)
@@ -144,6 +147,10 @@ class Repositories:
     def event(self, record: bytes, read_at: datetime) -> Event:
         """One record as an event. Raises InvalidEventError."""
         return checked_event(record, self._source, read_at)
+
+
+def _digest(record: bytes) -> str:
+    return blake2b(record, digest_size=8).hexdigest()
 
 
 def _known(notes: bytes) -> Mapping[str, _Known]:

@@ -3,12 +3,10 @@
 from datetime import timedelta
 from itertools import pairwise
 
-import msgspec
-import pytest
 from aiohttp import web
 
 from harvester.coverage import EPOCH, Interval, Intervals
-from harvester.errors import InvalidEventError, PermanentError, TransientError
+from harvester.errors import TransientError
 from tests.github_organisation import (
     DAY,
     NOW,
@@ -21,6 +19,7 @@ from tests.github_organisation import (
     comment,
     data,
     numbers,
+    of_pulls,
     read,
     read_up_to_an_error,
     refusal,
@@ -28,11 +27,6 @@ from tests.github_organisation import (
     served,
     stream_of,
 )
-
-
-def of_pulls(*pulls: Pull, **more: object) -> Organisation:
-    return Organisation([Repo(pulls=list(pulls))], **more)  # type: ignore[arg-type]
-
 
 # --- what is there
 
@@ -255,221 +249,3 @@ async def test_a_canary_of_many_pages_is_asked_for_less_at_once_when_that_is_too
     async with served(organisation) as source:
         assert (await read(await stream_of(source, repo=60), YOUNG)).events == []
     assert organisation.count('"first":50') == 2
-
-
-# --- what is too much, and what is broken
-
-
-async def test_batches_halve_when_they_are_too_much_and_grow_back() -> None:
-    organisation = of_pulls(*(Pull(n, at(n)) for n in range(1, 101)))
-    organisation.reply = lambda _, body: (
-        refusal(502, "Something went wrong") if len(asked_for(body)) > 12 and organisation.count("p60:") == 0 else None
-    )
-    async with served(organisation) as source:
-        got = await read(await stream_of(source))
-    sizes = [len(asked_for(call)) for call in organisation.calls if asked_for(call)]
-    assert sizes[:2] == [25, 12]
-    assert max(sizes[-4:]) > 12
-    assert numbers(got) == [*range(1, 101)]
-
-
-async def test_one_pull_request_that_graphql_cannot_give_is_read_by_rest() -> None:
-    organisation = of_pulls(*(Pull(n, at(n), reviews=[review(n)]) for n in range(1, 4)))
-    organisation.reply = lambda _, body: refusal(504, "timeout") if 2 in asked_for(body) else None
-    async with served(organisation) as source:
-        got = await read(await stream_of(source))
-    assert not got.broken
-    assert [(d["from"], d["pull_request"]["number"]) for d in data(got.events, "pull_request")] == [
-        ("graphql", 1), ("rest", 2), ("graphql", 3),
-    ]  # fmt: skip
-    assert len(data(got.events, "review")) == 3
-
-
-async def test_q23_partial_errors_give_the_good_ones_and_what_is_refused_for_good_is_a_letter() -> None:
-    organisation = of_pulls(*(Pull(n, at(n)) for n in range(1, 5)))
-
-    def reply(request: web.BaseRequest, body: str) -> web.Response | None:
-        if request.path.endswith("/pulls/2"):
-            return refusal(404, "Not Found")
-        if asked_for(body):
-            answer = organisation._usual(request, body)
-            told = msgspec.json.decode((answer.text or "").encode())
-            told["data"]["node"]["p2"] = None
-            told["data"]["node"]["p3"]["reviews"] = None
-            told["errors"] = [
-                {"type": "NOT_FOUND", "path": ["node", "p2"], "message": "gone"},
-                {"message": "Something went wrong", "path": ["node", "p3", "reviews"]},
-            ]
-            return web.json_response(told)
-        return None
-
-    organisation.reply = reply
-    async with served(organisation) as source:
-        stream = await stream_of(source)
-        got = await read(stream)
-        assert [(d["pull_request"]["number"], d["from"]) for d in data(got.events, "pull_request")] == [
-            (1, "graphql"), (3, "rest"), (4, "graphql"),
-        ]  # fmt: skip
-        [broken] = got.broken
-        assert broken.reason == "gone"
-        assert msgspec.json.decode(broken.body)["number"] == 2
-        with pytest.raises(InvalidEventError):
-            stream.event(broken.body, NOW)
-
-
-async def test_an_answer_of_graphql_that_is_no_json_ends_nothing() -> None:
-    organisation = of_pulls(*(Pull(n, at(n)) for n in range(1, 4)))
-    organisation.reply = lambda _, body: (
-        web.Response(body=b'{"data":{"node":{"p2":"\xff"}}}', content_type="application/json") if 2 in asked_for(body) else None
-    )
-    async with served(organisation) as source:
-        assert numbers(await read(await stream_of(source))) == [1, 2, 3]
-
-
-async def test_a_list_that_is_too_much_is_asked_for_less_at_once() -> None:
-    organisation = Organisation()
-    organisation.repo.issue_comments = [comment(n, at(n)) for n in range(1, 61)]
-    organisation.reply = lambda r, _: refusal(502, "x") if r.query.get("per_page") == "100" and "comments" in r.path else None
-    async with served(organisation) as source:
-        got = await read(await stream_of(source, "issue_comments"))
-    assert len(got.events) == 60
-
-
-# --- comments
-
-
-async def test_b4_b5_both_kinds_of_comments_come_by_the_list_of_the_repository() -> None:
-    organisation = Organisation(most=10)
-    url = "https://api.github.com/repos/acme/widgets/pulls/12"
-    organisation.repo.review_comments = [comment(n, at(n), pull_request_url=url, path="a.py", position=3) for n in range(1, 26)]
-    organisation.repo.issue_comments = [comment(1, at(5), on=12), comment(2, at(6), on=3, issue=True)]
-    async with served(organisation) as source:
-        remarks = await read(await stream_of(source, "review_comments"))
-        talk = await read(await stream_of(source, "issue_comments"))
-    assert [(d["number"], d["comment"]["id"]) for d in data(remarks.events, "review_comment")] == [(12, n) for n in range(1, 26)]
-    assert [(d["number"], d["comment"]["id"]) for d in data(talk.events, "issue_comment")] == [(12, 1)]
-    assert Intervals([p.covered for p in remarks.pages if p.covered]) == Intervals([DAY])
-
-
-async def test_a_comment_that_is_on_nothing_is_a_letter_and_the_others_come() -> None:
-    organisation = Organisation()
-    organisation.repo.issue_comments = [comment(1, at(5)), comment(2, at(6), issue_url="…")]
-    async with served(organisation) as source:
-        got = await read(await stream_of(source, "issue_comments"))
-    assert (len(got.events), len(got.broken)) == (1, 1)
-
-
-# --- repositories
-
-
-async def test_b10_repositories_can_be_named_and_one_that_is_not_there_is_told_with_those_that_are() -> None:
-    organisation = Organisation([Repo(1, "widgets"), Repo(2, "gadgets")])
-    async with served(organisation, repos="Gadgets") as source:
-        assert {s.name.partition("/")[2] for s in await source.streams()} == {"", "2"}
-    async with served(organisation, repos="gizmos") as source:
-        with pytest.raises(PermanentError, match=r"there is no gizmos; there are gadgets, widgets"):
-            await source.streams()
-
-
-async def test_one_repository_that_is_refused_stops_its_own_streams_alone() -> None:
-    organisation = Organisation([Repo(1, "widgets", [Pull(1, at(5))]), Repo(2, "gadgets", [Pull(1, at(5))])])
-    async with served(organisation) as source:
-        await source.streams()
-        organisation.reply = lambda r, _: refusal(451, "Repository access blocked") if "/widgets/" in r.path else None
-        for kind in ("pulls", "review_comments", "issue_comments"):
-            with pytest.raises(PermanentError, match="451"):
-                await read(await stream_of(source, kind))
-        assert numbers(await read(await stream_of(source, repo=2))) == [1]
-
-
-async def test_a_renamed_repository_goes_on_under_its_ids() -> None:
-    organisation = Organisation([Repo(1, "widgets", [Pull(1, at(-60, NOW))])])
-    async with served(organisation) as source:
-        stream = await stream_of(source)
-        organisation.repo.name = "gizmos"
-        got = await read(stream, YOUNG)  # the canary tells the new name
-        [repositories] = [s for s in await source.streams() if s.name == "repositories"]
-        [event] = (await read(repositories)).events
-    assert stream.name == "pulls/1"
-    assert data(got.events, "pull_request")[0]["repository"]["name"] == "gizmos"
-    assert (event.subject, data([event], "repository")[0]["repository_detail"]["name"]) == ("1", "gizmos")
-
-
-async def test_a_repository_that_is_gone_leaves_a_tombstone_and_its_streams_are_no_more() -> None:
-    organisation = Organisation([Repo(1, "widgets"), Repo(2, "gadgets")])
-    async with served(organisation) as source:
-        stream = await stream_of(source, "repositories")
-        first = await read(stream)
-        organisation.repos[1].gone = 404
-        again = await read(stream, DAY, first.pages[-1].notes or b"")
-        once = await read(stream, DAY, again.pages[-1].notes or b"")
-        assert {s.name.partition("/")[2] for s in await source.streams()} == {"", "1"}
-    told = {e.subject: e for e in again.events}
-    assert data([told["2"]], "repository")[0]["repository_detail"]["gone"] is True
-    assert told["2"].time == {e.subject: e for e in first.events}["2"].time
-    assert told["2"].version > {e.subject: e for e in first.events}["2"].version
-    assert [e.subject for e in once.events] == ["1"]
-
-
-# --- the sweep
-
-
-async def test_the_sweep_reads_open_ones_and_those_closed_lately_once_a_day() -> None:
-    organisation = of_pulls(Pull(1, at(-86400 * 100)), Pull(2, at(0), state="closed"), Pull(3, at(-86400 * 100), state="closed"))
-    async with served(organisation) as source:
-        stream = await stream_of(source, "sweep")
-        got = await read(stream, YOUNG)
-        notes = [page.notes for page in got.pages if page.notes][-1]
-        soon = await read(stream, YOUNG, notes)
-        organisation.now = NOW + timedelta(hours=24)
-        await source._calls.get("/orgs/acme/repos", "x")
-        later = await read(stream, Interval(YOUNG.end, organisation.now), notes)
-    assert (sorted(numbers(got)), numbers(soon), sorted(numbers(later))) == ([1, 2], [], [1, 2])
-
-
-async def test_a_sweep_that_broke_off_goes_on_where_it_was() -> None:
-    organisation = of_pulls(*(Pull(n, at(n)) for n in range(1, 101)))
-    async with served(organisation) as source:
-        stream = await stream_of(source, "sweep")
-        pages = aiter(stream.fetch(YOUNG, b""))
-        first = await anext(pages)
-        assert first.covered is not None
-        assert first.covered.start == first.covered.end
-        await pages.aclose()  # type: ignore[attr-defined]
-        organisation.calls.clear()
-        rest = await read(stream, YOUNG, first.notes or b"")
-    assert min(numbers(rest)) == 26
-    assert max(numbers(rest)) == 100
-
-
-# --- REST alone
-
-
-@pytest.mark.parametrize("how", ["set", "refused", "forbidden"])
-async def test_without_graphql_everything_is_read_by_rest_and_that_is_told(how: str) -> None:
-    told: list[tuple[str, str]] = []
-    organisation = of_pulls(Pull(1, at(5), commits=260, reviews=[review(5), review(6, "PENDING", submittedAt=None)]))
-    forbidden = {"data": None, "errors": [{"type": "FORBIDDEN", "message": "Resource not accessible", "path": ["node"]}]}
-    if how == "refused":
-        organisation.reply = lambda r, _: refusal(404, "Not Found") if r.path == "/graphql" else None
-    if how == "forbidden":
-        organisation.reply = lambda r, _: web.json_response(forbidden) if r.path == "/graphql" else None
-    async with served(organisation, mode="rest" if how == "set" else "auto", on_mode=lambda *m: told.append(m)) as source:
-        stream = await stream_of(source)
-        got = await read(stream)
-        await read(stream)
-    assert organisation.count("graphql") == (0 if how == "set" else 1)
-    assert [mode for mode, _ in told] == ([] if how == "set" else ["rest"])
-    assert len(data(got.events, "pull_request_commit")) == 260
-    assert len(data(got.events, "review")) == 1
-    assert {d["from"] for e in got.events for d in [msgspec.json.decode(e.data)]} == {"rest"}
-
-
-async def test_by_rest_a_clean_repository_costs_one_conditional_request_a_poll() -> None:
-    organisation = of_pulls(Pull(1, at(5)))
-    async with served(organisation, mode="rest", poll=0) as source:
-        stream = await stream_of(source)
-        organisation.calls.clear()
-        for _ in range(3):
-            assert (await read(stream, YOUNG)).events == []
-    assert len(organisation.calls) == 3
