@@ -61,7 +61,7 @@ async def open_github(
             minting = await stack.enter_async_context(open_http(place, **told, on_request=on_request))
 
         def limits() -> Limits:
-            return Limits(settings.hourly_limit, settings.reserve, http.clock.now, on_wait, scale=retry.scale, pacing=pacing)
+            return Limits(settings.hourly_limit, settings.reserve, on_wait, scale=retry.scale, pacing=pacing)
 
         calls = Calls(
             http, logins(settings, minting, http, limits), slots, graphql_url(place.url), retry, on_wait=on_wait, pacing=pacing

@@ -8,10 +8,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from harvester.errors import TransientError
+from harvester.http import http_date
 from harvester.limits import Burst
 from harvester.retry import Wait
 
@@ -50,8 +50,10 @@ class Bucket:
         """What the vendor allows in an hour; None: it does not say."""
         self.remaining: int | None = None
         """What is left of it, by the vendor's word less what was sent since."""
-        self.reset = 0.0
+        self.reset = 0
         """When it is whole again, seconds since 1970."""
+        self._whole_at = float("-inf")
+        """The same, by our seconds: as far from the answer that told it as its Date says."""
         self.blocked = float("-inf")
         """Monotonic time before which nothing may be sent."""
 
@@ -73,14 +75,15 @@ class Bucket:
             return
         same = reset == self.reset and self.remaining is not None
         self.remaining = min(left, self.remaining) if same and self.remaining is not None else left
-        self.reset = float(reset)
+        now = http_date(headers.get("Date", "")) or datetime.now(UTC)
+        self.reset, self._whole_at = reset, self._monotonic() + reset - now.timestamp() + _SKEW
 
     def block(self, seconds: float) -> None:
         """Nothing is sent for so long."""
         self.blocked = max(self.blocked, self._monotonic() + seconds)
 
-    def wait(self, now: datetime | None) -> tuple[float, str]:
-        """Seconds until one more may be sent, and why; `now` by the vendor's clock, None: not known yet."""
+    def wait(self) -> tuple[float, str]:
+        """Seconds until one more may be sent, and why."""
         at = self._monotonic()
         while self._spent and self._spent[0][0] <= at - _HOUR:
             self.used -= self._spent.popleft()[1]
@@ -89,13 +92,13 @@ class Bucket:
         if self.used >= self._hourly:
             why = f"{self.used:,} spent in the running hour, as many as HARVESTER_GITHUB_HOURLY_LIMIT allows"
             return max(0.1, self._spent[0][0] + _HOUR - at), why
-        return self._until_reset(now)
+        return self._until_reset(at)
 
-    def _until_reset(self, now: datetime | None) -> tuple[float, str]:
+    def _until_reset(self, at: float) -> tuple[float, str]:
         least = self._reserve if self.limit is None else min(self._reserve, self.limit // 2)
-        if self.remaining is None or self.remaining >= max(1, least) or now is None:
+        if self.remaining is None or self.remaining >= max(1, least):
             return 0.0, ""
-        seconds = self.reset + _SKEW - now.timestamp()
+        seconds = self._whole_at - at
         if seconds <= 0:  # it is whole again: how much that is, the next answer tells
             self.remaining = None
             return 0.0, ""
@@ -110,13 +113,11 @@ class Limits:
         self,
         hourly: int,
         reserve: int,
-        now: Callable[[], datetime],
         on_wait: Callable[[Wait], None] | None = None,
         *,
         scale: float = 1.0,
         pacing: Pacing = REAL_TIME,
     ) -> None:
-        self._now = now
         self._on_wait = on_wait
         self._scale = scale
         self._pacing = pacing
@@ -135,7 +136,7 @@ class Limits:
         """Wait until so much may be spent, and count it."""
         bucket, told = self.buckets[resource], 0
         while True:
-            seconds, why = bucket.wait(self._vendors_now())
+            seconds, why = bucket.wait()
             if seconds <= 0 or not self._scale:
                 break
             told += 1
@@ -160,13 +161,7 @@ class Limits:
     def ready(self, resource: Resource) -> tuple[float, int]:
         """How long one would wait, and how much is spent: what credentials are compared by."""
         bucket = self.buckets[resource]
-        return bucket.wait(self._vendors_now())[0], bucket.used
-
-    def _vendors_now(self) -> datetime | None:
-        try:
-            return self._now()
-        except TransientError:
-            return None
+        return bucket.wait()[0], bucket.used
 
 
 class Turns(NamedTuple):

@@ -14,10 +14,12 @@ from harvester.errors import HarvesterError, PermanentError
 from harvester.event import Event, decode_event
 from harvester.harvest import Harvest
 from harvester.openbook import OpenBook
-from harvester.sandbox.serve import RunningGitHub, serve
-from tests.fakes import Clock
+from harvester.retry import Retry, Wait
+from harvester.sandbox.github import GitHubSandbox
+from harvester.sandbox.serve import RunningGitHub, listening, serve
+from tests import fakes
 from tests.github_acme import State, comments, opened, pulls, remarks, state, world
-from tests.github_organisation import QUICK
+from tests.github_organisation import QUICK, Clock, read
 from tests.taps import Stores, all_letters, conserve, open_stores
 
 NOW = datetime(2026, 11, 3, 18, tzinfo=UTC)
@@ -90,7 +92,7 @@ async def life(folder: Path, *, source: dict[str, Any] | None = None, **switches
     usual: dict[str, Any] = {"repositories": 10, "history": timedelta(days=15), "pulls_per_day": 2, "retry_after": 0.01}
     async with (
         serve(world(NOW, **{**usual, **switches})) as running,
-        open_stores(folder, Clock(NOW + timedelta(days=60))) as stores,
+        open_stores(folder, fakes.Clock(NOW + timedelta(days=60))) as stores,
     ):
         yield Life(running, stores, source or {})
 
@@ -141,3 +143,24 @@ async def test_an_idle_day_costs_a_few_calls_a_repository(tmp_path: Path) -> Non
         settled = living.calls() - before - polled
     assert polled <= 4  # the list of repositories twice, and the canary
     assert settled <= 4 + 4 * (3 + 3)  # what settles, and the sweep with a batch of open ones
+
+
+async def test_no_limit_is_ever_exceeded_and_what_others_spend_is_left_to_them() -> None:
+    clock, told = Clock(), list[Wait]()
+    usual: dict[str, Any] = {"repositories": 5, "history": timedelta(days=6), "pulls_per_day": 10, "traps": False, "imported": 30}
+    settings = world(NOW, **usual, speed=1, pace=1, hourly=150, points=40, used_elsewhere=30)
+    sandbox = GitHubSandbox(settings, ticker=clock.monotonic)
+    limits = {"hourly_limit": 100, "reserve": 5, "mode": "graphql", "max_workers": 4}
+    async with listening(sandbox.app(), "127.0.0.1", 0) as url:
+        patient = Retry(attempts=2, scale=1)
+        async with opened(url, patient, pacing=clock.pacing, on_wait=told.append, **limits) as source:
+            streams = await source.streams()
+            window = Interval(NOW - timedelta(days=60), NOW)
+            got = await asyncio.gather(*(read(one, window) for one in streams if not one.name.startswith("sweep")))
+            pages = await asyncio.gather(*(source._organisations.one(700000001) for _ in range(230)))
+    assert all(pages)
+    assert sum(len(one.events) for one in got) > 500
+    assert sandbox.stats.snapshot().violations == {}
+    assert sandbox.stats.snapshot().early == 0
+    assert {wait.reason for wait in told} == {"rate_limited"}
+    assert any("HARVESTER_GITHUB_HOURLY_LIMIT" in wait.text for wait in told)

@@ -62,9 +62,11 @@ async def test_q23_partial_errors_give_the_good_ones_and_what_is_refused_for_goo
             told = msgspec.json.decode((answer.text or "").encode())
             told["data"]["node"]["p2"] = None
             told["data"]["node"]["p3"]["reviews"] = None
+            told["data"]["node"]["p4"]["author"] = None  # not because the account is gone
             told["errors"] = [
                 {"type": "NOT_FOUND", "path": ["node", "p2"], "message": "gone"},
                 {"message": "Something went wrong", "path": ["node", "p3", "reviews"]},
+                {"message": "Something went wrong", "path": ["node", "p4", "author"]},
             ]
             return web.json_response(told)
         return None
@@ -74,7 +76,7 @@ async def test_q23_partial_errors_give_the_good_ones_and_what_is_refused_for_goo
         stream = await stream_of(source)
         got = await read(stream)
         assert [(d["pull_request"]["number"], d["from"]) for d in data(got.events, "pull_request")] == [
-            (1, "graphql"), (3, "rest"), (4, "graphql"),
+            (1, "graphql"), (3, "rest"), (4, "rest"),
         ]  # fmt: skip
         [broken] = got.broken
         assert broken.reason == "gone"

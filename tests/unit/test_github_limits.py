@@ -36,9 +36,9 @@ def one_pull() -> Organisation:
     return Organisation([Repo(pulls=[Pull(1, at(5))])])
 
 
-def limits_of(clock: Clock, organisation: Organisation, hourly: int = 4500, reserve: int = 100) -> tuple[Limits, list[Wait]]:
+def limits_of(clock: Clock, hourly: int = 4500, reserve: int = 100) -> tuple[Limits, list[Wait]]:
     told: list[Wait] = []
-    return Limits(hourly, reserve, lambda: organisation.now, told.append, pacing=clock.pacing), told
+    return Limits(hourly, reserve, told.append, pacing=clock.pacing), told
 
 
 # --- what the headers say, and our own count
@@ -51,7 +51,7 @@ def test_b62_b63_the_usual_limit_and_the_five_thousand_that_github_allows_are_kn
 async def test_b65_the_own_count_of_the_running_hour_holds_whatever_the_headers_allow() -> None:
     organisation = Organisation()
     clock = Clock(organisation)
-    limits, told = limits_of(clock, organisation, hourly=10)
+    limits, told = limits_of(clock, hourly=10)
     for _ in range(10):
         await limits.turn("core", 1)
     limits.buckets["core"].heard(
@@ -68,9 +68,10 @@ async def test_b65_the_own_count_of_the_running_hour_holds_whatever_the_headers_
 async def test_b64_with_fewer_left_than_the_reserve_it_waits_for_the_reset() -> None:
     organisation = Organisation()
     clock = Clock(organisation)
-    limits, told = limits_of(clock, organisation)
+    limits, told = limits_of(clock)
     reset = organisation.now + timedelta(minutes=20)
     headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "100", "X-RateLimit-Reset": f"{reset.timestamp():.0f}"}
+    headers["Date"] = format_datetime(organisation.now, usegmt=True)
     limits.buckets["core"].heard(headers)
     await limits.turn("core", 1)
     assert not clock.slept
@@ -85,13 +86,13 @@ async def test_b64_with_fewer_left_than_the_reserve_it_waits_for_the_reset() -> 
     ({"X-RateLimit-Remaining": "none"}, None),
 ])  # fmt: skip
 def test_b67_what_is_left_follows_the_headers(headers: dict[str, str], left: int | None) -> None:
-    bucket = limits_of(Clock(), Organisation())[0].buckets["core"]
+    bucket = limits_of(Clock())[0].buckets["core"]
     bucket.heard({"X-RateLimit-Limit": "5000", "X-RateLimit-Reset": "1893456000", **headers})
     assert bucket.remaining == left
 
 
 def test_b67_answers_that_overtake_each_other_never_raise_what_is_left() -> None:
-    bucket = limits_of(Clock(), Organisation())[0].buckets["core"]
+    bucket = limits_of(Clock())[0].buckets["core"]
     for left in ("50", "51", "49", "52"):
         bucket.heard({"X-RateLimit-Limit": "5000", "X-RateLimit-Reset": "1893456000", "X-RateLimit-Remaining": left})
     assert bucket.remaining == 49
@@ -117,7 +118,7 @@ async def test_b67_the_buckets_of_requests_and_points_are_told_apart() -> None:
 async def test_points_a_minute_stay_below_what_github_punishes() -> None:
     organisation = Organisation()
     clock = Clock(organisation)
-    limits, _ = limits_of(clock, organisation, hourly=10_000)
+    limits, _ = limits_of(clock, hourly=10_000)
     sent = []
     for _ in range(PER_MINUTE + 10):
         await limits.turn("core", 1)

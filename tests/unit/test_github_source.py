@@ -198,6 +198,14 @@ async def test_what_a_poll_has_read_is_not_asked_for_again_until_it_changes() ->
     assert (numbers(got), numbers(again), numbers(forgotten)) == ([1, 2], [2], [1, 2])
 
 
+async def test_what_was_read_in_the_second_of_its_change_is_read_once_more() -> None:
+    organisation = of_pulls(Pull(1, at(-1, NOW)))
+    async with served(organisation) as source:
+        stream = await stream_of(source)
+        got = await read(stream, YOUNG)
+        assert numbers(await read(stream, YOUNG, got.pages[-1].notes or b"")) == [1]
+
+
 # --- the canary
 
 
