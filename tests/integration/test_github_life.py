@@ -148,7 +148,7 @@ async def test_an_idle_day_costs_a_few_calls_a_repository(tmp_path: Path) -> Non
 async def test_no_limit_is_ever_exceeded_and_what_others_spend_is_left_to_them() -> None:
     clock, told = Clock(), list[Wait]()
     usual: dict[str, Any] = {"repositories": 5, "history": timedelta(days=6), "pulls_per_day": 10, "traps": False, "imported": 30}
-    settings = world(NOW, **usual, speed=1, pace=1, hourly=150, points=40, used_elsewhere=30)
+    settings = world(NOW, **usual, speed=1, pace=1, hourly=150, points=36, used_elsewhere=30)
     sandbox = GitHubSandbox(settings, ticker=clock.monotonic)
     limits = {"hourly_limit": 100, "reserve": 5, "mode": "graphql", "max_workers": 4}
     async with listening(sandbox.app(), "127.0.0.1", 0) as url:
