@@ -95,7 +95,7 @@ class Repeats:
 async def manifests(objects: Objects, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
     """Each manifest with its name, in the order of writing."""
     names = [name async for name in objects.names(MANIFESTS, after)]
-    async for name, body in _ahead(objects, names):
+    async for name, body in ahead(objects, names):
         if body is None:
             raise PermanentError(f"{name}: it was listed, and is gone")
         yield name, body
@@ -114,7 +114,7 @@ async def segments(objects: Objects, wanted: Wanted) -> Sequence[Segment]:
 async def events(objects: Objects, chosen: Sequence[Segment], wanted: Wanted) -> AsyncIterator[tuple[Segment, list[Archived]]]:
     """What is wanted of these segments, segment by segment, each event once. PermanentError: one is missing or altered."""
     repeats, by_name = Repeats(), {segment.name: segment for segment in chosen}
-    async for name, body in _ahead(objects, list(by_name)):
+    async for name, body in ahead(objects, list(by_name)):
         if body is None:
             raise PermanentError(f"{name}: missing, and a manifest names it; next: harvest archive verify")
         lines = await asyncio.to_thread(unpacked, by_name[name], body)
@@ -122,7 +122,7 @@ async def events(objects: Objects, chosen: Sequence[Segment], wanted: Wanted) ->
         yield by_name[name], [one for one in kept if not repeats.again(one.event)]
 
 
-async def _ahead(objects: Objects, names: Sequence[str]) -> AsyncIterator[tuple[str, bytes | None]]:
+async def ahead(objects: Objects, names: Sequence[str]) -> AsyncIterator[tuple[str, bytes | None]]:
     """Each object in order, some of them asked for ahead; None for one that is not there."""
 
     async def got(name: str) -> bytes | None:
@@ -184,7 +184,7 @@ async def verified(objects: Objects, *, told: Callable[[int, int], None] = lambd
 
 async def _read(objects: Objects, named: Mapping[str, Segment], verdict: Verdict, told: Callable[[int, int], None]) -> None:
     repeats, done = Repeats(), 0
-    async for name, body in _ahead(objects, list(named)):
+    async for name, body in ahead(objects, list(named)):
         done += 1
         told(done, len(named))
         if body is None:

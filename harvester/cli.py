@@ -38,6 +38,7 @@ COMMANDS = {
     "trace": "Where is this event: coverage, queue, letters, sinks.",
     "doctor": "What is wrong with this installation, and how to mend it.",
     "archive": "Prove that the archive is whole.",
+    "replay": "Bring what was archived into sinks again, without a call to a vendor.",
     "audit": "Prove that every event is accounted for.",
     "backup": "Copy queue, coverage, letters and DuckDB as of one moment.",
     "config": "Show and check settings.",

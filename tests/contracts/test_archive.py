@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from consumers import chunks
 from consumers.archived import Verdict, Wanted, verified
 from consumers.protocols import Gathering
 from consumers.segments import MANIFESTS
@@ -181,6 +182,15 @@ async def test_it_asks_for_batches_as_they_are_set(folder: str) -> None:
         assert list(await sink.write([])) == []
     async with open_objects(folder) as objects:
         assert [name async for name in objects.names("")] == []
+
+
+async def test_q27_the_chunks_of_the_predecessor_are_found_by_their_names(url: str) -> None:
+    name = "acme/widgets/commits/2025-01-01/2025-01-01T12:00:00.123456+00:00_chunk_1.json"
+    async with stored(url) as objects:
+        for other in (name, "acme/_checkpoints/2025-01-01T12:00:00+00:00.json", "acme/widgets/commits/2025-01-01/other.json"):
+            await objects.put(other, b"[]")
+        assert await chunks.chunks(objects) == [name]
+        assert (await objects.get(name) or b"")[0] == b"[]"
 
 
 KILLED = """

@@ -1,6 +1,7 @@
 """Cloud Storage: who we are there, what its answers mean, and what is refused before anything is asked."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from harvester.access import Access
 from harvester.errors import ConfigError, HarvesterError, PermanentError, TransientError
 from harvester.objects import gs, open_objects
+from harvester.settings import CoreSettings, load
 from tests.services import Server
 
 TOKEN = "ya29.canary"
@@ -132,3 +134,18 @@ async def test_a_file_that_is_no_key_is_told_before_anything_is_asked(tmp_path: 
     with pytest.raises(ConfigError, match="HARVESTER_GOOGLE_CREDENTIALS"):
         async with open_objects("gs://bucket/x", Access(google_credentials=tmp_path / "key.json")):
             pass
+
+
+def test_b50_the_page_of_the_archive_names_every_permission() -> None:
+    page = (Path(__file__).parents[2] / "docs/GCS_PERSISTENCE.md").read_text()
+    driver = (Path(__file__).parents[2] / "harvester/objects/gs.py").read_text()
+    asked = {*re.findall(r"storage\.(?:objects|buckets)\.[a-z]+", driver)}
+    assert len(asked) >= 6
+    assert asked <= {*re.findall(r"storage\.(?:objects|buckets)\.[a-z]+", page)}
+
+
+def test_b41_googles_own_name_of_the_key_file_is_understood_and_ours_goes_before_it(tmp_path: Path) -> None:
+    theirs, ours = {"GOOGLE_APPLICATION_CREDENTIALS": "/a.json"}, {"HARVESTER_GOOGLE_CREDENTIALS": "/b.json"}
+    for given, path in ((theirs, "/a.json"), (ours, "/b.json"), (theirs | ours, "/b.json")):
+        loaded = load(CoreSettings, environ=given, cwd=tmp_path)
+        assert (str(loaded.get(CoreSettings).google_credentials), loaded.warnings) == (path, ())

@@ -1,0 +1,230 @@
+"""`harvest replay`: archive → sinks again, without one call to a vendor."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import click
+from pydantic import BaseModel
+
+from consumers.enrichers.opencast import EpisodeSettings
+from consumers.sinks import RAW
+from consumers.sinks.archive_settings import ArchiveSettings
+from harvester.commands import parts
+from harvester.commands.options import although_paused_option, json_option, refuse_paused, sink_type
+from harvester.commands.progress import bar
+from harvester.commands.replay_read import Reading, reading
+from harvester.commands.times import ordered, parse_time
+from harvester.commands.words import amount_of
+from harvester.coverages import open_coverages
+from harvester.errors import ConfigError
+from harvester.letters import open_letters
+from harvester.loading import Loaded
+from harvester.objects import open_objects
+from harvester.pauses import paused
+from harvester.protocols import Delivery, Message
+from harvester.service import run_once
+from harvester.settings import CoreSettings
+from harvester.sources.opencast import OpencastSettings
+
+if TYPE_CHECKING:
+    from consumers.archived import Archived, Wanted
+    from consumers.batch import Processing
+
+Counts = Mapping[str, Counter[str]]
+
+
+@click.command("replay")
+@click.option("--from", "start", metavar="TIME", help="What happened from then on.  [default: all]")
+@click.option("--to", "end", metavar="TIME", help="What happened before.  [default: all]")
+@click.option("--read-from", metavar="TIME", help="What was read from its source from then on: reads less of the archive.")
+@click.option("--read-to", metavar="TIME", help="What was read from its source before.")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Of this source; may be repeated.  [default: all]")
+@click.option(
+    "--type",
+    "--stream",
+    "types",
+    multiple=True,
+    metavar="TYPE",
+    help="Of this type, such as opencast.useraction or useraction; may be repeated.  [default: all]",
+)
+@click.option(
+    "--into",
+    "sinks",
+    multiple=True,
+    type=sink_type,
+    help="This sink; may be repeated.  [default: HARVESTER_SINKS but the archive]",
+)
+@click.option("--dry-run", is_flag=True, help="Write nothing: say what there is, and what each sink has of it.")
+@click.option(
+    "--ask",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="With --dry-run: ask each sink for about so many states, spread over all.",
+)
+@click.option("--look-up", is_flag=True, help="Ask Opencast for the recordings, as a consumer does: these are calls.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["segments", "chunks"]),
+    default="segments",
+    show_default=True,
+    help="chunks: the JSON files that the predecessor archived of GitHub.",
+)
+@click.option("--accept-rejections", is_flag=True, help="Go on however many events a sink refuses.")
+@although_paused_option
+@json_option
+def command(
+    *,
+    start: str | None,
+    end: str | None,
+    read_from: str | None,
+    read_to: str | None,
+    sources: tuple[str, ...],
+    types: tuple[str, ...],
+    sinks: tuple[str, ...],
+    dry_run: bool,
+    ask: int,
+    look_up: bool,
+    form: str,
+    accept_rejections: bool,
+    as_json: bool,
+) -> int:
+    """Bring what was archived into sinks again, through records, ranks and dead letters as a consumer does.
+
+    Twice is once: after an interruption give the same command again. Newer states that a sink has stay.
+
+    \b
+    harvest replay --into duckdb                        all of it
+    harvest replay --source zoom --from 2026-10-01 --to 2026-11-01 --dry-run
+    harvest replay --type github.pull_request --into elasticsearch
+    """
+    names = tuple(dict.fromkeys(sinks or (name for name in parts.configured_sinks() if parts.group_of(name) not in RAW)))
+    if not names or any(parts.group_of(name) in RAW for name in names):
+        raise click.UsageError("say into which sink with --into: the archive is what is read from")
+    vendors: list[type[BaseModel]] = [OpencastSettings, EpisodeSettings] if look_up else []
+    loaded = parts.settings(ArchiveSettings, *vendors, *parts.sink_settings(names), reads=False)
+    try:
+        from consumers.archived import Wanted
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the archive needs {error.name}: install event-harvester[archive]") from error
+
+    zone = loaded.get(CoreSettings).timezone
+    first, last = (parse_time(text, zone, name) if text else None for text, name in ((start, "--from"), (end, "--to")))
+    read_first, read_last = (
+        parse_time(text, zone, name) if text else None for text, name in ((read_from, "--read-from"), (read_to, "--read-to"))
+    )
+    for one, other, options in ((first, last, "--from/--to"), (read_first, read_last, "--read-from/--read-to")):
+        if one and other:
+            ordered(one, other, options)
+    wanted = Wanted(first, last, read_first, read_last, sources, types)
+    if dry_run:
+        return run_once(_looked(loaded, names, wanted, form, ask, as_json=as_json))
+    return run_once(_replayed(loaded, names, wanted, form, accept_rejections=accept_rejections, as_json=as_json))
+
+
+async def _looked(loaded: Loaded, names: Sequence[str], wanted: "Wanted", form: str, ask: int, *, as_json: bool) -> int:
+    from harvester.commands.replay_look import look
+
+    async with AsyncExitStack() as stack:
+        objects = await stack.enter_async_context(open_objects(loaded.get(ArchiveSettings).url, loaded.get(CoreSettings)))
+        sinks = {parts.group_of(name): await stack.enter_async_context(parts.sink_named(name, loaded)) for name in names}
+        read = await reading(objects, wanted, form)
+        await look(read, sinks, ask, as_json=as_json)
+        return _unread(read)
+
+
+async def _replayed(
+    loaded: Loaded, names: Sequence[str], wanted: "Wanted", form: str, *, accept_rejections: bool, as_json: bool
+) -> int:
+    core, stop = loaded.get(CoreSettings), asyncio.Event()
+    async with AsyncExitStack() as stack:
+        objects = await stack.enter_async_context(open_objects(loaded.get(ArchiveSettings).url, core))
+        letters = await stack.enter_async_context(open_letters(core.letters_url, core))
+        pauses = await paused(await stack.enter_async_context(open_coverages(core.coverage_url, core)))
+        for name in names:
+            refuse_paused(pauses, parts.group_of(name))
+        enrichers = await stack.enter_async_context(parts.open_enrichers(loaded, parts.QUICK))
+        ways = {}
+        for name in names:
+            sink = await stack.enter_async_context(parts.sink_named(name, loaded))
+            ways[sink.name] = parts.processing(
+                sink, letters, stop, enrichers, accept_rejections=accept_rejections, on_wait=_waits
+            )
+        read = await reading(objects, wanted, form)
+        counts = await _fed(read, ways, core)
+    return _tell(counts, read, as_json=as_json)
+
+
+async def _fed(read: Reading, ways: "Mapping[str, Processing]", core: CoreSettings) -> Counts:
+    """Give all of it to each sink, several batches at a time."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in ways}
+    running: dict[asyncio.Task[dict[str, int]], str] = {}
+
+    async def finish(most: int) -> None:
+        while len(running) > most:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                counts[running.pop(task)].update(task.result())
+
+    try:
+        with bar("replay", read.total, printing="stdout" in ways) as shown:
+            async for batch in _batches(read, core.batch_events):
+                deliveries = [Delivery(Message(one.event.key, one.body), one.place) for one in batch]
+                for name, way in ways.items():
+                    await finish(core.in_flight - 1)
+                    running[asyncio.create_task(way.process(deliveries))] = name
+                shown.update(read.done, count=read.done, reached=batch[-1].event.time)
+            await finish(0)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    return counts
+
+
+async def _batches(read: Reading, most: int) -> "AsyncIterator[list[Archived]]":
+    """Segments are of any size: the batches that sinks are given are not."""
+    gathered: list[Archived] = []
+    async for some in read.events:
+        gathered += some
+        while len(gathered) >= most:
+            yield gathered[:most]
+            gathered = gathered[most:]
+    if gathered:
+        yield gathered
+
+
+def _waits(error: Exception, seconds: float) -> None:
+    click.echo(f"waiting {seconds:.0f} s: {error}", err=True)
+
+
+def _tell(counts: Counts, read: Reading, *, as_json: bool) -> int:
+    import json
+
+    if as_json:
+        click.echo(json.dumps({"sinks": {name: dict(found) for name, found in counts.items()}, "broken": len(read.broken)}))
+    dead = 0
+    for name, found in counts.items():
+        dead += found["dead_lettered"]
+        click.echo(
+            f"{name}: replayed {found['consumed']:,} = delivered {found['delivered']:,} + filtered {found['filtered']:,} + "
+            f"dead-lettered {found['dead_lettered']:,}",
+            err=True,
+        )
+        if found["dead_lettered"]:
+            click.echo(f"dead letters: harvest dead-letters list --group {name}", err=True)
+    return _unread(read) or (5 if dead else 0)
+
+
+def _unread(read: Reading) -> int:
+    """What of the archive could be no event: 5 when there is any."""
+    for broken in read.broken[:10]:
+        click.echo(f"left out: {broken.place}: {broken.error}", err=True)
+    if read.broken:
+        click.echo(f"{amount_of(len(read.broken), 'item')} left out", err=True)
+    return 5 if read.broken else 0

@@ -1,0 +1,126 @@
+"""The predecessor's archive of GitHub: its chunks become events, and records can be made of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumers import chunks
+from consumers.archived import Wanted
+from consumers.records import records_of
+from consumers.records.record import Record
+from harvester.event import Event
+from tests.archiving import stored
+
+COLLECTED = "2026-01-02T12:00:00.123456+00:00"
+FIXTURES = Path(__file__).parents[1] / "fixtures/github"
+ROW = {"pr_number": 42, "repository": "widgets", "organization": "acme", "url": "https://github.com/acme/widgets/pull/42#x"}
+PERSON = {"author": "octocat", "author_type": "User"}
+TIMES = {"created_at": "2026-01-01T10:00:00Z", "updated_at": "2026-01-01T11:00:00Z"}
+COMMENT = {**ROW, **PERSON, **TIMES, "body": "why?"}
+COMMIT = {
+    **ROW,
+    "sha": "ab" * 20,
+    "author": "Mona",
+    "author_email": "mona@acme.example",
+    "committer": "GitHub",
+    "committer_email": "noreply@github.com",
+    "message": "Mend it",
+    "commit_date": "2026-01-01T09:00:00Z",
+    "author_date": "2026-01-01T08:00:00Z",
+}
+REVIEW = {**ROW, "review_id": 7, "reviewer": "hubot[bot]", "reviewer_type": "Bot", "state": "APPROVED", "body": None}
+REVIEW |= {"submitted_at": "2026-01-01T12:00:00Z", "commit_id": "ab" * 20}
+
+
+def pull_request() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FIXTURES / "pr-detail.json").read_bytes())
+    return {**found, "number": 42, "commits": [{"sha": "x"}, {"sha": "y"}], "reviews": []}
+
+
+async def archive(url: str, **data: list[Any]) -> None:
+    """As the predecessor wrote it, with the characters of its names."""
+    async with stored(url) as objects:
+        for kind, items in data.items():
+            about = {"organization": "acme", "repository": "widgets", "data_type": kind, "timestamp": COLLECTED}
+            body = {**about, "chunk_id": 1, "count": len(items), "data": items}
+            name = f"acme/widgets/{kind}/2026-01-02/{COLLECTED}_chunk_1.json"
+            await objects.put(name, json.dumps(body, indent=2).encode())
+        await objects.put(f"acme/_checkpoints/{COLLECTED}.json", b"{}")
+
+
+async def read(url: str) -> tuple[list[Event], list[str]]:
+    events, broken = list[Event](), list[str]()
+    async with stored(url) as objects:
+        async for found in chunks.events(objects, await chunks.chunks(objects), Wanted()):
+            events += [one.event for one in found.events]
+            broken += [one.error for one in found.broken]
+    return events, broken
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/old"
+
+
+def records(events: list[Event]) -> dict[str, Record]:
+    return {event.type.partition(".")[2]: record for event in events for record in records_of(event)}
+
+
+async def test_q27_every_kind_of_chunk_becomes_records_under_the_repositorys_number(url: str) -> None:
+    number = pull_request()["base"]["repo"]["id"]
+    remark = {**COMMENT, "comment_id": 8, "path": "a.py", "position": 3, "commit_id": "ab" * 20}
+    talk = {**COMMENT, "comment_id": 9}
+    await archive(
+        url, commits=[COMMIT], pull_requests=[pull_request()], reviews=[REVIEW], review_comments=[remark], issue_comments=[talk]
+    )
+    events, broken = await read(url)
+    assert broken == []
+    assert [event.subject for event in events] == [
+        f"{number}/42",
+        f"{number}/{COMMIT['sha']}",
+        f"{number}/42/{COMMIT['sha']}",
+        f"{number}/9",
+        f"{number}/8",
+        f"{number}/7",
+    ]
+    made: Any = records(events)
+    pull = made["pull_request"]
+    assert (pull.pr_number, pull.organization, pull.repository_id, pull.commit_count, pull.review_count) == (
+        42,
+        "acme",
+        number,
+        2,
+        0,
+    )
+    commit = made["commit"]
+    assert (commit.author, commit.author_email, commit.message) == ("Mona", "mona@acme.example", "Mend it")
+    assert made["pull_request_commit"].sha == COMMIT["sha"]
+    assert (made["review"].reviewer, made["review"].reviewer_type, made["review"].state) == ("hubot[bot]", "Bot", "APPROVED")
+    assert (made["review_comment"].path, made["review_comment"].position, made["review_comment"].author) == ("a.py", 3, "octocat")
+    assert (made["issue_comment"].comment_id, made["issue_comment"].author_type) == (9, "User")
+    assert {event.read_at.isoformat() for event in events} == {COLLECTED}
+
+
+async def test_what_github_told_us_itself_is_never_replaced(url: str) -> None:
+    await archive(url, pull_requests=[pull_request()], issue_comments=[{**COMMENT, "comment_id": 9}])
+    pull, comment = (await read(url))[0]
+    changed = 1767265200000  # 2026-01-01T11:00:00Z
+    assert comment.version == changed - 1
+    assert pull.version % 1000 == 999
+
+
+async def test_what_can_be_no_event_is_told_with_its_place_and_the_rest_goes_on(url: str) -> None:
+    await archive(url, issue_comments=[{**COMMENT, "comment_id": 9}])
+    events, broken = await read(url)
+    assert events == []
+    assert "number of the repository acme/widgets is not known" in broken[0]
+    await archive(
+        url, pull_requests=[pull_request(), {"number": 1}, {**pull_request(), "number": "x"}], commits=[{}, COMMIT, {"sha": None}]
+    )
+    events, broken = await read(url)
+    assert (len(events), len(broken)) == (1 + 2 + 1, 4)
+    async with stored(url) as objects:
+        await objects.put("acme/widgets/reviews/2026-01-02/x_chunk_1.json", b"{")
+    assert len((await read(url))[1]) == 5
