@@ -39,8 +39,10 @@ Counts = Mapping[str, Counter[str]]
 @click.command("replay")
 @click.option("--from", "start", metavar="TIME", help="What happened from then on.  [default: all]")
 @click.option("--to", "end", metavar="TIME", help="What happened before.  [default: all]")
-@click.option("--read-from", metavar="TIME", help="What was read from its source from then on: reads less of the archive.")
-@click.option("--read-to", metavar="TIME", help="What was read from its source before.")
+@click.option(
+    "--read-from", metavar="TIME", help="What was read from its source from then on: reads less of the archive.  [default: all]"
+)
+@click.option("--read-to", metavar="TIME", help="What was read from its source before.  [default: all]")
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="Of this source; may be repeated.  [default: all]")
 @click.option(
     "--type",
