@@ -1,5 +1,6 @@
 """A GitHub organisation of a few repositories that a test scripts: a real server on loopback, every answer in its hand."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -280,8 +281,11 @@ class Clock:
         return self.seconds
 
     async def sleep(self, seconds: float) -> None:
+        """Those who sleep at the same time sleep through the same seconds."""
         self.slept.append(seconds)
-        self.pass_by(seconds)
+        until = self.seconds + seconds
+        await asyncio.sleep(0)
+        self.pass_by(max(0.0, until - self.seconds))
 
     def pass_by(self, seconds: float) -> None:
         self.seconds += seconds

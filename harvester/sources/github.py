@@ -13,10 +13,10 @@ from typing import Any
 from harvester.http import Allowance, HttpClient, open_http
 from harvester.protocols import Stream
 from harvester.retry import DAEMON, Retry, Wait
-from harvester.sources.github_calls import Calls, Slots
+from harvester.sources.github_calls import Calls
 from harvester.sources.github_canary import Canary
 from harvester.sources.github_comments import Comments
-from harvester.sources.github_limits import REAL_TIME, Limits, Pacing
+from harvester.sources.github_limits import REAL_TIME, Limits, Pacing, Slots
 from harvester.sources.github_login import logins
 from harvester.sources.github_mode import Mode, OnMode
 from harvester.sources.github_pulls import Details, Pulls

@@ -1,6 +1,5 @@
 """GitHub's calls: REST and GraphQL with the credential that has most to spend, whatever limits say waited out."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -14,7 +13,7 @@ from harvester.http import Answer, HttpClient, Pages, checked_json
 from harvester.limits import Limit
 from harvester.raw import checked
 from harvester.retry import OutageError, Retry, UnusableError, Wait, retrying
-from harvester.sources.github_limits import REAL_TIME, Pacing, Resource
+from harvester.sources.github_limits import REAL_TIME, Pacing, Resource, Slots
 from harvester.sources.github_login import Login
 from harvester.sources.github_refusals import LimitedError, TokenRefusedError, TooHeavyError, until_reset
 
@@ -53,20 +52,6 @@ class _RateLimit(msgspec.Struct):
 class _Envelope(msgspec.Struct):
     data: dict[str, msgspec.Raw] | None = None
     errors: list[GraphqlError] | None = None
-
-
-class Slots:
-    """At most so many requests in flight; `free` is called when one is over."""
-
-    def __init__(self, most: int) -> None:
-        self._slots = asyncio.Semaphore(most)
-
-    async def turn(self) -> None:
-        """Returns when there is room."""
-        await self._slots.acquire()
-
-    def free(self) -> None:
-        self._slots.release()
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
@@ -187,7 +172,7 @@ class Calls:
             self._given.add(token)
             bucket = login.limits.buckets[resource]
             try:
-                answer = await send(token, (login.limits.of(resource, cost), self._slots))
+                answer = await send(token, [login.limits.of(resource, cost, self._slots)])
             except LimitedError as error:
                 self._limited(login, resource, error)
                 continue

@@ -106,6 +106,20 @@ class Bucket:
         return seconds, f"{max(0, self.remaining)} {told}requests or points are left, and {least} are kept back"
 
 
+class Slots:
+    """At most so many requests in flight; `free` is called when one is over."""
+
+    def __init__(self, most: int) -> None:
+        self._slots = asyncio.Semaphore(most)
+
+    async def turn(self) -> None:
+        """Returns when there is room."""
+        await self._slots.acquire()
+
+    def free(self) -> None:
+        self._slots.release()
+
+
 class Limits:
     """What one credential may do. `scale` stretches or shrinks every wait; 0: nothing is waited for."""
 
@@ -128,23 +142,35 @@ class Limits:
         }
         self._secondary = 0
 
-    def of(self, resource: Resource, cost: int = 1) -> "Turns":
+    def of(self, resource: Resource, cost: int, slots: Slots) -> "Turns":
         """The limit of a request that spends so much."""
-        return Turns(self, resource, cost)
+        return Turns(self, resource, cost, slots)
 
-    async def turn(self, resource: Resource, cost: int) -> None:
-        """Wait until so much may be spent, and count it."""
-        bucket, told = self.buckets[resource], 0
+    async def turn(self, resource: Resource, cost: int, slots: Slots) -> None:
+        """Wait until so much may be spent and there is room in flight, and count it.
+
+        It is looked at again when there is room: of thousands that wait for a reset only so many may go before an answer says how
+        much there is.
+        """
+        await self._minute.turn()
         while True:
-            seconds, why = bucket.wait()
+            await self._open(resource)
+            await slots.turn()
+            if self.buckets[resource].wait()[0] <= 0 or not self._scale:
+                self.buckets[resource].spend(cost)
+                return
+            slots.free()
+
+    async def _open(self, resource: Resource) -> None:
+        told = 0
+        while True:
+            seconds, why = self.buckets[resource].wait()
             if seconds <= 0 or not self._scale:
-                break
+                return
             told += 1
             if self._on_wait is not None:
                 self._on_wait(Wait("rate_limited", told, seconds, f"github: {why} ({resource})"))
             await self._pacing.sleep(seconds * self._scale)
-        bucket.spend(cost)
-        await self._minute.turn()
 
     def secondary(self, told: float | None) -> float:
         """A secondary limit was met: nothing at all is sent for as long as was told, else a minute, twice as long each time."""
@@ -170,10 +196,11 @@ class Turns(NamedTuple):
     limits: Limits
     resource: Resource
     cost: int
+    slots: Slots
 
     async def turn(self) -> None:
         """Returns when it may go."""
-        await self.limits.turn(self.resource, self.cost)
+        await self.limits.turn(self.resource, self.cost, self.slots)
 
 
 def _number(text: str) -> int | None:

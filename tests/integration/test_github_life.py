@@ -162,5 +162,7 @@ async def test_no_limit_is_ever_exceeded_and_what_others_spend_is_left_to_them()
     assert sum(len(one.events) for one in got) > 500
     assert sandbox.stats.snapshot().violations == {}
     assert sandbox.stats.snapshot().early == 0
+    assert {outcome for each in sandbox.stats.snapshot().requests.values() for outcome in each} == {"200", "304"}
     assert {wait.reason for wait in told} == {"rate_limited"}
-    assert any("HARVESTER_GITHUB_HOURLY_LIMIT" in wait.text for wait in told)
+    for why in ("HARVESTER_GITHUB_HOURLY_LIMIT", "are kept back"):
+        assert any(why in wait.text for wait in told)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from harvester.retry import Retry, Wait
-from harvester.sources.github_limits import PER_MINUTE, Limits
+from harvester.sources.github_limits import PER_MINUTE, Limits, Slots
 from harvester.sources.github_settings import PER_HOUR
 from tests.github_organisation import (
     DAY,
@@ -53,15 +53,15 @@ async def test_b65_the_own_count_of_the_running_hour_holds_whatever_the_headers_
     clock = Clock(organisation)
     limits, told = limits_of(clock, hourly=10)
     for _ in range(10):
-        await limits.turn("core", 1)
+        await limits.turn("core", 1, Slots(1))
     limits.buckets["core"].heard(
         {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4990", "X-RateLimit-Reset": "1893456000"}
     )
     began = clock.seconds
-    await limits.turn("core", 1)
+    await limits.turn("core", 1, Slots(1))
     assert clock.seconds - began == pytest.approx(3600, abs=5)
     assert "HARVESTER_GITHUB_HOURLY_LIMIT" in told[0].text
-    await limits.turn("graphql", 1)  # a bucket of its own
+    await limits.turn("graphql", 1, Slots(1))  # a bucket of its own
     assert clock.seconds - began == pytest.approx(3600, abs=5)
 
 
@@ -73,9 +73,9 @@ async def test_b64_with_fewer_left_than_the_reserve_it_waits_for_the_reset() -> 
     headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "100", "X-RateLimit-Reset": f"{reset.timestamp():.0f}"}
     headers["Date"] = format_datetime(organisation.now, usegmt=True)
     limits.buckets["core"].heard(headers)
-    await limits.turn("core", 1)
+    await limits.turn("core", 1, Slots(1))
     assert not clock.slept
-    await limits.turn("core", 1)
+    await limits.turn("core", 1, Slots(1))
     assert reset < organisation.now < reset + timedelta(seconds=10)
     assert "99 of 5,000" in told[0].text
 
@@ -115,13 +115,32 @@ async def test_b67_the_buckets_of_requests_and_points_are_told_apart() -> None:
     assert (buckets["graphql"].remaining, buckets["core"].remaining) == (77, 4320)
 
 
+async def test_of_many_that_wait_for_a_reset_so_many_go_before_it_is_known_what_is_left_as_there_are_workers() -> None:
+    organisation, slots = Organisation(), Slots(3)
+    clock = Clock(organisation)
+    limits, _ = limits_of(clock)
+    headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0", "Date": format_datetime(NOW, usegmt=True)}
+    limits.buckets["core"].heard({**headers, "X-RateLimit-Reset": f"{NOW.timestamp() + 60:.0f}"})
+    asking = [asyncio.create_task(limits.turn("core", 1, slots)) for _ in range(50)]
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert sum(task.done() for task in asking) == 3
+    limits.buckets["core"].heard({**headers, "X-RateLimit-Remaining": "40", "X-RateLimit-Reset": f"{NOW.timestamp() + 3660:.0f}"})
+    slots.free()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert clock.slept[-1] > 3000, "others have spent too much: the next hour is waited for"
+    for task in asking:
+        task.cancel()
+
+
 async def test_points_a_minute_stay_below_what_github_punishes() -> None:
     organisation = Organisation()
     clock = Clock(organisation)
     limits, _ = limits_of(clock, hourly=10_000)
     sent = []
     for _ in range(PER_MINUTE + 10):
-        await limits.turn("core", 1)
+        await limits.turn("core", 1, Slots(1))
         sent.append(clock.seconds)
     assert sent[PER_MINUTE - 1] == sent[0]
     assert sent[PER_MINUTE] - sent[0] >= 60
