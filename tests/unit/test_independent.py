@@ -21,10 +21,19 @@ DEFAULTS = {
     "https://logs-01.loggly.com/bulk/{token}/tag/{tags}/": "HARVESTER_LOGS_URL",
     "https://api.zoom.us/v2": "HARVESTER_ZOOM_URL",
     "https://zoom.us/oauth/token": "HARVESTER_ZOOM_OAUTH_URL",
+    "https://api.github.com": "HARVESTER_GITHUB_URL",
     "us-east-1": "HARVESTER_AWS_REGION",
 }
 """Text in the code → the setting whose default it is."""
-VENDORS = {"zoomgov.com"}
+VENDORS = {
+    "zoomgov.com",
+    "github.com",
+    "api.github.com",
+    "https://storage.googleapis.com",
+    "https://bigquery.googleapis.com",
+    "https://www.googleapis.com/auth/bigquery",
+    "https://www.googleapis.com/auth/devstorage.read_write",
+}
 """Addresses that a vendor itself has for everybody."""
 
 
