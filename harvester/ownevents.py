@@ -5,6 +5,7 @@ rather than waited for. They are counted as read and published by `harvester`, s
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -30,7 +31,7 @@ _MOST = 1000
 _EVERY = 5.0
 """Seconds from one publish to the next: one more write of a queue in that time, however many windows are read."""
 _LONGEST_PAUSE = 300.0
-_LAST = 2.0
+_LAST = float(os.environ.get("HARVESTER_TEST_LAST_TOLD", "2"))
 """Seconds that the end of a process waits for its last ones."""
 
 Tell = Callable[[Event], None]
