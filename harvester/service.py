@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 from harvester.errors import ConfigError, HarvesterError, PermanentError, RefusedError, TransientError
 from harvester.logs import Logger, get_logger
@@ -41,7 +41,8 @@ async def until_signal(work: Callable[[asyncio.Event], Awaitable[None]], *, drai
 
     def stopping() -> None:
         if stop.is_set():
-            os._exit(130)
+            get_logger("service").warning("ended at once by a second signal: what is left comes again at the next start")
+            _end()
         get_logger("service").info("stopping", drain=drain)
         stop.set()
         loop.call_later(drain * 0.9, task.cancel)
@@ -56,6 +57,12 @@ async def until_signal(work: Callable[[asyncio.Event], Awaitable[None]], *, drai
         get_logger("service").warning("stopped before everything was finished: what is left comes again at the next start")
 
 
+def _end() -> NoReturn:
+    """Without waiting for anybody."""
+    sys.stderr.flush()
+    os._exit(130)
+
+
 def run_once(work: Coroutine[Any, Any, int]) -> int:
     """Run a one-shot command; a signal cancels it: CutError, with nothing claimed that is not durable.
 
@@ -68,7 +75,8 @@ def run_once(work: Coroutine[Any, Any, int]) -> int:
 
         def stopping() -> None:
             if task.cancelling():
-                os._exit(130)
+                print("harvest: ended at once by a second signal", file=sys.stderr)  # noqa: T201 - as errors of commands are told
+                _end()
             task.cancel()
 
         for number in _SIGNALS:

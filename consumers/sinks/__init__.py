@@ -16,7 +16,7 @@ from harvester.url import parse
 Opener = Callable[..., AbstractAsyncContextManager[Sink]]
 """Takes the sink's URL, or its settings when it has a family of them."""
 
-_SINKS = {
+SINKS = {
     "archive": "consumers.sinks.archive:open_archive",
     "bigquery": "consumers.sinks.bigquery:open_bigquery",
     "duckdb": "consumers.sinks.duckdb:open_duckdb",
@@ -52,7 +52,7 @@ def open_sink(address: str, settings: BaseModel | None = None, access: Access = 
     """
     scheme = known(address)
     try:
-        opener: Opener = _named(_SINKS[scheme])
+        opener: Opener = _named(SINKS[scheme])
     except ModuleNotFoundError as error:
         raise ConfigError(f"the sink {scheme} needs {error.name}: install event-harvester[{scheme}]") from error
     if settings is None:
@@ -69,8 +69,8 @@ def settings_of(address: str) -> type[BaseModel] | None:
 def known(address: str) -> str:
     """The driver that `address` asks for, which is not imported yet. ConfigError: there is none of that name."""
     asked = parse(_DEFAULTS.get(address, address)).scheme if address == "-" or ":" in address else address
-    if asked not in _SINKS:
-        raise ConfigError(unknown("sink", asked, _SINKS))
+    if asked not in SINKS:
+        raise ConfigError(unknown("sink", asked, SINKS))
     if asked in _SETTINGS and asked != address:
         raise ConfigError(f"the sink {asked} takes no address here: say {asked}, and set HARVESTER_{asked.upper()}_URL")
     return asked

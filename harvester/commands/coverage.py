@@ -1,5 +1,6 @@
 """`harvest coverage`: what is read, what is final, what is missing."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -7,7 +8,7 @@ import click
 import msgspec
 
 from consumers.enrichers.opencast import EpisodeSettings
-from harvester.commands import parts
+from harvester.commands import parts, presence
 from harvester.commands.acts import done
 from harvester.commands.backfill import fill
 from harvester.commands.harvesting import FILLING, PRINTED, open_shot, tell
@@ -42,7 +43,7 @@ def show(name: str, as_json: bool) -> int:
     \b
     harvest coverage show useractions
     """
-    return run_once(_with_store(lambda store, _: _show(store, name, as_json=as_json)))
+    return run_once(_looking(lambda store: _show(store, name, as_json=as_json)))
 
 
 @command.command("gaps")
@@ -50,7 +51,7 @@ def show(name: str, as_json: bool) -> int:
 @json_option
 def gaps(name: str, as_json: bool) -> int:
     """List what is not read between the start and the live edge. Exit code 5 when there is any."""
-    return run_once(_with_store(lambda store, _: _gaps(store, name, as_json=as_json)))
+    return run_once(_looking(lambda store: _gaps(store, name, as_json=as_json)))
 
 
 @command.command("fill")
@@ -158,9 +159,20 @@ async def _with_store(act: Callable[[CoverageStore, CoreSettings], Awaitable[int
         return await act(store, core)
 
 
-async def _chosen(store: CoverageStore, name: str) -> dict[str, Coverage]:
+async def _looking(act: Callable[[CoverageStore | None], Awaitable[int]]) -> int:
+    """With None where there are no books: who only looks makes no folder for them."""
+    core = parts.settings().get(CoreSettings)
+    if not await asyncio.to_thread(presence.has_books, core.coverage_url):
+        return await act(None)
+    async with open_coverages(core.coverage_url, core) as store:
+        return await act(store)
+
+
+async def _chosen(store: CoverageStore | None, name: str) -> dict[str, Coverage]:
     source, stream = split_name(name) if name else ("", "")
-    found = {}
+    found: dict[str, Coverage] = {}
+    if store is None:
+        return found
     for key in [source] if source else [k for s in SOURCES for k in (s, f"{s}.{PRINTED}")]:
         streams = (await store.load(key)).streams
         if stream and streams and stream not in streams:
@@ -170,7 +182,7 @@ async def _chosen(store: CoverageStore, name: str) -> dict[str, Coverage]:
     return found
 
 
-async def _show(store: CoverageStore, name: str, *, as_json: bool) -> int:
+async def _show(store: CoverageStore | None, name: str, *, as_json: bool) -> int:
     chosen = await _chosen(store, name)
     if as_json:
         click.echo(msgspec.json.encode({n: _facts(c) for n, c in chosen.items()}))
@@ -235,7 +247,7 @@ def _bar(coverage: Coverage, span: Interval) -> str:
     return "".join(cell(Intervals([(span.start + i * step, end)])) for i, end in enumerate(ends))
 
 
-async def _gaps(store: CoverageStore, name: str, *, as_json: bool) -> int:
+async def _gaps(store: CoverageStore | None, name: str, *, as_json: bool) -> int:
     found = {n: c.gaps() for n, c in (await _chosen(store, name)).items()}
     if as_json:
         click.echo(msgspec.json.encode({n: [[i.start, i.end] for i in g] for n, g in found.items()}))

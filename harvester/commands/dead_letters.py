@@ -7,16 +7,20 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from consumers.sinks import SINKS
 from harvester.commands import parts, presence
 from harvester.commands.acts import done
 from harvester.commands.options import confirmed, json_option, yes_option
 from harvester.commands.times import parse_time, shown
 from harvester.commands.words import amount_of
+from harvester.faults import unknown
 from harvester.letters import open_letters
+from harvester.measures import LETTER_REASONS
 from harvester.protocols import DeadLetters, Letter
 from harvester.screens import plain, plain_json
 from harvester.service import run_once
 from harvester.settings import CoreSettings
+from harvester.sources import SOURCES
 
 F = TypeVar("F", bound=Callable[..., object])
 _BLOCK = 500
@@ -152,9 +156,23 @@ async def _matching(
     letters: DeadLetters, core: CoreSettings, group: str, reason: str, since: str | None
 ) -> AsyncIterator[Letter]:
     first = parse_time(since, core.timezone, "--since") if since else None
+    await _known(letters, group, reason)
     async for letter in letters.scan(group):
         if reason in ("", letter.reason) and (first is None or letter.first >= first):
             yield letter
+
+
+async def _known(letters: DeadLetters, group: str, reason: str) -> None:
+    """Exit 2 for a group or a reason that there is not, and of which there is no letter."""
+    groups, reasons = {*SINKS, *SOURCES}, {*LETTER_REASONS} - {"other"}
+    if group.partition("/")[0] in {"", *groups} and reason in {"", *reasons}:  # a source may be one of several of its kind
+        return
+    for name, found in (await letters.counts()).items():
+        groups.add(name)
+        reasons.update(found)
+    for kind, given, there in (("group", group, groups), ("reason", reason, reasons)):
+        if given and given.partition("/")[0] not in there and given not in there:
+            raise click.BadParameter(unknown(kind, given, there), param_hint=f"--{kind}")
 
 
 async def _ids(

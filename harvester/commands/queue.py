@@ -133,7 +133,13 @@ def check(as_json: bool) -> int:
 
 @command.command("seek")
 @click.argument("group")
-@click.option("--to", "target", required=True, metavar="beginning|end|POSITION", help="Where to read on.")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="beginning|end|POSITION",
+    help="Where to read on; a position is that of `queue peek`.",
+)
 @yes_option
 def seek(group: str, target: str, yes: bool) -> int:
     """Let GROUP read on from elsewhere: its sink is written again from there, with the same result.
@@ -153,7 +159,7 @@ def seek(group: str, target: str, yes: bool) -> int:
         else:
             raise click.BadParameter(f"{target!r}: write beginning, end or a position", param_hint="--to")
         skipped = position - stands.position
-        if position and skipped > 0:
+        if position and 0 < skipped <= stands.lag:  # further than that nothing is, and the queue says so
             confirmed(f"{group} would never read {amount_of(skipped, 'message')}. Go on?", yes=yes)
         await queue.seek(group, position)
         done("queue seek", target=group, before=stands.position, after=position)

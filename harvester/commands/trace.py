@@ -13,10 +13,12 @@ from harvester.commands.trace_facts import Answer, Facts, gather
 from harvester.commands.trace_scan import State, Thing
 from harvester.commands.trace_verdict import Verdict, fates, progress, read_states, shown_states, verdict
 from harvester.commands.words import amount_of
+from harvester.faults import closest, unknown
 from harvester.protocols import Letter
 from harvester.screens import plain, plain_json
 from harvester.service import run_once
 from harvester.settings import CoreSettings
+from harvester.sources import SOURCES
 
 _FORMAT = 1
 
@@ -43,6 +45,8 @@ def command(name: str, when: str | None, as_json: bool) -> int:
 
     async def act() -> int:
         facts = await gather(name.strip(), loaded)
+        if not facts.things:
+            _refuse_a_slip(facts.asked)
         told = verdict(facts, moment)
         if as_json:
             click.echo(plain_json(msgspec.json.encode(_report(facts, told, moment))))
@@ -51,6 +55,13 @@ def command(name: str, when: str | None, as_json: bool) -> int:
         return told.code
 
     return run_once(act())
+
+
+def _refuse_a_slip(name: str) -> None:
+    """Exit 2 where the word before a slash is nearly a source's name. Any other may be the begin of a subject."""
+    source, slash, _ = name.partition("/")
+    if slash and source not in SOURCES and closest(source, SOURCES):
+        raise click.BadParameter(unknown("source", source, SOURCES), param_hint="ID")
 
 
 def _screen(facts: Facts, told: Verdict, moment: datetime | None) -> Iterator[str]:

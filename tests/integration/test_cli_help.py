@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from consumers.sinks import _SINKS
+from consumers.sinks import SINKS
 from harvester.cli import COMMANDS, cli
 from tests.site import Site
 
@@ -160,7 +160,7 @@ def test_faults_of_every_kind_are_told_in_one_go_by_every_command(tmp_path: Path
 def test_a_mistyped_sink_is_wrong_usage_and_told_before_anything_starts(tmp_path: Path, command: str) -> None:
     done = Site(tmp_path, "http://127.0.0.1:9").harvest(*command.split())
     assert (done.code, done.out) == (2, "")
-    assert f"no such sink 'duckbd'; there are {', '.join(sorted(_SINKS))} (did you mean duckdb?)" in done.err
+    assert f"no such sink 'duckbd'; there are {', '.join(sorted(SINKS))} (did you mean duckdb?)" in done.err
     assert "started" not in done.err
     assert list(tmp_path.glob("[!.]*")) == []
 

@@ -39,6 +39,33 @@ def test_no_dead_letters_are_no_fault_and_make_nothing(tmp_path: Path, command: 
     assert made(tmp_path) == []
 
 
+@pytest.mark.parametrize("command", ["show", "show opencast", "gaps"])
+def test_a_look_at_coverage_that_is_not_there_makes_no_folder(tmp_path: Path, command: str) -> None:
+    done = Site(tmp_path).harvest("coverage", *command.split())
+    assert done.code == 0
+    assert Site(tmp_path).harvest("coverage", *command.split(), "--json").code == 0
+    assert Site(tmp_path).harvest("coverage", "show", "opncast").code == 2
+    assert made(tmp_path) == []
+
+
+@pytest.mark.parametrize("act", ["list", "requeue", "purge --yes"])
+def test_a_group_or_a_reason_that_there_is_not_is_named_with_those_there_are(tmp_path: Path, act: str) -> None:
+    for words in (("--group", "opencastt"), ("--group", "nobody"), ("--reason", "maping")):
+        done = Site(tmp_path).harvest("dead-letters", *act.split(), *words)
+        assert (done.code, done.out) == (2, ""), words
+        assert "there are" in done.err
+        assert ("opencast" if words[0] == "--group" else "mapping") in done.err
+    assert made(tmp_path) == []
+
+
+def test_a_slip_in_the_name_of_a_source_is_no_thing_that_was_never_seen(tmp_path: Path) -> None:
+    done = Site(tmp_path).harvest("trace", "opencastt/5")
+    assert (done.code, done.out) == (2, "")
+    assert "did you mean opencast?" in done.err
+    assert Site(tmp_path).harvest("trace", "opencast/5").code == 1
+    assert Site(tmp_path).harvest("trace", "Xb1/cd9fRT+ab12cd34ef56==").code == 1, "an id may hold a slash"
+
+
 def test_an_audit_after_the_queue_was_deleted_fails_and_names_the_queue_of_the_book(tmp_path: Path, vendor: World) -> None:
     site = Site(tmp_path, vendor.url)
     site.harvest("useractions", "-s", stamp(NOON - HOUR))

@@ -79,7 +79,9 @@ def test_seek_past_messages_wants_consent_and_a_place_that_is_in_the_queue(tmp_p
     site = filled(tmp_path, vendor)
     site.harvest("queue", "seek", "duckdb", "--to", "beginning")
     assert site.harvest("queue", "seek", "duckdb", "--to", "end").code == 4
-    assert site.harvest("queue", "seek", "duckdb", "--to", "99999", "--yes").code == 4
+    for consent in ([], ["--yes"]):
+        done = site.harvest("queue", "seek", "duckdb", "--to", "99999", *consent)
+        assert (done.code, "position 99999 is not in the queue" in done.err) == (4, True), "nobody is asked for what cannot be"
     assert site.harvest("queue", "seek", "duckdb", "--to", "middle", "--yes").code == 2
     assert site.harvest("queue", "seek", "nobody", "--to", "end", "--yes").code == 2
     assert site.harvest("queue", "lag", "--json").json == {"duckdb": len(site.held())}

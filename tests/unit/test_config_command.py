@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from consumers.sinks import _SINKS
+from consumers.sinks import SINKS
 from harvester.commands.config import command
 from harvester.options import options_of
 from harvester.settings import families
@@ -98,7 +98,7 @@ def test_check_of_an_empty_folder_is_no_fault_and_says_what_a_source_needs() -> 
         ("HARVESTER_COVERAGE_URL", "disk:///coverage", "no such store of coverage 'disk'; there are file"),
         ("HARVESTER_LETTERS_URL", "sqlight:///letters.db", "no such store of letters 'sqlight'"),
         ("HARVESTER_CACHE_URL", "mem://", "no such cache 'mem'; there are memory"),
-        ("HARVESTER_SINKS", "duckbd", f"no such sink 'duckbd'; there are {', '.join(sorted(_SINKS))} (did you mean duckdb?)"),
+        ("HARVESTER_SINKS", "duckbd", f"no such sink 'duckbd'; there are {', '.join(sorted(SINKS))} (did you mean duckdb?)"),
         ("HARVESTER_SOURCES", "opencats", "no such source 'opencats'"),
         ("HARVESTER_QUEUE_URL", "sqlite:///queue.db?size=3", "unknown option 'size'"),
         ("HARVESTER_OPENCAST_URL", "http://opencast.example.org", "in the clear"),
@@ -126,7 +126,7 @@ def test_check_tells_faults_of_every_kind_in_one_go() -> None:
     for part in (
         '"Mars/x" is no time zone',
         "no such queue 'nats'",
-        f"no such sink 'nosuch'; there are {', '.join(sorted(_SINKS))}; no such sink 'duckbd'",
+        f"no such sink 'nosuch'; there are {', '.join(sorted(SINKS))}; no such sink 'duckbd'",
         "(did you mean duckdb?)",
         "unknown option 'size'",
         "HARVESTER_OPENCAST_ALLOW_PLAIN_HTTP",

@@ -247,7 +247,9 @@ asyncio.run(until_signal(stuck, drain=60))
 
 
 def _child(*arguments: str) -> "subprocess.Popen[str]":
-    child = subprocess.Popen([sys.executable, "-c", _CHILD, *arguments], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert _line(child) == "ready"
     return child
 
@@ -279,6 +281,8 @@ def test_f50_a_second_signal_ends_the_process_at_once(kind: str) -> None:
     child.send_signal(signal.SIGTERM)
     assert _line(child) == "asked to stop"
     child.send_signal(signal.SIGTERM)
+    assert child.stderr is not None
+    assert any("ended at once by a second signal" in line for line in child.stderr), "somebody may wonder what became of it"
     assert _ended(child) == 130
 
 
