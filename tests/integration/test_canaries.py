@@ -29,7 +29,7 @@ SPECIAL = "/+=&%41 '\"ü"
 USERINFO = f"{CANARY}userinfo"
 LAST = ("set", "reset", "seek", "forget", "purge")
 """Commands that take away what the others look at."""
-ENDLESS = {("run",), ("sandbox",), ("sandbox", "opencast"), ("sandbox", "zoom"), ("demo",)}
+ENDLESS = {("run",), ("sandbox",), ("sandbox", "opencast"), ("sandbox", "github"), ("sandbox", "zoom"), ("demo",)}
 """They end by a signal."""
 ARGUMENTS = {
     "source": "opencast",
@@ -147,6 +147,7 @@ def run_endless(site: Site, seen: Seen, port: int, **more: str) -> None:
         ("consume", "elasticsearch"),
         ("sandbox", "--port", "0"),
         ("sandbox", "opencast", "--port", "0"),
+        ("sandbox", "github", "--port", "0"),
         ("sandbox", "zoom", "--port", "0"),
         ("demo", "--folder", "shown"),
     )
