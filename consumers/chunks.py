@@ -22,7 +22,8 @@ from harvester.protocols import Objects
 Node = dict[str, Any]
 SOURCE, HOST = "github", "github.com"
 _NAME = re.compile(
-    r"[^/]+/[^/]+/(pull_requests|commits|reviews|review_comments|issue_comments)/\d{4}-\d\d-\d\d/[^/]+_chunk_\d+\.json"
+    r"\A[^/]{1,100}/[^/]{1,100}/(pull_requests|commits|reviews|review_comments|issue_comments)/"
+    r"\d{4}-\d\d-\d\d/[^/]{1,100}_chunk_\d{1,9}\.json"
 )
 _LAST_NUMBER = 2**31
 
