@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from itertools import groupby
 
 from yarl import URL
 
@@ -21,7 +20,7 @@ from consumers.sinks import bigquery_sql as sql
 from consumers.sinks.bigquery_jobs import Warehouse
 from consumers.sinks.bigquery_settings import BigQuerySettings
 from consumers.sinks.rows import row_of
-from consumers.sinks.shaped import Shaped, newest, shaped
+from consumers.sinks.shaped import Shaped, by_table, newest, shaped, table
 from harvester import crash
 from harvester.access import NOBODY, Access
 from harvester.errors import ConfigError, HarvesterError, InvalidEventError, TransientError
@@ -67,8 +66,7 @@ class BigQuerySink:
         return rejections
 
     async def _load(self, records: list[Shaped]) -> None:
-        records.sort(key=_table)
-        groups = [list(same) for _, same in groupby(records, key=_table)]
+        groups = by_table(records)
         for record in (type(group[0].record) for group in groups):
             await self._prepare(record)
         ended = await asyncio.gather(*map(self._write_table, groups), return_exceptions=True)
@@ -143,13 +141,9 @@ class BigQuerySink:
             )
 
 
-def _table(item: Shaped) -> str:
-    return type(item.record).__shape__.table
-
-
 def _digest(group: Sequence[Shaped]) -> str:
     """Of the table and of what is written, whenever that is."""
-    found = blake2b(_table(group[0]).encode(), digest_size=16)
+    found = blake2b(table(group[0]).encode(), digest_size=16)
     for item in group:
         found.update(f"\0{item.event.id}\0{item.rank}".encode())
     return found.hexdigest()

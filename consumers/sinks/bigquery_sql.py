@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from consumers.records.record import Column, Kind, Record, columns
-from consumers.sinks.rows import RANK
+from consumers.records.record import Column, Kind, Record
+from consumers.sinks.rows import whole
 
 _TYPES: dict[Kind, str] = {
     "text": "STRING",
@@ -28,11 +28,6 @@ class Span(NamedTuple):
 
     start: datetime
     end: datetime
-
-
-def whole(record: type[Record]) -> tuple[Column, ...]:
-    """The columns of the table in their order."""
-    return (*columns(record), RANK)
 
 
 def fields(record: type[Record]) -> list[dict[str, str]]:

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from consumers.records.mapping import record_classes
 from consumers.records.record import Record, row
 from consumers.sinks.duckdb_errors import named
 from consumers.sinks.duckdb_sql import amend, changed, find, merge, part_of, ready_table, there
-from consumers.sinks.shaped import Shaped, newest, shaped
+from consumers.sinks.shaped import Shaped, by_table, newest, shaped
 from harvester import crash, disk
 from harvester.errors import ConfigError
 from harvester.event import Event
@@ -122,10 +121,9 @@ class DuckDBSink:
 
     def _load(self, records: list[Shaped]) -> None:
         now = self._now()
-        records.sort(key=_class_name)  # stable: groupby wants each class in one run
         batches = [
             (type(group[0].record), [row(record, event, now, rank) for record, event, rank in group])
-            for group in (list(same) for _, same in groupby(records, key=_class_name))
+            for group in by_table(records)
         ]
         try:
             with self._opened() as connection:
@@ -205,10 +203,6 @@ def _amended(connection: duckdb.DuckDBPyConnection, change: Amendment) -> int:
 def _without_zone(moment: datetime) -> datetime:
     """As its tables have times."""
     return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _class_name(item: Shaped) -> str:
-    return type(item.record).__qualname__
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from consumers.records.record import Column, Kind, Record, columns
-from consumers.sinks.rows import RANK
+from consumers.sinks.rows import whole
 from harvester.errors import ConfigError
 
 # Times are UTC without a zone: Python reads one with a zone only through pytz, and days would begin where the reader sits.
@@ -23,7 +23,7 @@ _TYPES: dict[Kind, str] = {
 
 def ready_table(connection: duckdb.DuckDBPyConnection, record: type[Record], path: Path) -> None:
     """Make the record's table, or add the columns that a newer class has more; a column of another type is a ConfigError."""
-    table, wanted = quoted(record.__shape__.table), _all(record)
+    table, wanted = quoted(record.__shape__.table), whole(record)
     connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({_comma(f'{quoted(c.name)} {_TYPES[c.kind]}' for c in wanted)})")
     present = there(connection, record)
     faults = [
@@ -40,7 +40,7 @@ def ready_table(connection: duckdb.DuckDBPyConnection, record: type[Record], pat
 
 def merge(record: type[Record], staged: Path, longest: int) -> str:
     """Rows from the file `staged` into the table: new keys inserted, known ones overwritten on an equal or higher rank."""
-    names = [quoted(c.name) for c in _all(record)]
+    names = [quoted(c.name) for c in whole(record)]
     key = quoted(record.__shape__.key)
     return (
         f"MERGE INTO {quoted(record.__shape__.table)} AS old USING ({_rows(record, staged, longest)}) AS new "  # noqa: S608 - quoted
@@ -108,7 +108,7 @@ def quoted(name: str) -> str:
 
 def _rows(record: type[Record], staged: Path, longest: int) -> str:
     """The select that flattens lines as `consumers.records.record.row` writes them."""
-    flat = _comma(f"line.{'.'.join(map(quoted, c.path))} AS {quoted(c.name)}" for c in _all(record))
+    flat = _comma(f"line.{'.'.join(map(quoted, c.path))} AS {quoted(c.name)}" for c in whole(record))
     types = _comma(f"{_literal(name)}: {_literal(type_)}" for name, type_ in _line_types(record).items())
     return (
         f"SELECT {flat} FROM read_json({_literal(str(staged))}, format = 'newline_delimited', "  # noqa: S608 - quoted
@@ -119,7 +119,7 @@ def _rows(record: type[Record], staged: Path, longest: int) -> str:
 def _line_types(record: type[Record]) -> dict[str, str]:
     """Type by name at the top of a line."""
     tree: dict[str, Any] = {}
-    for column in _all(record):
+    for column in whole(record):
         at = tree
         for name in column.path[:-1]:
             at = at.setdefault(name, {})
@@ -131,10 +131,6 @@ def _type(value: str | dict[str, Any]) -> str:
     if isinstance(value, str):
         return value
     return f"STRUCT({_comma(f'{quoted(name)} {_type(inner)}' for name, inner in value.items())})"
-
-
-def _all(record: type[Record]) -> tuple[Column, ...]:
-    return (*columns(record), RANK)
 
 
 def _comma(parts: Iterable[str]) -> str:

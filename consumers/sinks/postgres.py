@@ -8,7 +8,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import Any
 
 import asyncpg
@@ -19,8 +18,8 @@ from consumers.records.record import Record, key
 from consumers.sinks import postgres_sql as sql
 from consumers.sinks.postgres_errors import RAISED, named
 from consumers.sinks.postgres_settings import Place, PostgresSettings, place_of
-from consumers.sinks.rows import row_of
-from consumers.sinks.shaped import Shaped, newest, shaped
+from consumers.sinks.rows import row_of, whole
+from consumers.sinks.shaped import Shaped, by_table, newest, shaped, table
 from harvester import crash
 from harvester.errors import ConfigError, TransientError
 from harvester.event import Event
@@ -79,8 +78,8 @@ class PostgresSink:
     async def _load(self, records: list[Shaped]) -> None:
         now = self._now()
         # In one order for all who write: two of them wait for each other's rows at most one way.
-        records.sort(key=lambda item: (_table(item), item.event.source, key(item.record)))
-        batches = [(type(group[0].record), group) for group in (list(same) for _, same in groupby(records, key=_table))]
+        records.sort(key=lambda item: (item.event.source, table(item), key(item.record)))
+        batches = [(type(group[0].record), group) for group in by_table(records)]
         try:
             async with self._connection() as connection:
                 for record, _ in batches:
@@ -130,13 +129,9 @@ class PostgresSink:
             raise named(error, self._place) from error
 
 
-def _table(item: Shaped) -> str:
-    return type(item.record).__shape__.table
-
-
 def _as_key(record: type[Record], name: str) -> Any:
     """What is asked for as a key of the record has it; None for a text that is no such key: its id is asked for still."""
-    kind = next(column.kind for column in sql.whole(record) if column.name == record.__shape__.key)
+    kind = next(column.kind for column in whole(record) if column.name == record.__shape__.key)
     if kind == "text":
         return name
     number = int(name) if len(name) < 21 and name.removeprefix("-").isdecimal() and name.isascii() else None

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable
 
-from consumers.records.record import Column, Kind, Record, columns
-from consumers.sinks.rows import RANK
+from consumers.records.record import Kind, Record
+from consumers.sinks.rows import whole
 
 TYPES: dict[Kind, str] = {
     "text": "text",
@@ -32,11 +32,6 @@ def name_of(schema: str, record: type[Record]) -> str:
 def wanted(record: type[Record]) -> dict[str, str]:
     """Name → type of every column."""
     return {column.name: TYPES[column.kind] for column in whole(record)}
-
-
-def whole(record: type[Record]) -> tuple[Column, ...]:
-    """The columns of the table in their order."""
-    return (*columns(record), RANK)
 
 
 def create(schema: str, record: type[Record]) -> str:

@@ -1,6 +1,7 @@
 """A batch on its way into a sink: events become records with the rank they are compared by."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from consumers.protocols import Rejection, rank
@@ -45,3 +46,14 @@ def newest(records: Sequence[Shaped]) -> list[Shaped]:
         if known is None or item.rank >= known.rank:
             best[name] = item
     return list(best.values())
+
+
+def by_table(records: list[Shaped]) -> list[list[Shaped]]:
+    """Those of each table together, in the order they had; sorts `records`."""
+    records.sort(key=table)
+    return [list(same) for _, same in groupby(records, key=table)]
+
+
+def table(item: Shaped) -> str:
+    """The name of its record's table."""
+    return type(item.record).__shape__.table
