@@ -16,6 +16,7 @@ from consumers import chunks
 from consumers.archived import Verdict, Wanted, verified
 from consumers.protocols import Gathering
 from consumers.segments import MANIFESTS
+from consumers.sinks.archive_settings import ArchiveSettings
 from harvester.errors import ConfigError, PermanentError
 from harvester.event import Event, encode_event, event_id
 from harvester.objects import open_objects
@@ -101,6 +102,11 @@ async def test_q27_names_say_source_kind_and_day_and_for_github_the_repository(f
 async def test_b36_an_object_of_github_holds_as_many_events_as_are_set(folder: str) -> None:
     await written(folder, [pull_request(n) for n in range(10)], chunk=4)
     assert [segment.events for segment in await listed(folder)] == [4, 4, 2]
+
+
+def test_b36_the_predecessors_name_sets_it_and_without_it_there_are_a_hundred() -> None:
+    assert ArchiveSettings.model_validate({}).chunk == 100
+    assert ArchiveSettings.model_validate({"GCS_CHUNK_SIZE": "7"}).chunk == 7
 
 
 async def test_f9_the_reader_gives_what_is_asked_for_by_time_source_and_type(folder: str) -> None:

@@ -90,6 +90,24 @@ def test_b54_b55_tables_are_cut_by_month_and_sorted_by_names() -> None:
     assert laid["useractions"] == {"timePartitioning": {"type": "MONTH", "field": "event_time"}}
 
 
+@pytest.mark.parametrize(
+    ("table", "cut", "sorted_by"),
+    [
+        ("pull_requests", "created_at", "author"),
+        ("commits", "commit_date", "author"),
+        ("reviews", "submitted_at", "reviewer"),
+        ("review_comments", "created_at", "author"),
+        ("issue_comments", "created_at", "author"),
+    ],
+)
+def test_b54_b55_each_of_the_five_tables_is_cut_and_sorted(table: str, cut: str, sorted_by: str) -> None:
+    (record,) = (record for record in record_classes() if record.__shape__.table == table)
+    assert layout(record, "DAY") == {
+        "timePartitioning": {"type": "DAY", "field": cut},
+        "clustering": {"fields": ["organization", "repository", sorted_by]},
+    }
+
+
 def test_rows_lie_between_the_times_of_their_partition_column_unless_one_is_not_known() -> None:
     events = [pull_request_event(pull_request_node(n, createdAt=f"2026-11-{n:02}T00:00:00Z")) for n in (5, 3, 9)]
     record, _ = row(events[0])
