@@ -23,6 +23,7 @@ COMMANDS = {
     "load-episodes": "Load the recordings that people watched into their own index.",
     "re-enrich": "Write what recordings are called now into the user actions that are there already.",
     "zoom": "Harvest Zoom meetings and who took part, of one day, into the index or onto stdout.",
+    "github": "Pull requests of an organisation into an archive, and from there into warehouses.",
     "export": "How lectures were watched, who attended, the roll call of a course: as CSV.",
     "run": "The daemon: harvest for ever, and feed the sinks.",
     "consume": "Feed sinks from the queue.",
