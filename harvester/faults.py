@@ -44,7 +44,7 @@ def closest(name: str, names: Iterable[str], *, ignore: str = "") -> str:
 def unknown(kind: str, name: str, names: Iterable[str]) -> str:
     """What to say of a `kind` of part that there is not: which there are, and which was probably meant."""
     known = sorted(names)
-    near = closest(name, known)
+    near = closest(name, known) or closest(name.partition("/")[0], known)
     return f"no such {kind} {name[:_LONGEST]!r}; there are {', '.join(known)}{f' (did you mean {near}?)' if near else ''}"
 
 

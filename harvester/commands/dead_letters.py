@@ -165,13 +165,13 @@ async def _matching(
 async def _known(letters: DeadLetters, group: str, reason: str) -> None:
     """Exit 2 for a group or a reason that there is not, and of which there is no letter."""
     groups, reasons = {*SINKS, *SOURCES}, {*LETTER_REASONS} - {"other"}
-    if group.partition("/")[0] in {"", *groups} and reason in {"", *reasons}:  # a source may be one of several of its kind
+    if group in {"", *groups} and reason in {"", *reasons}:
         return
     for name, found in (await letters.counts()).items():
         groups.add(name)
         reasons.update(found)
     for kind, given, there in (("group", group, groups), ("reason", reason, reasons)):
-        if given and given.partition("/")[0] not in there and given not in there:
+        if given and given not in there:
             raise click.BadParameter(unknown(kind, given, there), param_hint=f"--{kind}")
 
 

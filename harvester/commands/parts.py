@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import click
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from consumers.batch import Processing
 from consumers.breaker import Breaker
@@ -31,6 +31,7 @@ from harvester.harvest import Limits
 from harvester.letters import open_letters
 from harvester.loading import Loaded
 from harvester.metrics import HttpMetrics
+from harvester.options import options_of
 from harvester.privacy import PrivacySettings
 from harvester.protocols import CoverageStore, DeadLetters, Queue, Source
 from harvester.queues import open_queue
@@ -64,6 +65,19 @@ def settings(*families: type[BaseModel], reads: bool = True) -> Loaded:
         click.echo(warning, err=True)
     logs.setup(loaded.get(CoreSettings).log_level, redact=loaded.secrets, remote=collector(loaded.get(LogsSettings)))
     return loaded
+
+
+def index_prefix() -> str:
+    """What the names of indexes begin with: of all settings the only one that is read, so no secret is, and nothing that is wrong
+    with another one stops who asks. ConfigError: it is no prefix.
+    """
+    alone = create_model("IndexPrefix", index_prefix=(str, ElasticsearchSettings.model_fields["index_prefix"]))
+    [option] = options_of(alone)
+    given = {name: value for name, value in (click.get_current_context().find_root().obj or {}).items() if name == option.name}
+    loaded = inspect(alone, overrides=given)
+    if option.name in loaded.at_fault:
+        raise ConfigError(*(str(fault) for fault in loaded.faults if fault.what == option.name))
+    return loaded.get(alone).index_prefix  # type: ignore[attr-defined,no-any-return]
 
 
 def configured_sources() -> tuple[str, ...]:

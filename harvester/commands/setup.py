@@ -116,11 +116,11 @@ def load_index_templates(*, only_print: bool, as_json: bool) -> None:
     from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
     from harvester.service import run_once
 
-    settings = parts.settings(ElasticsearchSettings).get(ElasticsearchSettings)
     if only_print:
-        pieces = all_pieces(Names(settings.index_prefix))
+        pieces = all_pieces(Names(parts.index_prefix()))
         click.echo(_requests(pieces) if as_json else _spelled(pieces))
         return
+    settings = parts.settings(ElasticsearchSettings).get(ElasticsearchSettings)
     loaded: list[Loading] = []
     run_once(_load(settings, loaded))
     click.echo(json.dumps({"format": _FORMAT, **_templates(loaded)}, indent=2) if as_json else "\n".join(_told(loaded)))

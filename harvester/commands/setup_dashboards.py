@@ -35,11 +35,11 @@ def dashboards(*, only_print: bool, as_json: bool) -> int:
     from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
     from harvester.service import run_once
 
+    if only_print:
+        click.echo(objects(parts.index_prefix()).decode(), nl=False)
+        return 0
     loaded = parts.settings(ElasticsearchSettings, KibanaSettings)
     prefix = loaded.get(ElasticsearchSettings).index_prefix
-    if only_print:
-        click.echo(objects(prefix).decode(), nl=False)
-        return 0
     imports: list[Import] = []
 
     async def act() -> int:

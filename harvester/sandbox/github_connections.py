@@ -47,7 +47,7 @@ def named(context: Context, owner: str, name: str) -> Repo:
 def talk(repo: Repo, number: int, *, pull: bool) -> Talk:
     """Raises TypedError."""
     context = repo.context
-    thread = context.view.world.thread(repo.repository, number, context.now)
+    thread = None if repo.fork else context.view.world.thread(repo.repository, number, context.now)
     if thread is None or thread.pull != pull:
         kind = "PullRequest" if pull else "Issue"
         raise TypedError("NOT_FOUND", f"Could not resolve to a {kind} with the number of {number}.")
@@ -89,7 +89,7 @@ def or_error(repository: Repository, context: Context) -> Any:
 def talks(repo: Repo, context: Context, arguments: Arguments, *, pull: bool) -> Connection[Talk]:
     now, order = context.now, arguments.get("orderBy") or {"field": "CREATED_AT", "direction": "ASC"}
     wanted = {state.lower() for state in arguments.get("states") or ()}
-    found = [each for each in context.view.world.by_update(repo.repository, now) if each.pull == pull]
+    found = [] if repo.fork else [each for each in context.view.world.by_update(repo.repository, now) if each.pull == pull]
     if wanted:
         found = [each for each in found if each.state(now).standing in wanted]
     places: dict[str, Callable[[Thread], tuple[int, int]]] = {
@@ -152,6 +152,11 @@ def committer_of(commit: Commit) -> Signature:
 
 def headline_of(commit: Commit, part: int) -> str:
     return commit.message.partition("\n\n")[part]
+
+
+def head_repository(source: Talk, context: Context) -> Repo | None:
+    """Where the branch is: a fork that is gone is null."""
+    return None if source.thread.fork_gone <= context.now else source.repo._replace(fork=source.thread.fork)
 
 
 def head_owner(source: Talk, context: Context) -> dict[str, Any] | None:

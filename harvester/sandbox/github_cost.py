@@ -22,6 +22,7 @@ from graphql import (
 
 _MOST_NODES = 500_000
 _MOST_FIRST = 100
+_MOST_IDS = 100
 
 
 class Cost(NamedTuple):
@@ -37,13 +38,13 @@ class LimitError(GraphQLError):
         self.kind = kind
 
 
-def cost_of(schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any]) -> Cost:
-    """Raises LimitError: no first or last, more than a hundred, or too many nodes."""
+def cost_of(
+    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
+) -> Cost:
+    """Of the operation that is run. Raises LimitError: no first or last, more than a hundred, or too many nodes or ids."""
     fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
     counter = _Counter(schema, fragments, variables)
-    for operation in document.definitions:
-        if isinstance(operation, OperationDefinitionNode):
-            counter.walk(operation.selection_set, "Query", 1)
+    counter.walk(operation.selection_set, "Query", 1)
     if counter.nodes > _MOST_NODES:
         message = f"This query requests up to {counter.nodes:,} possible nodes which exceeds the maximum limit of 500,000."
         raise LimitError("MAX_NODE_LIMIT_EXCEEDED", message)
@@ -115,9 +116,13 @@ class _Counter:
         return int(value.value) if isinstance(value, IntValueNode) else None
 
     def _ids(self, field: FieldNode) -> int:
+        number = 1
         for argument in field.arguments or ():
             if isinstance(argument.value, ListValueNode):
-                return len(argument.value.values)
-            if isinstance(argument.value, VariableNode):
-                return len(self._variables.get(argument.value.name.value) or ())
-        return 1
+                number = len(argument.value.values)
+            elif isinstance(argument.value, VariableNode):
+                number = len(self._variables.get(argument.value.name.value) or ())
+        if number > _MOST_IDS:
+            message = f"You may not provide more than {_MOST_IDS} node ids; you provided {number}."
+            raise LimitError("ARGUMENT_LIMIT", message)
+        return number

@@ -69,7 +69,7 @@ def asked(body: Mapping[str, Any]) -> Question:
     if isinstance(coerced, list):
         raise RefusedQueryError(coerced)
     try:
-        return Question(document, given, name, cost_of(schema(), document, coerced.coerced))
+        return Question(document, given, name, cost_of(schema(), document, chosen[0], coerced.coerced))
     except LimitError as error:
         raise RefusedQueryError([error]) from error
 

@@ -24,6 +24,11 @@ def node_id(kind: str, *parts: int | str) -> str:
     return f"{kind}_{urlsafe_b64encode('/'.join(map(str, parts)).encode()).decode().rstrip('=')}"
 
 
+def fork_id(repository: int, owner: int) -> int:
+    """The number of somebody's fork of a repository."""
+    return repository * 100_000 + owner % 100_000
+
+
 def parts_of(node: str) -> tuple[str, list[str]] | None:
     """What kind of node an id is of, and its parts; None: it is none of ours."""
     kind, _, text = node.partition("_")

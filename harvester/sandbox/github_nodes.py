@@ -6,7 +6,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from graphql import GraphQLError
 
 from harvester.sandbox.github_cost import Cost
-from harvester.sandbox.github_names import API, COMMIT, ISSUE, PULL, REPOSITORY, WEB, node_id
+from harvester.sandbox.github_names import API, COMMIT, ISSUE, PULL, REPOSITORY, WEB, fork_id, node_id
 from harvester.sandbox.github_people import Account
 from harvester.sandbox.github_rows import account_node
 from harvester.sandbox.github_threads import Comment, Commit, Remark, Review, State, Thread
@@ -42,6 +42,16 @@ class Context:
 class Repo(NamedTuple):
     repository: Repository
     context: Context
+    fork: Account | None = None
+    """Whose fork of the repository it is."""
+
+    @property
+    def owner(self) -> Account:
+        return self.fork or self.context.view.world.org
+
+    @property
+    def number(self) -> int:
+        return fork_id(self.repository.id, self.fork.id) if self.fork else self.repository.id
 
     @property
     def name(self) -> str:
@@ -49,7 +59,7 @@ class Repo(NamedTuple):
 
     @property
     def full_name(self) -> str:
-        return f"{self.context.view.world.org.login}/{self.name}"
+        return f"{self.owner.rest_login}/{self.name}"
 
     @property
     def url(self) -> str:
@@ -57,7 +67,7 @@ class Repo(NamedTuple):
 
     @property
     def node(self) -> str:
-        return node_id(REPOSITORY, self.repository.id)
+        return node_id(REPOSITORY, self.number)
 
 
 class Talk(NamedTuple):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from harvester.sandbox.github_making import sha_of
-from harvester.sandbox.github_names import COMMENT, ISSUE, PULL, REMARK, REVIEW, iso, iso_or_none, node_id
+from harvester.sandbox.github_names import COMMENT, ISSUE, PULL, REMARK, REPOSITORY, REVIEW, fork_id, iso, iso_or_none, node_id
 from harvester.sandbox.github_people import GHOST, Account
 from harvester.sandbox.github_rows import Row, label_rows, reactions, repository_row, repository_url, repository_web, user_row
 from harvester.sandbox.github_rows import user_or_ghost as user
@@ -210,7 +210,9 @@ class Rows:
         return {"label": f"{owner.login}:{thread.head_ref}", "ref": thread.head_ref, "sha": sha, "user": whose, "repo": repo}
 
     def _forked(self, owner: Account) -> Row:
-        return {**self._row(), "id": self._repository.id * 100_000 + owner.id % 100_000, "fork": True, "owner": user_row(owner)}
+        row, number = self._row(), fork_id(self._repository.id, owner.id)
+        whose: Row = {"full_name": f"{owner.rest_login}/{row['name']}", "fork": True, "owner": user_row(owner)}
+        return {**row, "id": number, "node_id": node_id(REPOSITORY, number), **whose}
 
 
 def sizes(state: State) -> dict[str, int]:

@@ -82,6 +82,17 @@ def test_a_list_is_narrowed_by_group_reason_and_time(harvested: Site) -> None:
     assert letters(harvested, "--since", "20240101") == every
 
 
+def test_a_group_that_is_none_names_the_one_that_was_meant(harvested: Site) -> None:
+    for typo, meant in (("opencast/typo", "opencast"), ("zoom/typo", "zoom"), ("duckdbb", "duckdb")):
+        for words in (("list",), ("requeue",), ("purge", "--yes")):
+            done = harvested.harvest("dead-letters", *words, "--group", typo)
+            assert done.code == 2
+            assert f"did you mean {meant}?" in done.err
+    add(harvested, letter("opencast/second", b"{}"))
+    assert len(letters(harvested, "--group", "opencast/second")) == 1
+    assert harvested.harvest("dead-letters", "purge", "--group", "opencast/second", "--yes").code == 0
+
+
 def test_show_gives_the_original_bytes_by_the_first_digits_of_the_id(harvested: Site) -> None:
     one = letters(harvested, "--group", "opencast")[0]
     done = harvested.harvest("dead-letters", "show", one["id"][:12], "--json")

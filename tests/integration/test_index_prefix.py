@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from consumers.records.mapping import record_classes
 from consumers.records.template import template_name
 from tests.indexed import indexes
@@ -64,3 +66,18 @@ def test_e69_data_views_of_the_dashboards_are_of_the_indexes_with_the_prefix(tmp
         printed = [json.loads(line) for line in site.harvest("setup", "dashboards", "--print").out.splitlines()]
         assert {(one["type"], one["id"]) for one in printed} == server.objects.keys()
         assert titles == {one["attributes"]["title"] for one in printed if one["type"] == "index-pattern"}
+
+
+@pytest.mark.parametrize("words", [("load_index_templates",), ("dashboards",)], ids=" ".join)
+def test_what_is_only_printed_reads_the_prefix_and_stops_for_no_other_setting(words: tuple[str, ...], tmp_path: Path) -> None:
+    wrong = {"HARVESTER_LOG_LEVEL": "loud", "HARVESTER_ELASTICSEARCH_PASSWORD_FILE": "/nowhere", "HARVESTER_TYPO": "1"}
+    plain = Site(tmp_path).harvest("setup", *words, "--print")
+    assert (plain.code, plain.err) == (0, "")
+    site = Site(tmp_path, **wrong, **_SETTING)
+    done = site.harvest("setup", *words, "--print")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count(f"{PREFIX}useractions") >= plain.out.count("useractions-") > 0
+    assert site.harvest("setup", *words).code == 3
+    prefix = site.harvest("setup", *words, "--print", HARVESTER_ELASTICSEARCH_INDEX_PREFIX="NO/")
+    assert (prefix.code, prefix.out) == (3, "")
+    assert "HARVESTER_ELASTICSEARCH_INDEX_PREFIX" in prefix.err

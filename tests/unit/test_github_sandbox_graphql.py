@@ -1,10 +1,12 @@
 """The simulated GitHub's GraphQL: any query over its schema, what it costs, and what of it fails."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from graphql import get_named_type, is_abstract_type, is_object_type
 
-from harvester.sandbox.github_graphql import RefusedQueryError, asked
+from harvester.sandbox.github_graphql import RefusedQueryError, asked, schema
 from harvester.sandbox.github_names import node_id
 from tests.unit.github_sandboxes import GitHubClient, github, in_repository
 
@@ -164,3 +166,77 @@ async def test_ids_are_beyond_32_bits_and_told_as_numbers_and_as_text() -> None:
         for node in (*nodes, *reviews):
             assert node["databaseId"] > 2**31
             assert str(node["databaseId"]) == node["fullDatabaseId"]
+
+
+def test_only_the_operation_that_is_run_is_paid_for() -> None:
+    both = f"query Small {{ viewer {{ login }} }} query Large {VENDORS}"
+    assert asked({"query": both, "operationName": "Small"}).cost == (1, 0)
+    assert asked({"query": both, "operationName": "Large"}).cost.points == 51
+
+
+@pytest.mark.parametrize("written", ["variable", "list"])
+async def test_a_hundred_ids_are_the_most(written: str) -> None:
+    async with github(**SMALL) as client:
+        known = [node_id("R", client.repository().id)] * 100
+
+        async def nodes(ids: list[str]) -> Any:
+            if written == "variable":
+                return await asking(client, "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=ids)
+            return await asking(client, f"{{ nodes(ids: {str(ids).replace(chr(39), chr(34))}) {{ id }} }}")
+
+        assert len((await nodes(known))["data"]["nodes"]) == 100
+        refused = await nodes([*known, known[0]])
+    assert "data" not in refused
+    assert (refused["errors"][0]["type"], "101" in refused["errors"][0]["message"]) == ("ARGUMENT_LIMIT", True)
+
+
+def whole(kind: str, above: frozenset[str] = frozenset()) -> str:
+    """A selection of every field of a type, of fields that lead back to a type above only the id."""
+    found = []
+    for name, field in schema().type_map[kind].fields.items():  # type: ignore[attr-defined]
+        under = get_named_type(field.type)
+        given = "(first: 3)" if "first" in field.args else ""
+        if {"name", "number"} & field.args.keys():
+            continue
+        if under.name in above | {kind}:
+            found.append(f"{name}{given} {{ id }}" if "id" in under.fields else f"{name}{given} {{ totalCount }}")
+        elif is_object_type(under):
+            found.append(f"{name}{given} {{ {whole(under.name, above | {kind})} }}")
+        else:
+            found.append(f"{name} {{ login }}" if is_abstract_type(under) else name)
+    return " ".join(found)
+
+
+async def test_every_field_of_a_pull_request_can_be_asked_for_with_all_that_is_below_it() -> None:
+    async with github(**SMALL) as client:
+        query = in_repository(f"pullRequests(last: 20) {{ nodes {{ {whole('PullRequest')} }} }}")
+        answer = await asking(client, query)
+        assert "errors" not in answer
+        nodes = answer["data"]["node"]["pullRequests"]["nodes"]
+        assert len(nodes) == 20
+        assert any(node["reviews"]["nodes"] for node in nodes)
+
+
+async def test_a_branch_is_in_the_fork_of_somebody_until_that_is_deleted() -> None:
+    async with github(**SMALL, history=timedelta(days=60)) as client:
+        by_number = {pull.number: pull for pull in client.pulls()}
+        fields = "id databaseId nameWithOwner isFork owner { login } pullRequests(first: 1) { totalCount }"
+        query = in_repository(f"pullRequests(last: 60) {{ nodes {{ number headRepository {{ {fields} }} }} }}")
+        nodes = (await asking(client, query))["data"]["node"]["pullRequests"]["nodes"]
+        rows = {row["number"]: row["head"]["repo"] for row in await client.rows(f"{client.path()}/pulls", state="all")}
+        own = gone = forked = 0
+        for node in nodes:
+            pull, head, row = by_number[node["number"]], node["headRepository"], rows[node["number"]]
+            own += pull.fork is None
+            gone += pull.fork_gone <= client.now
+            assert (head is None, row is None) == (pull.fork_gone <= client.now,) * 2
+            if head is None:
+                continue
+            assert head["isFork"] == row["fork"] == (pull.fork is not None)
+            assert (head["id"], head["databaseId"], head["nameWithOwner"]) == (row["node_id"], row["id"], row["full_name"])
+            if pull.fork is not None:
+                forked += 1
+                assert head["owner"]["login"] == pull.fork.login
+                assert head["databaseId"] != client.repository().id
+                assert head["pullRequests"]["totalCount"] == 0
+    assert min(own, gone, forked) > 0

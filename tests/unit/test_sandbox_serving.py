@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,8 +16,10 @@ from click.testing import CliRunner
 from harvester.commands.sandbox import command
 from harvester.commands.sandbox_zoom import command as zoom_command
 from harvester.errors import ConfigError
+from harvester.sandbox.github_settings import GitHubSandboxSettings
 from harvester.sandbox.serve import serve
 from harvester.sandbox.settings import SandboxSettings
+from harvester.sandbox.zoom_settings import ZoomSandboxSettings
 from tests.unit.sandboxes import sandbox
 
 
@@ -25,6 +29,20 @@ async def test_a_port_in_use_is_told_with_the_way_on() -> None:
         with pytest.raises(ConfigError, match=rf"127\.0\.0\.1:{port}.*another program.*--port 0"):
             async with serve(SandboxSettings(), port=port):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "command"),
+    [
+        (SandboxSettings(), "harvest sandbox"),
+        (ZoomSandboxSettings(), "harvest sandbox zoom"),
+        (GitHubSandboxSettings(), "harvest sandbox github"),
+    ],
+)
+async def test_the_way_on_from_a_busy_port_is_the_command_of_that_vendor(settings: Any, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match=f"with: {command} --port 0$"):
+        async with serve(settings, port=taken.getsockname()[1]):
+            pass
 
 
 async def test_a_host_that_is_not_ours_is_told_too() -> None:
