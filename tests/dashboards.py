@@ -1,4 +1,4 @@
-"""The data that dashboards are judged by: a week of the simulated university, on the way that all data take.
+"""The data that dashboards are judged by: a week of the simulated university and GitHub, on the way that all data take.
 
 `python -m tests.dashboards` draws the pictures of docs/dashboards.md anew.
 """
@@ -20,13 +20,17 @@ from dashboards.builder.aggregation import Aggregation, Row, Span
 from dashboards.builder.board import Chart
 from dashboards.builder.listing import Listing
 from dashboards.builder.sql import query, rows
+from harvester.coverage import Interval
 from harvester.event import encode_event
 from harvester.ownevents import SOURCE
 from harvester.protocols import Message
 from harvester.queues import open_queue
+from harvester.retry import Retry
+from harvester.sandbox.github_settings import GitHubSandboxSettings
 from harvester.sandbox.serve import Running, RunningZoom, serve
 from harvester.sandbox.settings import SandboxSettings
 from harvester.sandbox.zoom_settings import ZoomSandboxSettings
+from harvester.sources.github import GithubSettings, open_github
 from tests.mmdb import BOSTON, GERMANY, write_mmdb
 from tests.ownweek import own_week
 from tests.site import PASSWORD, ROOT, Done, Site
@@ -42,6 +46,9 @@ _NETWORKS = {"203.0.113.0/25": BOSTON, "203.0.113.128/26": GERMANY, "2001:db8::/
 # Sessions of the week stay below 3,000, up to which Elasticsearch counts different values exactly.
 _LECTURES = SandboxSettings(now=_NOW, speed=0, login="digest", password=PASSWORD, actions_per_day=400)
 _MEETINGS = ZoomSandboxSettings(now=_NOW, speed=0, meetings_per_day=12, limits="counted", pace=1000)
+_PULLS = GitHubSandboxSettings(
+    now=_NOW, speed=0, history=timedelta(days=14), pulls_per_day=14, repositories=8, limits="counted", pace=1000
+)
 _STREAMS = {
     "HARVESTER_ZOOM_ACCOUNT_ID": _MEETINGS.account_id,
     "HARVESTER_ZOOM_CLIENT_ID": _MEETINGS.client_id,
@@ -69,6 +76,24 @@ def university(folder: Path, span: Span = WEEK, **settings: str) -> Iterator[Uni
             _done(site.harvest("once", source, "--since", f"{span.start:%Y%m%d%H%M%S}", "--until", f"{span.end:%Y%m%d%H%M%S}"))
         asyncio.run(_told(site))
         yield University(site, lectures, meetings)
+
+
+@contextmanager
+def week(folder: Path) -> Iterator[Site]:
+    """A site that has everything in its queue that the dashboards ask of: also what was opened on GitHub in the week."""
+    with university(folder) as (site, *_), threaded(lambda: serve(_PULLS), "github") as github:
+        asyncio.run(_read(site, github.url))
+        yield site
+
+
+async def _read(site: Site, url: str) -> None:
+    """All streams of GitHub, one after the other, since the organisation was founded."""
+    settings = GithubSettings.model_validate({"token": _PULLS.tokens[0], "org": _PULLS.org, "url": url})
+    async with open_github(settings, retry=Retry(attempts=2, scale=0)) as source, open_queue(f"sqlite:///{site.queue}") as queue:
+        for stream in await source.streams():
+            async for page in stream.fetch(Interval(_NOW - timedelta(days=30), _NOW), b""):
+                messages = [Message(event.key, encode_event(event)) for event in page.events]
+                await queue.publish(messages, {"read": len(messages), "published": len(messages)}, source.name)
 
 
 async def _told(site: Site) -> None:
@@ -114,9 +139,9 @@ def pictures(site: Site) -> dict[Path, str]:
 
 
 def main() -> None:
-    with TemporaryDirectory() as folder, university(Path(folder)) as found:
-        consumed(found.site, "duckdb")
-        for path, text in pictures(found.site).items():
+    with TemporaryDirectory() as folder, week(Path(folder)) as site:
+        consumed(site, "duckdb")
+        for path, text in pictures(site).items():
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(f"{path.relative_to(ROOT)}\n")

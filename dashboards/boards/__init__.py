@@ -4,7 +4,7 @@ from importlib import import_module
 
 from dashboards.builder.board import Board
 
-BOARDS = ("lectures", "meetings", "harvester")
+BOARDS = ("lectures", "meetings", "pull_requests", "harvester")
 """Their modules, which have the names of their files."""
 
 

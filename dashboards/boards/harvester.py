@@ -11,7 +11,8 @@ _LAG = greatest("lag_seconds", "lag", unit="minutes")
 _GAP = greatest("gap_seconds", "not read", unit="hours")
 _WAITING = greatest("lag", "waiting")
 
-_OVERVIEW = """[Lectures](#/view/harvester-lectures) · [Meetings](#/view/harvester-meetings) · **Harvester**
+_OVERVIEW = """[Lectures](#/view/harvester-lectures) · [Meetings](#/view/harvester-meetings) · \
+[Pull requests](#/view/harvester-pull_requests) · **Harvester**
 
 What the harvester tells of itself (`HARVESTER_OWN_EVENTS`): each window that it read, each minute of a consumer. While \
 nothing comes it tells little: a line that ends is no alarm. Alarms are those of Prometheus; the next step is `harvest status`."""

@@ -13,7 +13,8 @@ _VIEWERS = distinct("huid", "viewers", where=(Not(Is("huid", (ANONYMOUS,))),))
 _HOURS = total("action.length", "hours watched", unit="hours", where=_FOOTPRINT)
 _FIVE_MINUTES = tuple(range(0, 7201, 300))
 
-_OVERVIEW = """**Lectures** · [Meetings](#/view/harvester-meetings) · [Harvester](#/view/harvester-harvester)
+_OVERVIEW = """**Lectures** · [Meetings](#/view/harvester-meetings) · \
+[Pull requests](#/view/harvester-pull_requests) · [Harvester](#/view/harvester-harvester)
 
 What is watched, when, how far and from where. A *session* is one visit of the player, a *viewer* a person whose id is known. \
 Hours watched are the sum of the player's footprints. Places need `HARVESTER_GEOIP_PATH`."""

@@ -40,7 +40,8 @@ _CAME = Cases(
     "who", {"with an account": (Known("id"),), "in the waiting room": (Is("status", ("in_waiting_room",)),), "all stays": ()}
 )
 
-_OVERVIEW = """[Lectures](#/view/harvester-lectures) · **Meetings** · [Harvester](#/view/harvester-harvester)
+_OVERVIEW = """[Lectures](#/view/harvester-lectures) · **Meetings** · \
+[Pull requests](#/view/harvester-pull_requests) · [Harvester](#/view/harvester-harvester)
 
 Past meetings and who was in them. A *stay* goes from entering to leaving: who comes back has another, who waits to be let in \
 has one in the waiting room. Device, network and place are told by Zoom's dashboard (Business and higher), not by its reports."""

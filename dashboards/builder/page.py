@@ -24,7 +24,8 @@ with an error of a few per cent above: that is how Elasticsearch does it.
 
 **The pictures are ours, not Kibana's**: the same questions, asked of DuckDB over a week of the simulated university and drawn by
 `python -m tests.dashboards`. What *Harvester* shows there is invented (`tests/ownweek.py`): an outage of a vendor, and one of a
-sink. A test asks all of them of a real Elasticsearch too, and the answers are the same.
+sink; *Pull requests* shows a simulated organisation on GitHub. A test asks all of them of a real Elasticsearch too, and the
+answers are the same.
 """
 
 
