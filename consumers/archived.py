@@ -18,7 +18,7 @@ _AHEAD = 8
 """Objects that are read at the same time."""
 _SKEW = timedelta(days=1)
 _REMEMBERED = 500_000
-"""Ids of events that are known again: a batch that was delivered twice comes soon after itself."""
+"""States that are known again: a batch that was delivered twice comes soon after itself."""
 
 
 class Wanted(NamedTuple):
@@ -73,7 +73,10 @@ class Archived(NamedTuple):
 
 
 class Repeats:
-    """Which events came before, by id, as far back as is remembered."""
+    """Which states came before, by id and version, as far back as is remembered.
+
+    An id alone is what a thing looked like: where it came to look so again, with a later version, that is a state of its own.
+    """
 
     def __init__(self, most: int = _REMEMBERED) -> None:
         self._most = most
@@ -82,7 +85,7 @@ class Repeats:
 
     def again(self, event: Event) -> bool:
         """Whether this very state of a thing came already."""
-        key = event.id.encode()
+        key = f"{event.id}{event.version}".encode()
         if key in self._known:
             self.count += 1
             return True

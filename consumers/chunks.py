@@ -3,8 +3,9 @@
     acme/widgets/commits/2025-01-01/2025-01-01T12:00:00+00:00_chunk_1.json
     {organization, repository, data_type, timestamp, chunk_id, count, data: [...]}
 
-Rows do not say the number of their repository: it is learnt from the pull requests of the same archive. A version is one less
-than GitHub's own would be, so that what GitHub told us itself is never replaced.
+Rows do not say the number of their repository: it is learnt from the pull requests of the same archive. A version is lower
+than GitHub's own would be, so that what GitHub told us itself is never replaced. What is hidden of people is hidden here, too:
+these records never passed a source.
 """
 
 import re
@@ -17,7 +18,9 @@ import msgspec
 from consumers.archived import Archived, Wanted, ahead
 from harvester.errors import InvalidEventError, PermanentError
 from harvester.event import Event, encode_event, event_id
+from harvester.privacy import Veil
 from harvester.protocols import Objects
+from harvester.veiled import veiled_event
 
 Node = dict[str, Any]
 SOURCE, HOST = "github", "github.com"
@@ -25,7 +28,8 @@ _NAME = re.compile(
     r"\A[^/]{1,100}/[^/]{1,100}/(pull_requests|commits|reviews|review_comments|issue_comments)/"
     r"\d{4}-\d\d-\d\d/[^/]{1,100}_chunk_\d{1,9}\.json"
 )
-_LAST_NUMBER = 2**31
+_BELOW_OURS = 2**30
+"""The version of a commit is this less the number of its pull request, so that the first of them stays; ours are from 2^31 on down."""
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -58,8 +62,10 @@ async def chunks(objects: Objects) -> Sequence[str]:
     return sorted(found, key=lambda name: (name.split("/")[2] != "pull_requests", name))
 
 
-async def events(objects: Objects, names: Sequence[str], wanted: Wanted) -> AsyncIterator[Read]:
-    """What is wanted of these chunks, one by one; `names` as `chunks` gives them."""
+async def events(
+    objects: Objects, names: Sequence[str], wanted: Wanted, veil: Veil | None = None
+) -> AsyncIterator[Read]:
+    """What is wanted of these chunks, one by one; `names` as `chunks` gives them. `veil`: what is hidden of people, None for nothing."""
     repositories: dict[tuple[str, str], int] = {}
     async for name, body in ahead(objects, names):
         if body is None:
@@ -73,7 +79,7 @@ async def events(objects: Objects, names: Sequence[str], wanted: Wanted) -> Asyn
         for number, item in enumerate(found.data, 1):
             place = f"{name}:{number}"
             try:
-                made = list(_events(found, item, repositories))
+                made = [veiled_event(event, veil) if veil else event for event in _events(found, item, repositories)]
             except InvalidEventError as error:
                 broken.append(Broken(place, str(error)))
                 continue
@@ -93,7 +99,9 @@ def _events(chunk: Chunk, item: Node, repositories: dict[tuple[str, str], int]) 
             )
         yield from _MAKERS[chunk.data_type](_Place(chunk, repositories[place]), item)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidEventError(f"no item of {chunk.data_type}: {type(error).__name__}: {error}") from error
+        # That of a ValueError quotes what stands there, which may be about people.
+        why = type(error).__name__ if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise InvalidEventError(f"no item of {chunk.data_type}: {why}") from error
 
 
 class _Place(NamedTuple):
@@ -134,9 +142,9 @@ def _commit(place: _Place, row: Node) -> Iterator[Event]:
         "committer": {"name": row.get("committer"), "email": row.get("committer_email"), "date": row["commit_date"]},
     }
     said = {"number": number, "commit": {"sha": sha, "html_url": row.get("url"), "commit": git}}
-    yield place.event("commit", sha, _LAST_NUMBER - number - 1, committed, said)
+    yield place.event("commit", sha, _BELOW_OURS - number, committed, said)
     pair = {"number": number, "sha": sha, "position": None}
-    yield place.event("pull_request_commit", f"{number}/{sha}", _ms(committed) - 1, committed, pair)
+    yield place.event("pull_request_commit", f"{number}/{sha}", 0, committed, pair)
 
 
 def _review(place: _Place, row: Node) -> Iterator[Event]:

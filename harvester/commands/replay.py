@@ -24,10 +24,12 @@ from harvester.letters import open_letters
 from harvester.loading import Loaded
 from harvester.objects import open_objects
 from harvester.pauses import paused
+from harvester.privacy import PrivacySettings, Veil
 from harvester.protocols import Delivery, Message
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 from harvester.sources.opencast import OpencastSettings
+from harvester.veiled import veil_of
 
 if TYPE_CHECKING:
     from consumers.archived import Archived, Wanted
@@ -109,6 +111,8 @@ def command(
     if not names or any(parts.group_of(name) in RAW for name in names):
         raise click.UsageError("say into which sink with --into: the archive is what is read from")
     vendors: list[type[BaseModel]] = [OpencastSettings, EpisodeSettings] if look_up else []
+    if form == "chunks":  # what is hidden in them
+        vendors.append(PrivacySettings)
     loaded = parts.settings(ArchiveSettings, *vendors, *parts.sink_settings(names), reads=False)
     try:
         from consumers.archived import Wanted
@@ -135,7 +139,7 @@ async def _looked(loaded: Loaded, names: Sequence[str], wanted: "Wanted", form: 
     async with AsyncExitStack() as stack:
         objects = await stack.enter_async_context(open_objects(loaded.get(ArchiveSettings).url, loaded.get(CoreSettings)))
         sinks = {parts.group_of(name): await stack.enter_async_context(parts.sink_named(name, loaded)) for name in names}
-        read = await reading(objects, wanted, form)
+        read = await reading(objects, wanted, form, _veil(loaded, form))
         await look(read, sinks, ask, as_json=as_json)
         return _unread(read)
 
@@ -157,9 +161,13 @@ async def _replayed(
             ways[sink.name] = parts.processing(
                 sink, letters, stop, enrichers, accept_rejections=accept_rejections, on_wait=_waits
             )
-        read = await reading(objects, wanted, form)
+        read = await reading(objects, wanted, form, _veil(loaded, form))
         counts = await _fed(read, ways, core)
     return _tell(counts, read, as_json=as_json)
+
+
+def _veil(loaded: Loaded, form: str) -> Veil | None:
+    return veil_of("github", loaded.get(PrivacySettings)) if form == "chunks" else None
 
 
 async def _fed(read: Reading, ways: "Mapping[str, Processing]", core: CoreSettings) -> Counts:

@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from harvester.privacy import Veil
 from harvester.protocols import Objects
 
 if TYPE_CHECKING:
     from consumers.archived import Archived, Wanted
-    from consumers.chunks import Broken
+    from consumers.chunks import Broken, Read
     from consumers.segments import Segment
 
 
@@ -22,14 +23,18 @@ class Reading:
     broken: "list[Broken]" = field(default_factory=list)
 
 
-async def reading(objects: Objects, wanted: "Wanted", form: str) -> Reading:
-    """What is wanted of the archive in `objects`; `form`: segments or chunks."""
+async def reading(objects: Objects, wanted: "Wanted", form: str, veil: Veil | None = None) -> Reading:
+    """What is wanted of the archive in `objects`; `form`: segments or chunks.
+
+    `veil`: what is hidden in chunks. Segments hold what passed the policy when it was read from its source.
+    """
     from consumers import archived, chunks
 
     if form == "chunks":
         names = await chunks.chunks(objects)
         found = Reading(len(names))
-        found.events = _chunks(objects, names, wanted, found)
+        read = chunks.events(objects, names, wanted, veil)
+        found.events = _chunks(read, found)
     else:
         chosen = await archived.segments(objects, wanted)
         found = Reading(sum(segment.events for segment in chosen))
@@ -47,12 +52,8 @@ async def _segments(
         yield events
 
 
-async def _chunks(
-    objects: Objects, names: Sequence[str], wanted: "Wanted", found: Reading
-) -> "AsyncIterator[Sequence[Archived]]":
-    from consumers import chunks
-
-    async for read in chunks.events(objects, names, wanted):
+async def _chunks(parts: "AsyncIterator[Read]", found: Reading) -> "AsyncIterator[Sequence[Archived]]":
+    async for read in parts:
         found.done += 1
         found.broken += read.broken
         yield read.events

@@ -83,6 +83,16 @@ async def test_f30_a_batch_delivered_twice_is_read_once_and_its_repeats_are_coun
         assert (await verified(objects)).repeated == 10
 
 
+async def test_a_state_that_came_back_later_is_read_as_the_newest_and_its_repeats_are_dropped(folder: str) -> None:
+    one, other = (msgspec.structs.replace(useraction_event(1, type=name), version=at) for name, at in (("A", 1), ("B", 2)))
+    back = msgspec.structs.replace(one, version=3)
+    assert back.id == one.id
+    await written(folder, [one], [other], [back], [one, back])
+    assert [event.version for event in await read(folder)] == [1, 2, 3]
+    async with stored(folder) as objects:
+        assert (await verified(objects)).repeated == 2
+
+
 async def test_q27_names_say_source_kind_and_day_and_for_github_the_repository(folder: str) -> None:
     late = read_at(useraction_event(2), READ + timedelta(days=1))
     prs = [pull_request(n) for n in range(250)]

@@ -10,7 +10,9 @@ from consumers import chunks
 from consumers.archived import Wanted
 from consumers.records import records_of
 from consumers.records.record import Record
-from harvester.event import Event
+from harvester.event import Event, decode_event
+from harvester.privacy import PrivacySettings, Veil
+from harvester.veiled import veil_of, veiled_event
 from tests.archiving import stored
 
 COLLECTED = "2026-01-02T12:00:00.123456+00:00"
@@ -50,10 +52,10 @@ async def archive(url: str, **data: list[Any]) -> None:
         await objects.put(f"acme/_checkpoints/{COLLECTED}.json", b"{}")
 
 
-async def read(url: str) -> tuple[list[Event], list[str]]:
+async def read(url: str, veil: Veil | None = None) -> tuple[list[Event], list[str]]:
     events, broken = list[Event](), list[str]()
     async with stored(url) as objects:
-        async for found in chunks.events(objects, await chunks.chunks(objects), Wanted()):
+        async for found in chunks.events(objects, await chunks.chunks(objects), Wanted(), veil):
             events += [one.event for one in found.events]
             broken += [one.error for one in found.broken]
     return events, broken
@@ -109,6 +111,46 @@ async def test_what_github_told_us_itself_is_never_replaced(url: str) -> None:
     changed = 1767265200000  # 2026-01-01T11:00:00Z
     assert comment.version == changed - 1
     assert pull.version % 1000 == 999
+
+
+async def test_a_commit_never_replaces_what_we_read_and_of_several_the_first_pull_request_stays(url: str) -> None:
+    """However late the pull request is in which we saw it, and however far ahead the clock of who committed was."""
+    ahead = {**COMMIT, "commit_date": "2099-01-01T00:00:00Z"}
+    await archive(url, pull_requests=[pull_request()], commits=[{**ahead, "pr_number": 7}, {**ahead, "pr_number": 3}])
+    commits = {event.version for event in (await read(url))[0] if event.type == "github.commit"}
+    pairs = {event.version for event in (await read(url))[0] if event.type == "github.pull_request_commit"}
+    assert max(commits) == 2**30 - 3
+    assert min(commits) == 2**30 - 7
+    assert max(commits) < 2**31 - 1_000_000  # our own, of the millionth
+    assert pairs == {0}
+
+
+def veil() -> Veil:
+    found = veil_of("github", PrivacySettings.model_validate({"privacy": "pseudonymous", "key": "0123456789abcdef"}))
+    assert found is not None
+    return found
+
+
+async def test_what_is_hidden_of_people_in_live_events_is_hidden_in_chunks(url: str) -> None:
+    people = ("octocat", "mona", "mona@acme.example", "hubot", "tony stark")
+    talk = {**COMMENT, "comment_id": 9, "body": "octocat wrote it"}
+    commit = {**COMMIT, "committer": "Tony Stark"}
+    await archive(url, pull_requests=[pull_request()], commits=[commit], reviews=[REVIEW], issue_comments=[talk])
+    async with stored(url) as objects:
+        parts = [part async for part in chunks.events(objects, await chunks.chunks(objects), Wanted(), veil())]
+    bodies = [one.body for part in parts for one in part.events]
+    assert len(bodies) == 5
+    assert [name for name in people for body in bodies if name in body.decode().lower()] == []
+    clear, _ = await read(url)
+    assert [decode_event(body) for body in bodies] == [veiled_event(event, veil()) for event in clear]
+    assert all(part.broken == [] for part in parts)
+
+
+async def test_what_is_told_of_a_broken_item_quotes_nothing_of_it(url: str) -> None:
+    await archive(url, pull_requests=[pull_request()], commits=[{**COMMIT, "pr_number": "octocat"}])
+    (told,) = (await read(url))[1]
+    assert "no item of commits: ValueError" in told
+    assert "octocat" not in told
 
 
 async def test_what_can_be_no_event_is_told_with_its_place_and_the_rest_goes_on(url: str) -> None:
