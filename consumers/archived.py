@@ -1,14 +1,11 @@
-"""Reading the archive: what its manifests name, in the order it was written, and the proof that all of it is there."""
+"""Reading the archive: what its manifests name, in the order it was written."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import NamedTuple
 
-import msgspec
-
-from consumers.segments import MANIFESTS, SUFFIX, Manifest, Segment, manifest_of, unpacked
+from consumers.segments import MANIFESTS, Segment, manifest_of, unpacked
 from harvester.errors import PermanentError
 from harvester.event import Event
 from harvester.protocols import Objects
@@ -16,6 +13,8 @@ from harvester.retry import ONE_SHOT, retrying
 
 _AHEAD = 8
 """Objects that are read at the same time."""
+_AHEAD_BYTES = 32 * 2**20
+"""Of them together, but for one that is larger alone."""
 _SKEW = timedelta(days=1)
 _REMEMBERED = 500_000
 """States that are known again: a batch that was delivered twice comes soon after itself."""
@@ -72,6 +71,15 @@ class Archived(NamedTuple):
     place: str
 
 
+class Lost(NamedTuple):
+    """What of the archive could not be read: a segment, or a manifest, of which nobody knows what it named."""
+
+    name: str
+    error: str
+    segment: Segment | None = None
+    """What its manifest says was in it."""
+
+
 class Repeats:
     """Which states came before, by id and version, as far back as is remembered.
 
@@ -85,7 +93,7 @@ class Repeats:
 
     def again(self, event: Event) -> bool:
         """Whether this very state of a thing came already."""
-        key = f"{event.id}{event.version}".encode()
+        key = state(event)
         if key in self._known:
             self.count += 1
             return True
@@ -95,50 +103,96 @@ class Repeats:
         return False
 
 
-async def manifests(objects: Objects, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
-    """Each manifest with its name, in the order of writing."""
-    names = [name async for name in objects.names(MANIFESTS, after)]
+def state(event: Event) -> bytes:
+    """What tells one state of a thing from all others."""
+    return f"{event.id}{event.version}".encode()
+
+
+async def listed(objects: Objects, prefix: str, after: str = "") -> Sequence[str]:
+    """All names with that prefix behind `after`, in order. Where the store breaks off it is asked again for the rest."""
+    found: list[str] = []
+
+    async def rest() -> None:
+        async for name in objects.names(prefix, found[-1] if found else after):
+            found.append(name)  # noqa: PERF401 - what came before it broke off is kept
+
+    await retrying(rest, ONE_SHOT)
+    return found
+
+
+async def manifests(objects: Objects, after: str = "", known: Collection[str] = ()) -> AsyncIterator[tuple[str, bytes]]:
+    """Each manifest with its name, in the order of writing, but for those that are `known`."""
+    names = [name for name in await listed(objects, MANIFESTS, after) if name not in known]
     async for name, body in ahead(objects, names):
         if body is None:
             raise PermanentError(f"{name}: it was listed, and is gone")
         yield name, body
 
 
-async def segments(objects: Objects, wanted: Wanted) -> Sequence[Segment]:
-    """The segments that can hold what is wanted, each once, in the order of writing."""
+async def segments(objects: Objects, wanted: Wanted, lost: Callable[[Lost], None] | None = None) -> Sequence[Segment]:
+    """The segments that can hold what is wanted, each once, in the order of writing.
+
+    `lost` is told of a manifest that is damaged, and the others are read; without it that is a PermanentError.
+    """
     found: dict[str, Segment] = {}
     async for name, body in manifests(objects, wanted.earliest):
-        for segment in manifest_of(name, body).segments:
+        try:
+            manifest = manifest_of(name, body)
+        except PermanentError as error:
+            if lost is None:
+                raise
+            lost(Lost(name, str(error)))
+            continue
+        for segment in manifest.segments:
             if wanted.may_hold(segment):
                 found.setdefault(segment.name, segment)
     return list(found.values())
 
 
-async def events(objects: Objects, chosen: Sequence[Segment], wanted: Wanted) -> AsyncIterator[tuple[Segment, list[Archived]]]:
-    """What is wanted of these segments, segment by segment, each event once. PermanentError: one is missing or altered."""
+async def events(
+    objects: Objects, chosen: Sequence[Segment], wanted: Wanted, lost: Callable[[Lost], None] | None = None
+) -> AsyncIterator[tuple[Segment, list[Archived]]]:
+    """What is wanted of these segments, segment by segment, each state once.
+
+    `lost` is told of a segment that is missing or altered, and the others are read; without it that is a PermanentError.
+    """
     repeats, by_name = Repeats(), {segment.name: segment for segment in chosen}
-    async for name, body in ahead(objects, list(by_name)):
-        if body is None:
-            raise PermanentError(f"{name}: missing, and a manifest names it; next: harvest archive verify")
-        lines = await asyncio.to_thread(unpacked, by_name[name], body)
+    async for name, body in ahead(objects, list(by_name), {name: segment.bytes for name, segment in by_name.items()}):
+        try:
+            lines = await _lines(by_name[name], body)
+        except PermanentError as error:
+            if lost is None:
+                raise
+            lost(Lost(name, str(error), by_name[name]))
+            continue
         kept = [Archived(event, line, f"{name}:{at}") for at, (event, line) in enumerate(lines, 1) if wanted.holds(event)]
         yield by_name[name], [one for one in kept if not repeats.again(one.event)]
 
 
-async def ahead(objects: Objects, names: Sequence[str]) -> AsyncIterator[tuple[str, bytes | None]]:
-    """Each object in order, some of them asked for ahead; None for one that is not there."""
+async def _lines(segment: Segment, body: bytes | None) -> Sequence[tuple[Event, bytes]]:
+    if body is None:
+        raise PermanentError(f"{segment.name}: missing, and a manifest names it; next: harvest archive verify")
+    return await asyncio.to_thread(unpacked, segment, body)
+
+
+async def ahead(
+    objects: Objects, names: Sequence[str], sizes: Mapping[str, int] | None = None
+) -> AsyncIterator[tuple[str, bytes | None]]:
+    """Each object in order, some of them asked for ahead; None for one that is not there. `sizes`: their bytes, where known."""
 
     async def got(name: str) -> bytes | None:
         stored = await retrying(lambda: objects.get(name), ONE_SHOT)
         return None if stored is None else stored.body
 
     waiting: list[tuple[str, asyncio.Task[bytes | None]]] = []
-    rest = iter(names)
+    sizes, size = sizes or {}, 0
     try:
-        for name in rest:
+        for name in names:
             waiting.append((name, asyncio.create_task(got(name))))
-            if len(waiting) == _AHEAD:
+            size += sizes.get(name, 0)
+            while waiting and (len(waiting) >= _AHEAD or size > _AHEAD_BYTES):
                 first, task = waiting.pop(0)
+                size -= sizes.get(first, 0)
                 yield first, await task
         while waiting:
             first, task = waiting.pop(0)
@@ -147,78 +201,3 @@ async def ahead(objects: Objects, names: Sequence[str]) -> AsyncIterator[tuple[s
         for _, task in waiting:
             task.cancel()
         await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
-
-
-class Verdict(msgspec.Struct):
-    """What a check of the archive found."""
-
-    manifests: int = 0
-    segments: int = 0
-    events: int = 0
-    bytes: int = 0
-    repeated: int = 0
-    """Events that were written more than once, as after a kill: readers drop them."""
-    unnamed: list[str] = []
-    """Segments that no manifest names: their writer was killed, and what they hold was written again."""
-    faults: list[str] = []
-    """What is missing or altered."""
-
-
-async def verified(objects: Objects, *, told: Callable[[int, int], None] = lambda *_: None) -> Verdict:
-    """Read all of it: every manifest, every segment, every event. `told` hears of segments done, of how many."""
-    verdict, named, chain = Verdict(), dict[str, Segment](), dict[str, list[tuple[Manifest, str]]]()
-    async for name, body in manifests(objects):
-        verdict.manifests += 1
-        try:
-            found = manifest_of(name, body)
-        except PermanentError as error:
-            verdict.faults.append(str(error))
-            continue
-        chain.setdefault(found.writer, []).append((found, sha256(body).hexdigest()))
-        for segment in found.segments:
-            if named.setdefault(segment.name, segment) != segment:
-                verdict.faults.append(f"{segment.name}: two manifests say different things of it")
-    verdict.faults += _broken(chain)
-    verdict.segments = len(named)
-    await _read(objects, named, verdict, told)
-    verdict.unnamed = [name async for name in objects.names("") if name.endswith(SUFFIX) and name not in named]
-    return verdict
-
-
-async def _read(objects: Objects, named: Mapping[str, Segment], verdict: Verdict, told: Callable[[int, int], None]) -> None:
-    repeats, done = Repeats(), 0
-    async for name, body in ahead(objects, list(named)):
-        done += 1
-        told(done, len(named))
-        if body is None:
-            verdict.faults.append(f"{name}: missing")
-            continue
-        try:
-            found = await asyncio.to_thread(unpacked, named[name], body)
-        except PermanentError as error:
-            verdict.faults.append(str(error))
-            continue
-        verdict.bytes += len(body)
-        verdict.events += len(found)
-        for event, _ in found:
-            repeats.again(event)
-    verdict.repeated = repeats.count
-
-
-def _broken(chain: Mapping[str, Iterable[tuple[Manifest, str]]]) -> list[str]:
-    """Where a manifest is missing or altered: each names the one before by its digest. The last of a writer names itself only."""
-    faults = []
-    for writer, written in chain.items():
-        known: dict[int, set[str]] = {0: {""}}
-        ordered = sorted(written, key=lambda one: one[0].number)
-        for manifest, digest in ordered:
-            known.setdefault(manifest.number, set()).add(digest)
-        for manifest, _ in ordered:
-            before = known.get(manifest.number - 1)
-            if before is None:
-                faults.append(
-                    f"manifest {manifest.number - 1} of writer {writer}: missing, before {manifest.written:%Y-%m-%d %H:%M}"
-                )
-            elif manifest.previous not in before:
-                faults.append(f"manifest {manifest.number - 1} of writer {writer}: altered since it was written")
-    return faults

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from consumers.archived import Archived, Wanted, ahead
+from consumers.archived import Archived, Wanted, ahead, listed
 from harvester.errors import InvalidEventError, PermanentError
 from harvester.event import Event, encode_event, event_id
 from harvester.privacy import Veil
@@ -29,7 +29,7 @@ _NAME = re.compile(
     r"\d{4}-\d\d-\d\d/[^/]{1,100}_chunk_\d{1,9}\.json"
 )
 _BELOW_OURS = 2**30
-"""The version of a commit is this less the number of its pull request, so that the first of them stays; ours are from 2^31 on down."""
+"""The version of a commit is this less the number of its pull request, so that the first stays; ours are from 2^31 on down."""
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -58,14 +58,12 @@ class Read(NamedTuple):
 
 async def chunks(objects: Objects) -> Sequence[str]:
     """The names of all chunks, pull requests first."""
-    found = [name async for name in objects.names("") if _NAME.fullmatch(name)]
+    found = [name for name in await listed(objects, "") if _NAME.fullmatch(name)]
     return sorted(found, key=lambda name: (name.split("/")[2] != "pull_requests", name))
 
 
-async def events(
-    objects: Objects, names: Sequence[str], wanted: Wanted, veil: Veil | None = None
-) -> AsyncIterator[Read]:
-    """What is wanted of these chunks, one by one; `names` as `chunks` gives them. `veil`: what is hidden of people, None for nothing."""
+async def events(objects: Objects, names: Sequence[str], wanted: Wanted, veil: Veil | None = None) -> AsyncIterator[Read]:
+    """What is wanted of these chunks, one by one; `names` as `chunks` gives them. `veil`: what is hidden of people, or None."""
     repositories: dict[tuple[str, str], int] = {}
     async for name, body in ahead(objects, names):
         if body is None:

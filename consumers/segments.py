@@ -116,14 +116,19 @@ def unpacked(segment: Segment, body: bytes) -> Sequence[tuple[Event, bytes]]:
     """Each event with its line. PermanentError: these are not the bytes that were written, or no events."""
     if sha256(body).hexdigest() != segment.sha256:
         raise PermanentError(f"{segment.name}: altered since it was written: its digest is another one")
+    found = lines_of(segment.name, body)
+    if len(found) != segment.events:
+        raise PermanentError(f"{segment.name}: {len(found)} events, and its manifest says {segment.events}")
+    return found
+
+
+def lines_of(name: str, body: bytes) -> Sequence[tuple[Event, bytes]]:
+    """The same of one of which no manifest says anything. PermanentError: these are no events."""
     try:
         lines = zstandard.ZstdDecompressor().decompress(body).split(b"\n")[:-1]
-        events = [decode_event(line) for line in lines]
+        return [(decode_event(line), line) for line in lines]
     except (zstandard.ZstdError, InvalidEventError) as error:
-        raise PermanentError(f"{segment.name}: no segment of events: {error}") from error
-    if len(events) != segment.events:
-        raise PermanentError(f"{segment.name}: {len(events)} events, and its manifest says {segment.events}")
-    return list(zip(events, lines, strict=True))
+        raise PermanentError(f"{name}: no segment of events: {error}") from error
 
 
 def manifest_name(manifest: Manifest) -> str:

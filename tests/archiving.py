@@ -1,7 +1,10 @@
-"""Archives for tests: each kind of store, an archive in it, and what is read of it."""
+"""Archives for tests: each kind of store, an archive in it, and what is read of it; and the predecessor's."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 from consumers.archived import Wanted, events, segments
 from consumers.segments import Segment
@@ -13,6 +16,8 @@ from harvester.protocols import Objects
 from tests.contracts.stores import KEYS
 
 ALL = Wanted()
+COLLECTED = "2026-01-02T12:00:00.123456+00:00"
+FIXTURES = Path(__file__).parent / "fixtures/github"
 
 
 @asynccontextmanager
@@ -47,3 +52,20 @@ async def listed(url: str) -> Sequence[Segment]:
     """The segments that its manifests name."""
     async with stored(url) as objects:
         return await segments(objects, ALL)
+
+
+def chunk_pull_request() -> dict[str, Any]:
+    """As the predecessor archived one: REST's answer, with its children in it."""
+    found: dict[str, Any] = json.loads((FIXTURES / "pr-detail.json").read_bytes())
+    return {**found, "number": 42, "commits": [{"sha": "x"}, {"sha": "y"}], "reviews": []}
+
+
+async def chunked(url: str, **data: list[Any]) -> None:
+    """A chunk of each kind as the predecessor wrote it, with the characters of its names."""
+    async with stored(url) as objects:
+        for kind, items in data.items():
+            about = {"organization": "acme", "repository": "widgets", "data_type": kind, "timestamp": COLLECTED}
+            body = {**about, "chunk_id": 1, "count": len(items), "data": items}
+            name = f"acme/widgets/{kind}/2026-01-02/{COLLECTED}_chunk_1.json"
+            await objects.put(name, json.dumps(body, indent=2).encode())
+        await objects.put(f"acme/_checkpoints/{COLLECTED}.json", b"{}")

@@ -14,7 +14,7 @@ from consumers.segments import Manifest, Packed, Segment, manifest_name, packed
 from consumers.sinks.archive_settings import ArchiveSettings
 from harvester import crash
 from harvester.access import NOBODY, Access
-from harvester.errors import ConflictError, PermanentError
+from harvester.errors import ConflictError, PermanentError, TransientError
 from harvester.event import Event
 from harvester.objects import open_objects
 from harvester.protocols import Objects
@@ -67,12 +67,18 @@ class ArchiveSink:
             try:
                 await self._objects.put(one.segment.name, one.body, replaces="")
             except ConflictError:
-                found = await self._objects.get(one.segment.name)
-                if found is None or found.body != one.body:
+                if await self._there(one.segment.name) != one.body:
                     raise PermanentError(
                         f"{one.segment.name}: altered since it was written; next: harvest archive verify, then bring it back "
                         f"from a copy, or delete it"
                     ) from None
+
+    async def _there(self, name: str) -> bytes:
+        """What somebody wrote under that name. TransientError: a request of ours that was given up is writing it only now."""
+        found = await self._objects.get(name)
+        if found is None:
+            raise TransientError(f"{name}: it is being written, by a request of ours that was given up")
+        return found.body
 
     async def _name(self, segments: Sequence[Segment]) -> None:
         async with self._one:
@@ -86,8 +92,7 @@ class ArchiveSink:
                     done = True
                 except ConflictError:
                     # An attempt of ours that seemed to fail was written all the same: it keeps its number.
-                    found = await self._objects.get(name)
-                    body = found.body if found else body
+                    body = await self._there(name)
                 self._number, self._previous = number, sha256(body).hexdigest()
 
 

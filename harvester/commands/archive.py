@@ -40,7 +40,7 @@ async def _verified(loaded: Loaded, *, as_json: bool) -> int:
     from harvester.objects import open_objects
 
     try:
-        from consumers.archived import verified
+        from consumers.verifying import verified
     except ModuleNotFoundError as error:
         raise ConfigError(f"the archive needs {error.name}: install event-harvester[archive]") from error
 
@@ -56,8 +56,8 @@ async def _verified(loaded: Loaded, *, as_json: bool) -> int:
         click.echo(f"… and {len(found.faults) - _SHOWN} more; --json lists all", err=as_json)
     if found.unnamed:
         click.echo(
-            f"{amount_of(len(found.unnamed), 'segment')} of writers that were killed, e.g. {found.unnamed[0]}: what they hold "
-            f"was written again, unless a manifest is missing above",
+            f"{amount_of(len(found.unnamed), 'segment')} that no manifest names, e.g. {found.unnamed[0]}: of consumers that were "
+            f"killed; what they hold was written again, unless a fault above says otherwise",
             err=True,
         )
     click.echo(

@@ -1,8 +1,7 @@
 """`harvest replay`: archive → sinks again, without one call to a vendor."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,9 @@ from consumers.sinks import RAW
 from consumers.sinks.archive_settings import ArchiveSettings
 from harvester.commands import parts
 from harvester.commands.options import although_paused_option, json_option, refuse_paused, sink_type
-from harvester.commands.progress import bar
-from harvester.commands.replay_read import Reading, reading
+from harvester.commands.replay_feed import Counts, feed
+from harvester.commands.replay_read import Reading, reading, unread
 from harvester.commands.times import ordered, parse_time
-from harvester.commands.words import amount_of
 from harvester.coverages import open_coverages
 from harvester.errors import ConfigError
 from harvester.letters import open_letters
@@ -25,17 +23,13 @@ from harvester.loading import Loaded
 from harvester.objects import open_objects
 from harvester.pauses import paused
 from harvester.privacy import PrivacySettings, Veil
-from harvester.protocols import Delivery, Message
 from harvester.service import run_once
 from harvester.settings import CoreSettings
 from harvester.sources.opencast import OpencastSettings
 from harvester.veiled import veil_of
 
 if TYPE_CHECKING:
-    from consumers.archived import Archived, Wanted
-    from consumers.batch import Processing
-
-Counts = Mapping[str, Counter[str]]
+    from consumers.archived import Wanted
 
 
 @click.command("replay")
@@ -68,7 +62,7 @@ Counts = Mapping[str, Counter[str]]
     default=100,
     show_default=True,
     metavar="N",
-    help="With --dry-run: ask each sink for about so many states, spread over all.",
+    help="With --dry-run: ask each sink for so many states, spread over all.",
 )
 @click.option("--look-up", is_flag=True, help="Ask Opencast for the recordings, as a consumer does: these are calls.")
 @click.option(
@@ -100,7 +94,8 @@ def command(
 ) -> int:
     """Bring what was archived into sinks again, through records, ranks and dead letters as a consumer does.
 
-    Twice is once: after an interruption give the same command again. Newer states that a sink has stay.
+    Twice is once: after an interruption give the same command again. Newer states that a sink has stay. What of the archive
+    is missing or altered is listed, the rest is brought (exit 5).
 
     \b
     harvest replay --into duckdb                        all of it
@@ -141,7 +136,7 @@ async def _looked(loaded: Loaded, names: Sequence[str], wanted: "Wanted", form: 
         sinks = {parts.group_of(name): await stack.enter_async_context(parts.sink_named(name, loaded)) for name in names}
         read = await reading(objects, wanted, form, _veil(loaded, form))
         await look(read, sinks, ask, as_json=as_json)
-        return _unread(read)
+        return unread(read)
 
 
 async def _replayed(
@@ -162,51 +157,12 @@ async def _replayed(
                 sink, letters, stop, enrichers, accept_rejections=accept_rejections, on_wait=_waits
             )
         read = await reading(objects, wanted, form, _veil(loaded, form))
-        counts = await _fed(read, ways, core)
+        counts = await feed(read, ways, core)
     return _tell(counts, read, as_json=as_json)
 
 
 def _veil(loaded: Loaded, form: str) -> Veil | None:
     return veil_of("github", loaded.get(PrivacySettings)) if form == "chunks" else None
-
-
-async def _fed(read: Reading, ways: "Mapping[str, Processing]", core: CoreSettings) -> Counts:
-    """Give all of it to each sink, several batches at a time."""
-    counts: dict[str, Counter[str]] = {name: Counter() for name in ways}
-    running: dict[asyncio.Task[dict[str, int]], str] = {}
-
-    async def finish(most: int) -> None:
-        while len(running) > most:
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                counts[running.pop(task)].update(task.result())
-
-    try:
-        with bar("replay", read.total, printing="stdout" in ways) as shown:
-            async for batch in _batches(read, core.batch_events):
-                deliveries = [Delivery(Message(one.event.key, one.body), one.place) for one in batch]
-                for name, way in ways.items():
-                    await finish(core.in_flight - 1)
-                    running[asyncio.create_task(way.process(deliveries))] = name
-                shown.update(read.done, count=read.done, reached=batch[-1].event.time)
-            await finish(0)
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-    return counts
-
-
-async def _batches(read: Reading, most: int) -> "AsyncIterator[list[Archived]]":
-    """Segments are of any size: the batches that sinks are given are not."""
-    gathered: list[Archived] = []
-    async for some in read.events:
-        gathered += some
-        while len(gathered) >= most:
-            yield gathered[:most]
-            gathered = gathered[most:]
-    if gathered:
-        yield gathered
 
 
 def _waits(error: Exception, seconds: float) -> None:
@@ -217,7 +173,15 @@ def _tell(counts: Counts, read: Reading, *, as_json: bool) -> int:
     import json
 
     if as_json:
-        click.echo(json.dumps({"sinks": {name: dict(found) for name, found in counts.items()}, "broken": len(read.broken)}))
+        click.echo(
+            json.dumps(
+                {
+                    "sinks": {name: dict(found) for name, found in counts.items()},
+                    "broken": len(read.broken),
+                    "lost": [lost.name for lost in read.lost],
+                }
+            )
+        )
     dead = 0
     for name, found in counts.items():
         dead += found["dead_lettered"]
@@ -228,13 +192,4 @@ def _tell(counts: Counts, read: Reading, *, as_json: bool) -> int:
         )
         if found["dead_lettered"]:
             click.echo(f"dead letters: harvest dead-letters list --group {name}", err=True)
-    return _unread(read) or (5 if dead else 0)
-
-
-def _unread(read: Reading) -> int:
-    """What of the archive could be no event: 5 when there is any."""
-    for broken in read.broken[:10]:
-        click.echo(f"left out: {broken.place}: {broken.error}", err=True)
-    if read.broken:
-        click.echo(f"{amount_of(len(read.broken), 'item')} left out", err=True)
-    return 5 if read.broken else 0
+    return unread(read) or (5 if dead else 0)

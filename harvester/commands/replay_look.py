@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
+from heapq import heappop, heappush
 
 import click
 
@@ -22,24 +23,46 @@ _ROOM = 2**256
 async def look(read: Reading, sinks: Mapping[str, Sink], ask: int, *, as_json: bool) -> None:
     """Print what is there, and of each sink how much of it would be new there, newer than what it has, or known.
 
-    Each is asked for about `ask` states, which are spread over all there are: one question each.
+    Each is asked for `ask` states, or for all when there are fewer: one question each.
     """
-    step = max(1, -(-read.total // ask)) if ask else 0
     found: dict[tuple[str, str], Counter[str]] = {}
     held: dict[str, Counter[str]] = {name: Counter() for name, sink in sinks.items() if isinstance(sink, Finder)}
-    total = digest = 0
+    sample, digest, total = _Sample(ask if held else 0), 0, 0
     with bar("replay --dry-run", read.total) as shown:
         async for some in read.events:
             for event in (one.event for one in some):
-                digest = (digest + int.from_bytes(event.id.encode(), "big")) % _ROOM
+                rank = int.from_bytes(event.id.encode(), "big")
+                digest = (digest + rank) % _ROOM
                 counts = found.setdefault((event.source, event.type), Counter())
                 subject = _key(event)
                 counts["refused" if subject is None else "events" if subject else "without record"] += 1
-                for name in held if subject and step and total % step == 0 else ():
-                    held[name][await _held(sinks[name], event, str(subject))] += 1
+                if subject:
+                    sample.add(rank, event, subject)
                 total += 1
             shown.update(read.done, count=total)
+    for name, counts in held.items():
+        for event, subject in sample.taken():
+            counts[await _held(sinks[name], event, subject)] += 1
     _print(found, held, sinks, total, f"{digest:064x}", as_json=as_json)
+
+
+class _Sample:
+    """So many of all states: those with the lowest ids, which are digests, so it is as good as drawn, and the same each time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._added = 0
+        self._taken: list[tuple[int, int, Event, str]] = []
+
+    def add(self, rank: int, event: Event, subject: str) -> None:
+        self._added += 1
+        heappush(self._taken, (-rank, self._added, event, subject))
+        if len(self._taken) > self._most:
+            heappop(self._taken)
+
+    def taken(self) -> Iterator[tuple[Event, str]]:
+        for _, _, event, subject in self._taken:
+            yield event, subject
 
 
 def _key(event: Event) -> str | None:

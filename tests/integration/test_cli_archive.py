@@ -1,13 +1,18 @@
 """`harvest archive` and `harvest replay`: raw events are kept, and every other sink can be made of them again."""
 
+import asyncio
+import json
 from pathlib import Path
 
+from zstandard import ZstdDecompressor
+
+from tests.archiving import chunk_pull_request, chunked
 from tests.site import HOUR, NOON, Site, stamp, world
 
 
-def archived(folder: Path, url: str, *, hours: int = 3) -> Site:
+def archived(folder: Path, url: str, *, hours: int = 3, **settings: str) -> Site:
     """A few hours of user actions, in the archive and in DuckDB."""
-    site = Site(folder, url, HARVESTER_SINKS="duckdb,archive")
+    site = Site(folder, url, HARVESTER_SINKS="duckdb,archive", **settings)
     assert site.harvest("useractions", "-s", stamp(NOON - hours * HOUR), "-e", stamp(NOON)).code == 0
     for sink in ("duckdb", "archive"):
         assert site.harvest("consume", sink, "--until-empty").code in (0, 5)
@@ -72,5 +77,49 @@ def test_f9_a_range_of_time_is_replayed_and_what_is_refused_is_told(tmp_path: Pa
         assert site.harvest("replay", *wrong).code == 2
     assert site.harvest("pause", "duckdb").code == 0
     assert site.harvest("replay").code == 4
-    segments(site)[0].unlink()
-    assert "archive verify" in site.harvest("replay", "--although-paused").err
+
+
+def test_f9_what_is_lost_of_the_archive_is_told_and_all_else_is_brought(tmp_path: Path) -> None:
+    with world(history=3 * HOUR, actions_per_day=800) as vendor:
+        site = archived(tmp_path, vendor.url, HARVESTER_ARCHIVE_SEGMENT_EVENTS="25")
+    before = site.held()
+    missing, altered = segments(site)[:2]
+    named = {path.name: actions(path) for path in (missing, altered)}
+    missing.unlink()
+    altered.write_bytes(b"rotten")
+    (tmp_path / "var/harvest.duckdb").unlink()
+    done = site.harvest("replay", "--json")
+    assert done.code == 5
+    assert sorted(Path(name).name for name in done.json["lost"]) == sorted(named)
+    for name, lost in named.items():
+        assert f"{name}: " in done.err
+        assert f"({len(lost)} events opencast.useraction of opencast" in done.err
+    assert "bring them back from a copy" in done.err
+    found = site.held()
+    assert found.items() <= before.items()
+    assert before.keys() - found.keys() <= {action for lost in named.values() for action in lost}
+    assert len(found) > len(before) / 2
+    assert site.harvest("replay", "--dry-run", "--ask", "0").code == 5
+
+
+def actions(path: Path) -> list[int]:
+    """Whose states the segment holds."""
+    lines = ZstdDecompressor().decompress(path.read_bytes()).splitlines()
+    return [int(json.loads(line)["subject"]) for line in lines]
+
+
+def test_q27_chunks_are_asked_for_by_events_and_hidden_in_like_live_events(tmp_path: Path) -> None:
+    site = Site(tmp_path, HARVESTER_PRIVACY="pseudonymous", HARVESTER_PRIVACY_KEY="0123456789abcdef")
+    said = {"pr_number": 42, "author": "octocat", "body": "octocat: why?", "created_at": NOON.isoformat()}
+    comments = [{**said, "comment_id": number} for number in range(30)]
+    url = f"file://{tmp_path}/var/archive"
+    asyncio.run(chunked(url, pull_requests=[chunk_pull_request()], issue_comments=comments))
+    form = ("--format", "chunks", "--into", "duckdb")
+    looked = site.harvest("replay", *form, "--dry-run", "--ask", "10", "--json")
+    assert looked.json["events"] == 31
+    assert looked.json["sinks"] == {"duckdb": {"new": 10}}
+    assert site.harvest("replay", *form, "--dry-run", "--ask", "100", "--json").json["sinks"] == {"duckdb": {"new": 31}}
+    assert site.harvest("replay", *form).code == 0
+    rows = site.rows("author, body", "issue_comments")
+    assert len(rows) == 30
+    assert {(author[:2], "octocat" in body) for author, body in rows} == {("p-", False)}

@@ -1,6 +1,5 @@
 """The predecessor's archive of GitHub: its chunks become events, and records can be made of them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,8 @@ from consumers.records.record import Record
 from harvester.event import Event, decode_event
 from harvester.privacy import PrivacySettings, Veil
 from harvester.veiled import veil_of, veiled_event
-from tests.archiving import stored
+from tests.archiving import COLLECTED, chunk_pull_request, chunked, stored
 
-COLLECTED = "2026-01-02T12:00:00.123456+00:00"
-FIXTURES = Path(__file__).parents[1] / "fixtures/github"
 ROW = {"pr_number": 42, "repository": "widgets", "organization": "acme", "url": "https://github.com/acme/widgets/pull/42#x"}
 PERSON = {"author": "octocat", "author_type": "User"}
 TIMES = {"created_at": "2026-01-01T10:00:00Z", "updated_at": "2026-01-01T11:00:00Z"}
@@ -34,22 +31,6 @@ COMMIT = {
 }
 REVIEW = {**ROW, "review_id": 7, "reviewer": "hubot[bot]", "reviewer_type": "Bot", "state": "APPROVED", "body": None}
 REVIEW |= {"submitted_at": "2026-01-01T12:00:00Z", "commit_id": "ab" * 20}
-
-
-def pull_request() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FIXTURES / "pr-detail.json").read_bytes())
-    return {**found, "number": 42, "commits": [{"sha": "x"}, {"sha": "y"}], "reviews": []}
-
-
-async def archive(url: str, **data: list[Any]) -> None:
-    """As the predecessor wrote it, with the characters of its names."""
-    async with stored(url) as objects:
-        for kind, items in data.items():
-            about = {"organization": "acme", "repository": "widgets", "data_type": kind, "timestamp": COLLECTED}
-            body = {**about, "chunk_id": 1, "count": len(items), "data": items}
-            name = f"acme/widgets/{kind}/2026-01-02/{COLLECTED}_chunk_1.json"
-            await objects.put(name, json.dumps(body, indent=2).encode())
-        await objects.put(f"acme/_checkpoints/{COLLECTED}.json", b"{}")
 
 
 async def read(url: str, veil: Veil | None = None) -> tuple[list[Event], list[str]]:
@@ -71,11 +52,16 @@ def records(events: list[Event]) -> dict[str, Record]:
 
 
 async def test_q27_every_kind_of_chunk_becomes_records_under_the_repositorys_number(url: str) -> None:
-    number = pull_request()["base"]["repo"]["id"]
+    number = chunk_pull_request()["base"]["repo"]["id"]
     remark = {**COMMENT, "comment_id": 8, "path": "a.py", "position": 3, "commit_id": "ab" * 20}
     talk = {**COMMENT, "comment_id": 9}
-    await archive(
-        url, commits=[COMMIT], pull_requests=[pull_request()], reviews=[REVIEW], review_comments=[remark], issue_comments=[talk]
+    await chunked(
+        url,
+        commits=[COMMIT],
+        pull_requests=[chunk_pull_request()],
+        reviews=[REVIEW],
+        review_comments=[remark],
+        issue_comments=[talk],
     )
     events, broken = await read(url)
     assert broken == []
@@ -106,7 +92,7 @@ async def test_q27_every_kind_of_chunk_becomes_records_under_the_repositorys_num
 
 
 async def test_what_github_told_us_itself_is_never_replaced(url: str) -> None:
-    await archive(url, pull_requests=[pull_request()], issue_comments=[{**COMMENT, "comment_id": 9}])
+    await chunked(url, pull_requests=[chunk_pull_request()], issue_comments=[{**COMMENT, "comment_id": 9}])
     pull, comment = (await read(url))[0]
     changed = 1767265200000  # 2026-01-01T11:00:00Z
     assert comment.version == changed - 1
@@ -116,7 +102,7 @@ async def test_what_github_told_us_itself_is_never_replaced(url: str) -> None:
 async def test_a_commit_never_replaces_what_we_read_and_of_several_the_first_pull_request_stays(url: str) -> None:
     """However late the pull request is in which we saw it, and however far ahead the clock of who committed was."""
     ahead = {**COMMIT, "commit_date": "2099-01-01T00:00:00Z"}
-    await archive(url, pull_requests=[pull_request()], commits=[{**ahead, "pr_number": 7}, {**ahead, "pr_number": 3}])
+    await chunked(url, pull_requests=[chunk_pull_request()], commits=[{**ahead, "pr_number": 7}, {**ahead, "pr_number": 3}])
     commits = {event.version for event in (await read(url))[0] if event.type == "github.commit"}
     pairs = {event.version for event in (await read(url))[0] if event.type == "github.pull_request_commit"}
     assert max(commits) == 2**30 - 3
@@ -135,7 +121,7 @@ async def test_what_is_hidden_of_people_in_live_events_is_hidden_in_chunks(url: 
     people = ("octocat", "mona", "mona@acme.example", "hubot", "tony stark")
     talk = {**COMMENT, "comment_id": 9, "body": "octocat wrote it"}
     commit = {**COMMIT, "committer": "Tony Stark"}
-    await archive(url, pull_requests=[pull_request()], commits=[commit], reviews=[REVIEW], issue_comments=[talk])
+    await chunked(url, pull_requests=[chunk_pull_request()], commits=[commit], reviews=[REVIEW], issue_comments=[talk])
     async with stored(url) as objects:
         parts = [part async for part in chunks.events(objects, await chunks.chunks(objects), Wanted(), veil())]
     bodies = [one.body for part in parts for one in part.events]
@@ -147,19 +133,21 @@ async def test_what_is_hidden_of_people_in_live_events_is_hidden_in_chunks(url: 
 
 
 async def test_what_is_told_of_a_broken_item_quotes_nothing_of_it(url: str) -> None:
-    await archive(url, pull_requests=[pull_request()], commits=[{**COMMIT, "pr_number": "octocat"}])
+    await chunked(url, pull_requests=[chunk_pull_request()], commits=[{**COMMIT, "pr_number": "octocat"}])
     (told,) = (await read(url))[1]
     assert "no item of commits: ValueError" in told
     assert "octocat" not in told
 
 
 async def test_what_can_be_no_event_is_told_with_its_place_and_the_rest_goes_on(url: str) -> None:
-    await archive(url, issue_comments=[{**COMMENT, "comment_id": 9}])
+    await chunked(url, issue_comments=[{**COMMENT, "comment_id": 9}])
     events, broken = await read(url)
     assert events == []
     assert "number of the repository acme/widgets is not known" in broken[0]
-    await archive(
-        url, pull_requests=[pull_request(), {"number": 1}, {**pull_request(), "number": "x"}], commits=[{}, COMMIT, {"sha": None}]
+    await chunked(
+        url,
+        pull_requests=[chunk_pull_request(), {"number": 1}, {**chunk_pull_request(), "number": "x"}],
+        commits=[{}, COMMIT, {"sha": None}],
     )
     events, broken = await read(url)
     assert (len(events), len(broken)) == (1 + 2 + 1, 4)
