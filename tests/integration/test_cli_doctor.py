@@ -46,8 +46,8 @@ def trouble(done: Done) -> set[str]:
     return {one["name"] for one in wrong}
 
 
-def doctor(site: Site, **settings: str) -> Done:
-    return site.harvest("doctor", "--json", **settings)
+def doctor(site: Site, *options: str, **settings: str) -> Done:
+    return site.harvest("doctor", "--json", *options, **settings)
 
 
 def made(folder: Path) -> list[Path]:
@@ -90,8 +90,8 @@ def test_three_things_that_are_wrong_are_told_at_once_each_with_its_fix(tmp_path
         other.bind(("127.0.0.1", 0))
         other.listen()
         wrong = {"HARVESTER_OPENCAST_PASSWORD": CANARY, "HARVESTER_LISTEN": str(other.getsockname()[1])}
-        done = doctor(site, **wrong)
-        shown = site.harvest("doctor", **wrong)
+        done = doctor(site, "--timeout", "3", **wrong)
+        shown = site.harvest("doctor", "--timeout", "3", **wrong)
     assert (done.code, trouble(done)) == (5, {"opencast: login", "sink duckdb", "listener"})
     found = findings(done)
     assert found["opencast: login"]["fix"].startswith("check HARVESTER_OPENCAST_USER, HARVESTER_OPENCAST_PASSWORD")
