@@ -118,6 +118,9 @@ watermark_expected = _gauge(
     *_STREAM,
 )
 poll_interval = _gauge("poll_interval_seconds", "Seconds between two live polls of a source.")
+stream_pause = _gauge(
+    "stream_pause_seconds", "Seconds between two live polls of the stream, some of which rest longer.", *_STREAM
+)
 lag = _gauge("source_lag_seconds", "The vendor's now minus the live edge, when it was read last.", *_STREAM)
 success = _gauge("last_success_timestamp_seconds", "When a window was last read to its end, by our clock.", *_STREAM)
 catchup = _gauge("catchup_remaining_seconds", "Time between start and now that is not read yet.", *_STREAM)
@@ -161,6 +164,8 @@ queue_oldest = _gauge(
 disk_free = _gauge("disk_free_bytes", "Bytes that are free where it is kept, for what is kept on this host.", "volume")
 disk_size = _gauge("disk_size_bytes", "Bytes of that disk.", "volume")
 consumer_lag = _gauge("consumer_lag", "Messages that the sink's group has not committed.", "sink")
+STREAM_GAUGES = (watermark, watermark_expected, stream_pause, lag, success, catchup, gaps, lease_owner)
+"""What is told of a stream as it is now, and of none that is no more."""
 letters = _gauge(
     "dlq_events", "Dead letters of a sink, or of a source, that wait for another try or for a person.", "sink", "reason"
 )

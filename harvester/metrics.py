@@ -27,6 +27,7 @@ class StreamMetrics:
         self._dead_lettered = measures.dead_lettered.labels(*labels, "")
         self._watermark = measures.watermark.labels(*labels)
         self._expected = measures.watermark_expected.labels(*labels)
+        self._pause = measures.stream_pause.labels(*labels)
         self._lag = measures.lag.labels(*labels)
         self._success = measures.success.labels(*labels)
         self._catchup = measures.catchup.labels(*labels)
@@ -51,9 +52,10 @@ class StreamMetrics:
     def late(self, events: int) -> None:
         self._late.inc(events)
 
-    def expects(self, seconds: float) -> None:
-        """How old the watermark becomes while all is well."""
+    def expects(self, seconds: float, pause: float) -> None:
+        """How old the watermark becomes while all is well, and how many seconds pass between two polls."""
         self._expected.set(seconds)
+        self._pause.set(pause)
 
     def progress(
         self, watermark: datetime | None, live_edge: datetime | None, now: datetime, gaps: int, remaining: float | None = None
@@ -67,6 +69,12 @@ class StreamMetrics:
             behind = (now - live_edge).total_seconds()
             self._lag.set(behind)
             self._catchup.set(behind if remaining is None else remaining)
+
+
+def retired(source: str, stream: str) -> None:
+    """There is no such stream any more: nothing is told of how it is. What was counted stays."""
+    for gauge in measures.STREAM_GAUGES:
+        gauge.remove(source, stream)
 
 
 class HttpMetrics:

@@ -108,7 +108,9 @@ class _Following:
             tell=daemon.tell,
         )
         timing = stream.timing
-        self._harvest.metrics.expects((timing.settle + timing.overlap + (timing.window or timedelta())).total_seconds())
+        self._pause = max(core.poll_interval, timing.pause.total_seconds())
+        expected = timing.settle + timing.overlap + (timing.window or timedelta())
+        self._harvest.metrics.expects(expected.total_seconds(), self._pause)
 
     async def follow(self, *, may_end: bool) -> None:
         """Its death restarts nothing but itself. `may_end`: as `supervise` says, at the start of the process."""
@@ -141,7 +143,7 @@ class _Following:
                 continue
             self._component.worked()
             if not early:  # what is woken early comes at its usual time all the same, so that no notice makes anything later
-                usual = time.monotonic() + max(self._core.poll_interval, self._stream.timing.pause.total_seconds())
+                usual = time.monotonic() + self._pause
             if early := await self._wake.sleep(halt, usual):
                 metrics.early_poll(self._source.name, self._stream.name)
 

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
+from harvester import metrics
 from harvester.errors import HarvesterError
 from harvester.logs import get_logger
 from harvester.protocols import Source, Stream
@@ -31,12 +33,19 @@ class Roster:
         """Follow these and no others."""
         there = {stream.name: stream for stream in streams}
         for name in self._tasks.keys() - there.keys():
-            self._tasks.pop(name).cancel()
+            task = self._tasks.pop(name)
+            task.add_done_callback(partial(self._ended, name))
+            task.cancel()
             self._states.forget(f"{self._source.name}/{name}")
             self._log.info("a stream is no more", stream=name)
         for name, stream in there.items():
             if name not in self._tasks:
                 self._tasks[name] = self._begin(stream, may_end=may_end)
+
+    def _ended(self, name: str, _: object) -> None:
+        # Only now: while it ends it still tells of its lease. It may have come back meanwhile.
+        if name not in self._tasks:
+            metrics.retired(self._source.name, name)
 
     async def ask_again(self, every: float, halt: asyncio.Event) -> None:
         """Until it is halted. When nothing is told, everything stays as it is."""

@@ -20,7 +20,11 @@ ALERTS: dict[str, Any] = {
     rule["alert"]: rule for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]
 }
 STREAM = 'source="opencast",stream="useractions"'
-POLL = ("harvester_poll_interval_seconds", "120x120")
+SWEEP, REPOSITORIES, ZOOM = (
+    'source="github",stream="sweep/1"',
+    'source="github",stream="repositories"',
+    'source="zoom",stream="past_meetings"',
+)
 PAUSED = ('harvester_source_state{source="opencast",state="paused"}', "1x120")
 LIVE = "0+60x120"
 """A time that is now, minute by minute."""
@@ -34,13 +38,22 @@ class Case(NamedTuple):
     minutes: int = 100
 
 
-def read(values: str) -> tuple[str, str]:
-    return f"harvester_last_success_timestamp_seconds{{{STREAM}}}", values
+def polled(seconds: int, stream: str = STREAM) -> tuple[str, str]:
+    """So many seconds pass between two polls of a stream."""
+    return f"harvester_stream_pause_seconds{{{stream}}}", f"{seconds}x2000"
 
 
-def mark(values: str) -> Sequence[tuple[str, str]]:
-    expected = (f"harvester_watermark_expected_age_seconds{{{STREAM}}}", "1800x120")
-    return POLL, expected, (f"harvester_watermark_timestamp_seconds{{{STREAM}}}", values)
+def read(values: str, stream: str = STREAM) -> tuple[str, str]:
+    return f"harvester_last_success_timestamp_seconds{{{stream}}}", values
+
+
+def mark(values: str, pause: int = 120, expected: int = 1800, stream: str = STREAM) -> Sequence[tuple[str, str]]:
+    age = (f"harvester_watermark_expected_age_seconds{{{stream}}}", f"{expected}x120")
+    return polled(pause, stream), age, (f"harvester_watermark_timestamp_seconds{{{stream}}}", values)
+
+
+OFTEN = [polled(120), read("0+60x2000")]
+"""A stream beside that is well and polled often."""
 
 
 def of(name: str, labels: str, values: str) -> tuple[str, str]:
@@ -66,14 +79,24 @@ LAG = 'sink="duckdb"'
 CASES = {
     "HarvesterAbsent": Case([], [[of("build_info", 'version="1",python="3"', "1x120")]]),
     "HarvesterReadsNothing": Case(
-        [POLL, read("0+60x60 3600x60")],
+        [polled(120), read("0+60x60 3600x60")],
         [
-            [POLL, read(LIVE)],
-            [POLL, read("0+60x60 3600x60"), PAUSED],
-            [("harvester_poll_interval_seconds", "3600x120"), read("3600x120")],
+            [polled(120), read(LIVE)],
+            [polled(120), read("0+60x60 3600x60"), PAUSED],
+            [polled(3600), read("3600x120")],
+            [*OFTEN, polled(3600, REPOSITORIES), read("1x120", REPOSITORIES)],
+            [*OFTEN, polled(86400, SWEEP), read("1x120", SWEEP)],
         ],
     ),
-    "HarvesterWatermarkOld": Case(mark("1+60x50 3000x70"), [mark(LIVE), mark("0x120"), [*mark("1+60x50 3000x70"), PAUSED]]),
+    "HarvesterWatermarkOld": Case(
+        mark("1+60x50 3000x70"),
+        [
+            mark(LIVE),
+            mark("0x120"),
+            [*mark("1+60x50 3000x70"), PAUSED],
+            [*mark(LIVE), *mark("1x120", pause=86400, expected=0, stream=SWEEP)],
+        ],
+    ),
     "HarvesterGap": Case([of("gaps", STREAM, "2x120")], [[of("gaps", STREAM, "0x120")], [of("gaps", STREAM, "0x80 1x40")]]),
     "HarvesterSourceRefused": Case([REFUSED, STOPPED], [[REFUSED], [STOPPED]]),
     "HarvesterPartStopped": Case(
@@ -155,6 +178,28 @@ def test_each_alert_fires_and_keeps_still(promtool: str, tmp_path: Path) -> None
                     "name": f"{name} {'fires' if fires else 'is quiet'}",
                 }
             )
+    file = tmp_path / "test.json"
+    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}), encoding="utf-8")
+    done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stream", "pause", "minutes", "fires"),
+    [(STREAM, 120, 20, True), (ZOOM, 120, 20, True), (ZOOM, 900, 50, True), (REPOSITORIES, 3600, 190, True),
+     (REPOSITORIES, 3600, 170, False), (SWEEP, 86400, 1500, False)],
+)  # fmt: skip
+def test_a_stream_that_reads_nothing_pages_by_its_own_pause_whatever_the_others_do(
+    promtool: str, tmp_path: Path, stream: str, pause: int, minutes: int, *, fires: bool
+) -> None:
+    others = [polled(86400, 'source="github",stream="sweep/9"'), read("0+60x2000", 'source="github",stream="sweep/9"')]
+    tests = []
+    for stands, values in [(True, "1x2000"), (False, "0+60x2000")]:
+        alerts = f'count(ALERTS{{alertname="HarvesterReadsNothing",alertstate="firing",{stream}}}) or vector(0)'
+        expected = {"expr": alerts, "eval_time": f"{minutes}m", "exp_samples": [{"labels": "{}", "value": int(stands and fires)}]}
+        series = [*others, polled(pause, stream), read(values, stream)]
+        told = [{"series": one, "values": numbers} for one, numbers in series]
+        tests.append({"interval": "1m", "input_series": told, "promql_expr_test": [expected]})
     file = tmp_path / "test.json"
     file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}), encoding="utf-8")
     done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False, timeout=60)

@@ -49,7 +49,7 @@ def test_every_metric_and_label_of_a_query_exists() -> None:
 
 def test_every_metric_is_shown_but_what_only_alerts_and_people_compare() -> None:
     shown = {name for query in QUERIES for name, _ in asked(query)}
-    assert KNOWN.keys() - shown == {"harvester_config_info", "harvester_poll_interval_seconds"}
+    assert KNOWN.keys() - shown == {"harvester_config_info", "harvester_poll_interval_seconds", "harvester_stream_pause_seconds"}
 
 
 def test_a_wrong_metric_or_label_would_be_noticed() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harvester import pauses, service
+from harvester import measures, pauses, service
 from harvester.commands import live, parts
 from harvester.commands.daemon import Daemon
 from harvester.commands.live import harvesting
@@ -191,6 +191,19 @@ async def test_a_notice_has_its_stream_polled_early_and_no_other(
     assert wake.due is None
     assert vendor.other.fetches == others
     assert len(other.untils) == 1
+
+
+async def test_how_often_a_stream_is_polled_is_told_of_every_stream_also_where_it_wants_longer_pauses(
+    vendor: Two, begin: Callable[..., Daemon]
+) -> None:
+    vendor.other.timing = TIMING._replace(pause=timedelta(days=1))
+    begin()
+    await until(lambda: vendor.other.fetches and vendor.one.fetches, 30)
+    seconds = [
+        measures.REGISTRY.get_sample_value("harvester_stream_pause_seconds", {"source": "opencast", "stream": stream})
+        for stream in ("one", "other")
+    ]
+    assert seconds == [float(SETTINGS["HARVESTER_POLL_INTERVAL"]), 86400.0]
 
 
 async def test_what_is_polled_early_is_polled_at_its_usual_time_all_the_same(

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
+from harvester import measures, metrics
 from harvester.commands.roster import Roster
 from harvester.errors import PermanentError, TransientError
 from harvester.protocols import Source, Stream
 from harvester.states import States
+from tests.taps import until
 
 
 class Named(NamedTuple):
@@ -49,9 +51,11 @@ class Followed:
 
     async def _follow(self, name: str) -> None:
         self.now.add(name)
+        metrics.StreamMetrics("github", name).expects(60, 60)
         try:
             await asyncio.Event().wait()
         finally:
+            metrics.lease("github", name, held=False)  # as the daemon tells while it ends
             self.now.remove(name)
 
 
@@ -81,6 +85,35 @@ async def test_a_stream_that_vanished_ends_and_is_no_part_of_the_state_any_more(
     followed, states = await asked(["pulls/2"])
     assert followed.now == {"pulls/2"}
     assert [standing.name for standing in states.standings()] == []  # the last were retired with the test
+
+
+def told_of(stream: str) -> set[str]:
+    """The gauges that tell of a stream."""
+    labels = {"source": "github", "stream": stream}
+    names = {metric.name for gauge in measures.STREAM_GAUGES for metric in gauge.describe()}
+    return {name for name in names if measures.REGISTRY.get_sample_value(name, labels) is not None}
+
+
+async def test_a_stream_that_vanished_is_measured_no_more_and_one_that_came_back_is() -> None:
+    halt, states = asyncio.Event(), States()
+    followed = Followed(states)
+    roster = Roster(cast("Source", Changing(halt)), followed.begin, states)
+
+    async def follow(*now: int, back: Sequence[int] = ()) -> set[str]:
+        """These alone, of which some vanish and are back before their tasks have ended."""
+        streams = [cast("Stream", Named(f"gauged/{n}")) for n in now]
+        roster.take([stream for stream, n in zip(streams, now, strict=True) if n not in back])
+        roster.take(streams)
+        await until(lambda: followed.now == {stream.name for stream in streams})
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return {name for name in ("gauged/1", "gauged/2") if told_of(name)}
+
+    assert await follow(1, 2) == {"gauged/1", "gauged/2"}
+    assert await follow(1, 2, back=[1]) == {"gauged/1", "gauged/2"}
+    assert len(followed.ever) == 3
+    assert await follow(2) == {"gauged/2"}
+    assert await follow() == set()
 
 
 async def test_a_stream_that_comes_back_begins_again() -> None:
