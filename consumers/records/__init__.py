@@ -12,6 +12,8 @@ Given = Record | Sequence[Record]
 _FUNCTIONS = {
     "github.commit": "consumers.records.github_commits:commit",
     "github.issue_comment": "consumers.records.github_reviews:issue_comment",
+    "github.metric": "consumers.records.velocity:metric",
+    "github.pr_metric": "consumers.records.velocity:pr_metric",
     "github.pull_request": "consumers.records.github:pull_request",
     "github.pull_request_commit": "consumers.records.github_commits:pull_request_commit",
     "github.repository": "consumers.records.github:repository",

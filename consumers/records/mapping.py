@@ -18,6 +18,7 @@ _TYPES: dict[Kind, dict[str, Any]] = {
     "number": {"type": "double"},
     "boolean": {"type": "boolean"},
     "timestamp": {"type": "date"},
+    "date": {"type": "date"},
 }
 
 

@@ -3,7 +3,7 @@
 import re
 import typing
 from collections.abc import Collection, Iterator
-from datetime import datetime
+from datetime import date, datetime
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
@@ -12,10 +12,17 @@ from msgspec import UNSET, UnsetType
 
 from harvester.event import Event
 
-Kind = Literal["text", "integer", "number", "boolean", "timestamp", "json"]
+Kind = Literal["text", "integer", "number", "boolean", "timestamp", "date", "json"]
 Enrichment = Literal["complete", "not_found", "pending"]
 
-KINDS: dict[Any, Kind] = {str: "text", int: "integer", float: "number", bool: "boolean", datetime: "timestamp"}
+KINDS: dict[Any, Kind] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    datetime: "timestamp",
+    date: "date",
+}
 _TIME = re.compile(r"\{time:([^{}]*)\}")
 _DAYS = re.compile(r"(?:%[Ymdjy]|[^%])*")
 _encoder = msgspec.json.Encoder()
@@ -66,7 +73,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     key: str
     partition: str
-    """The time column that a warehouse cuts the table by: it never changes."""
+    """The time or date column that a warehouse cuts the table by: it never changes."""
     cluster: tuple[str, ...]
     """The columns that a warehouse sorts the table by, at most four."""
     columns: tuple[Column, ...]
@@ -245,7 +252,10 @@ def _shape(cls: type, *, index: str, table: str, key: str, partition: str, clust
     names = [column.name for column in flat]
     if len(set(names)) < len(names) or {"@timestamp", "event", "event_rank"} & fields.keys():
         raise TypeError(f"{cls.__name__}: two columns of one name in {names}")
-    if any(column.name == partition and column.kind != "timestamp" for column in flat) or not {partition, *cluster} <= {*names}:
+    if any(column.name == partition and column.kind not in ("timestamp", "date") for column in flat) or not {
+        partition,
+        *cluster,
+    } <= {*names}:
         raise TypeError(f"{cls.__name__}: partition {partition!r} is no time among its columns, or one of {cluster} is none")
     top = [column for column in flat[: -len(HEADER)] if len(column.path) == 1]
     return Shape(

@@ -1,7 +1,7 @@
 """BigQuery's tables and statements: everything in them follows from the record class."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ _TYPES: dict[Kind, str] = {
     "number": "FLOAT",
     "boolean": "BOOLEAN",
     "timestamp": "TIMESTAMP",
+    "date": "DATE",
     "json": "JSON",
 }
 _SAME = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN"}
@@ -24,10 +25,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Span(NamedTuple):
-    """The earliest and the latest time among rows."""
+    """The earliest and the latest time, or date, among rows."""
 
-    start: datetime
-    end: datetime
+    start: date
+    end: date
 
 
 def fields(record: type[Record]) -> list[dict[str, str]]:
@@ -120,9 +121,15 @@ def quoted(name: str) -> str:
 def _within(column: str, span: Span | None) -> str:
     if span is None:
         return ""
-    start, end = (f"TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00:00'" for moment in span)
+    start, end = map(_constant, span)
     # A row whose time was not told before is still the one that is meant.
     return f" AND (old.{quoted(column)} BETWEEN {start} AND {end} OR old.{quoted(column)} IS NULL)"
+
+
+def _constant(value: date) -> str:
+    if isinstance(value, datetime):
+        return f"TIMESTAMP '{value.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00:00'"
+    return f"DATE '{value:%Y-%m-%d}'"
 
 
 def _type(column: Column) -> str:

@@ -17,6 +17,7 @@ _TYPES: dict[Kind, str] = {
     "number": "DOUBLE",
     "boolean": "BOOLEAN",
     "timestamp": "TIMESTAMP",
+    "date": "DATE",
     "json": "JSON",
 }
 

@@ -11,6 +11,7 @@ TYPES: dict[Kind, str] = {
     "number": "double precision",
     "boolean": "boolean",
     "timestamp": "timestamp with time zone",
+    "date": "date",
     "json": "jsonb",
 }
 

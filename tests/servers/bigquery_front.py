@@ -145,6 +145,8 @@ def fits(value: Any, type_: str, *, listed: bool) -> bool:
         return bool(exact) and -(2**63) <= int(value) < 2**63
     if type_ == "TIMESTAMP":
         return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    if type_ == "DATE":
+        return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value) is not None
     return type_ == "JSON" or type(value) in {"FLOAT": (int, float), "BOOLEAN": (bool,), "STRING": (str,)}[type_]
 
 

@@ -32,6 +32,8 @@ CONTENT = {
     ("reviews", 1): "bb995580e67b5662cf7a60502d5c5f9c",
     ("review_comments", 1): "f485e7b2c1a95e7de6067c644b78f970",
     ("issue_comments", 1): "982a6ce9721c7f94ec2bbc6cc372f4e9",
+    ("metrics", 1): "635223424dbc5f266ba13f2475bddbac",
+    ("pr_metrics", 1): "2c3405bd6fbbb9be5ec59a97abc834ab",
     ("meetings", 1): "fb37d04adf390edd8a8234b3e3138b9f",
     ("sessions", 1): "4b3b0b0a5d04ec0cdfffb46271591b2d",
     ("harvester_consumers", 1): "7cd92c7fa23d1e17a8f86220af26b0f6",

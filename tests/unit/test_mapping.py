@@ -36,6 +36,7 @@ FITS: dict[Kind, set[str]] = {
     "number": {"double"},
     "boolean": {"boolean"},
     "timestamp": {"date"},
+    "date": {"date"},
     "json": {"keyword", "long", "double", "boolean", "date", "flattened", "geo_point"},
 }
 
