@@ -31,8 +31,12 @@ Told = dict[str, dict[str, int]]
 
 
 @click.command("metrics")
-@click.option("--since", metavar="DATE", help="Compute these days again from then on, whether anything of them changed or not.")
-@click.option("--until", metavar="DATE", help="… and before that day.")
+@click.option(
+    "--since",
+    metavar="DATE",
+    help="From this day on, in UTC, whether anything changed or not.  [default: all days, what changed]",
+)
+@click.option("--until", metavar="DATE", help="Before this day.  [default: no end]")
 @json_option
 def command(*, since: str | None, until: str | None, as_json: bool) -> int:
     """Compute the tables `metrics` (a day, repository and author) and `pr_metrics` (a pull request) from what is stored.
