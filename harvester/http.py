@@ -46,6 +46,7 @@ __all__ = [
     "StatusError",
     "TooLargeError",
     "VendorClock",
+    "allowance",
     "base_url",
     "checked_json",
     "guard_plain_http",

@@ -18,7 +18,7 @@ from harvester.coverage import Interval
 from harvester.protocols import Page, Stream
 from harvester.retry import Retry
 from harvester.sources.github import Github, GithubSettings, open_github
-from harvester.sources.github_limits import Pacing
+from harvester.sources.github_pacing import Pacing
 from tests.opencast_table import Got
 from tests.threaded import threaded
 from tests.unit.webserver import serving

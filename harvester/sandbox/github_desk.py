@@ -115,11 +115,11 @@ class Desk:
 
     async def _admitted(self, request: web.Request, resource: Resource, endpoint: Endpoint) -> web.StreamResponse:
         """The endpoint behind login, limits and faults. Raises RefusedError."""
-        settings, now = self._sandbox.settings, self._sandbox.clock.now()
+        settings, clock = self._sandbox.settings, self._sandbox.clock
         caller = request[_CALLER] = self._logins.check(request, settings)
         with self._limits.under_way(caller.user):
             if request[ENDPOINT] != RATE_LIMIT:
-                self._limits.admit(settings, caller.user, resource, now)
+                self._limits.admit(settings, caller.user, resource, clock.now())
 
             async def met(request: web.Request) -> web.Response:
                 if settings.latency:
@@ -129,7 +129,7 @@ class Desk:
                 except RefusedError as refusal:
                     self._spend(request, resource, 1)
                     response = refusal.response()
-                response.headers.update(self._limits.headers(settings, caller.user, resource, now))
+                response.headers.update(self._limits.headers(settings, caller.user, resource, clock.now()))
                 return response
 
             return await self._mishaps.met(request, met)

@@ -10,15 +10,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+from harvester.budget import Terms
 from harvester.http import Allowance, HttpClient, open_http
 from harvester.protocols import Stream
 from harvester.retry import DAEMON, Retry, Wait
 from harvester.sources.github_calls import Calls
 from harvester.sources.github_canary import Canary
 from harvester.sources.github_comments import Comments
-from harvester.sources.github_limits import REAL_TIME, Limits, Pacing, Slots
+from harvester.sources.github_limits import PER_MINUTE, Limits, Slots
 from harvester.sources.github_login import logins
 from harvester.sources.github_mode import Mode, OnMode
+from harvester.sources.github_pacing import REAL_TIME, Pacing
 from harvester.sources.github_pulls import Details, Pulls
 from harvester.sources.github_refusals import explain
 from harvester.sources.github_repositories import Organisations, Repositories, refuse_unknown
@@ -60,8 +62,10 @@ async def open_github(
         if settings.app_id:
             minting = await stack.enter_async_context(open_http(place, **told, on_request=on_request))
 
+        terms = Terms(hourly=settings.hourly_limit, reserve=settings.reserve, minute=PER_MINUTE, flying=settings.max_workers)
+
         def limits() -> Limits:
-            return Limits(settings.hourly_limit, settings.reserve, on_wait, scale=retry.scale, pacing=pacing)
+            return Limits(terms, scale=retry.scale, pacing=pacing)
 
         calls = Calls(
             http, logins(settings, minting, http, limits), slots, graphql_url(place.url), retry, on_wait=on_wait, pacing=pacing

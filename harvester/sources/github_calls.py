@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
+from multidict import CIMultiDict
 
 from harvester.errors import HarvesterError, InvalidEventError, TransientError
 from harvester.http import Answer, HttpClient, Pages, checked_json
 from harvester.limits import Limit
 from harvester.raw import checked
 from harvester.retry import OutageError, Retry, UnusableError, Wait, retrying
-from harvester.sources.github_limits import REAL_TIME, Pacing, Resource, Slots
+from harvester.sources.github_limits import NotYetError, Resource, Slots
 from harvester.sources.github_login import Login
+from harvester.sources.github_pacing import REAL_TIME, Pacing
 from harvester.sources.github_refusals import LimitedError, TokenRefusedError, TooHeavyError, until_reset
 
 _log = structlog.get_logger(__name__)
@@ -108,7 +110,7 @@ class Calls:
             headers = {**_bearer(token), **({"If-None-Match": tag} if tag else {})}
             answer = await self._http.get(path, headers=headers, endpoint=endpoint, limits=limits, **query)
             if answer.status == 304 and known is not None:
-                return answer._replace(body=known.body, headers={**known.headers, **answer.headers})
+                return answer._replace(body=known.body, headers=renewed(known.headers, answer.headers))
             self._keep((token, place), answer)
             return answer
 
@@ -165,14 +167,18 @@ class Calls:
 
     async def _asked(self, resource: Resource, cost: int, send: Send, real: Callable[[], int] | None) -> Answer:
         refused: dict[int, int] = {}
+        waits = 0
         while True:
             login = min(self._logins, key=lambda one: one.limits.ready(resource))
             token = await login.token()
             assert token is not None
             self._given.add(token)
-            bucket = login.limits.buckets[resource]
             try:
                 answer = await send(token, [login.limits.of(resource, cost, self._slots)])
+            except NotYetError as error:
+                waits += bool(error.why)
+                await self._wait(resource, waits, error)
+                continue
             except LimitedError as error:
                 self._limited(login, resource, error)
                 continue
@@ -182,21 +188,31 @@ class Calls:
                     self._drop(login, error)
                 continue
             spent = 0 if answer.status == 304 else real() if real else cost
-            if spent != cost:
-                bucket.spend(spent - cost)
-            bucket.heard(answer.headers)
+            login.limits.spent(resource, spent - cost)
+            login.limits.heard(resource, answer.headers)
             login.limits.passed()
             return answer
+
+    async def _wait(self, resource: Resource, waits: int, error: NotYetError) -> None:
+        """Until the first credential may; which one that is, is looked at again behind it."""
+        seconds = min(one.limits.ready(resource)[0] for one in self._logins)
+        if seconds <= 0:
+            return
+        if error.why and self._on_wait is not None:
+            self._on_wait(Wait("rate_limited", waits, seconds, str(error)))
+        await self._pacing.sleep(seconds * self._retry.scale)
 
     def _limited(self, login: Login, resource: Resource, error: LimitedError) -> None:
         if error.which == "secondary":
             login.limits.secondary(error.seconds)
         else:
-            login.limits.buckets[resource].block(error.seconds or _UNTOLD)
+            login.limits.block(resource, error.seconds or _UNTOLD)
         _log.info("rate limited", source="github", which=error.which, error=self.hidden(str(error)))
 
     def _drop(self, login: Login, error: TokenRefusedError) -> None:
-        """Go on without a token that is refused, as long as there is another."""
+        """Go on without a token that is refused, as long as there is another. Several requests may meet it at once."""
+        if login not in self._logins:
+            return
         if len(self._logins) == 1:
             raise error
         self._logins.remove(login)
@@ -227,6 +243,13 @@ def next_of(answer: Answer) -> str:
         if 'rel="next"' in parameters:
             return where.strip().removeprefix("<").removesuffix(">")
     return ""
+
+
+def renewed(known: Mapping[str, str], answer: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers of what did not change: those of before with the newer ones. Their names mind no case."""
+    found = CIMultiDict(known)
+    found.update(answer)
+    return found
 
 
 def _bearer(token: str) -> dict[str, str]:

@@ -1,113 +1,48 @@
-"""GitHub's limits, one object for each credential: requests and points an hour, points a minute, and waits that were asked for.
+"""GitHub's limits, one object for each credential: requests and points an hour, requests a minute, and waits that were asked for.
 
-Requests (REST) and points (GraphQL) are two buckets. Of each the own count of the running hour holds, and what the headers say;
-secondary limits stop both.
+Requests (REST) and points (GraphQL) are two buckets; secondary limits stop both. What other processes spend with the credential
+is known by a budget that they share, where there is one; while its store is away this process goes on, slowly.
 """
 
 import asyncio
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple, Optional
 
-from harvester.http import http_date
-from harvester.limits import Burst
-from harvester.retry import Wait
+import msgspec
+
+from harvester.budget import GRANTED, Account, Bucket, Heard, Message, News, Terms, Verdict
+from harvester.errors import HarvesterError
+from harvester.http import allowance, http_date
+from harvester.sources.github_pacing import REAL_TIME, Pacing
+from harvester.sources.github_sharing import Sharing
 
 Resource = Literal["core", "graphql"]
-_HOUR = 3600.0
-_MINUTE = timedelta(seconds=62)
-"""Longer than GitHub counts: what is sent at the end of one minute may arrive in the next."""
+RESOURCES: tuple[Resource, ...] = ("core", "graphql")
 PER_MINUTE = 800
-"""Points; GitHub punishes from 900 on, and a read request is one."""
+"""Requests; GitHub punishes from 900 points on, and a read request is one."""
 _SKEW = 2.0
 """Seconds after a reset, for clocks that differ."""
 _SECONDARY_FIRST, _SECONDARY_CAP = 60.0, 960.0
+_CAREFUL = 4 * 60
+"""While nothing is known of others, a minute has so small a part of the hour: a quarter of what is even."""
 
 
-class Pacing(NamedTuple):
-    """The seconds by which calls are spaced and waits are waited."""
+class NotYetError(HarvesterError):
+    """The limits let no request go for so many seconds; `why` is "" where nobody needs to know."""
 
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    def __init__(self, seconds: float, why: str) -> None:
+        super().__init__(f"github: {why or 'so many requests were sent in a minute'}")
+        self.seconds = seconds
+        self.why = why
 
 
-REAL_TIME = Pacing()
-
-
-class Bucket:
-    """What one credential may spend of one resource."""
-
-    def __init__(self, hourly: int, reserve: int, monotonic: Callable[[], float]) -> None:
-        self._hourly = hourly
-        self._reserve = reserve
-        self._monotonic = monotonic
-        self._spent: deque[tuple[float, int]] = deque()
-        self.used = 0
-        """Our own count of the running hour."""
-        self.limit: int | None = None
-        """What the vendor allows in an hour; None: it does not say."""
-        self.remaining: int | None = None
-        """What is left of it, by the vendor's word less what was sent since."""
-        self.reset = 0
-        """When it is whole again, seconds since 1970."""
-        self._whole_at = float("-inf")
-        """The same, by our seconds: as far from the answer that told it as its Date says."""
-        self.blocked = float("-inf")
-        """Monotonic time before which nothing may be sent."""
-
-    def spend(self, cost: int) -> None:
-        """Count what is sent; a negative cost gives back."""
-        self._spent.append((self._monotonic(), cost))
-        self.used += cost
-        if self.remaining is not None:
-            self.remaining -= cost
-
-    def heard(self, headers: Mapping[str, str]) -> None:
-        """What the headers of an answer say. Of one reset the least that was ever told is believed: answers overtake."""
-        limit, left, reset = (_number(headers.get(f"X-RateLimit-{name}", "")) for name in ("Limit", "Remaining", "Reset"))
-        used = _number(headers.get("X-RateLimit-Used", ""))
-        if left is None and None not in (limit, used):
-            left = max(0, limit - used)  # type: ignore[operator]
-        self.limit = limit if limit is not None else self.limit
-        if left is None or reset is None or reset < self.reset:
-            return
-        same = reset == self.reset and self.remaining is not None
-        self.remaining = min(left, self.remaining) if same and self.remaining is not None else left
-        now = http_date(headers.get("Date", "")) or datetime.now(UTC)
-        self.reset, self._whole_at = reset, self._monotonic() + reset - now.timestamp() + _SKEW
-
-    def block(self, seconds: float) -> None:
-        """Nothing is sent for so long."""
-        self.blocked = max(self.blocked, self._monotonic() + seconds)
-
-    def wait(self) -> tuple[float, str]:
-        """Seconds until one more may be sent, and why."""
-        at = self._monotonic()
-        while self._spent and self._spent[0][0] <= at - _HOUR:
-            self.used -= self._spent.popleft()[1]
-        if at < self.blocked:
-            return self.blocked - at, "GitHub asked to wait"
-        if self.used >= self._hourly:
-            why = f"{self.used:,} spent in the running hour, as many as HARVESTER_GITHUB_HOURLY_LIMIT allows"
-            return max(0.1, self._spent[0][0] + _HOUR - at), why
-        return self._until_reset(at)
-
-    def _until_reset(self, at: float) -> tuple[float, str]:
-        least = self._reserve if self.limit is None else min(self._reserve, self.limit // 2)
-        if self.remaining is None or self.remaining >= max(1, least):
-            return 0.0, ""
-        seconds = self._whole_at - at
-        if seconds <= 0:  # it is whole again: how much that is, the next answer tells
-            self.remaining = None
-            return 0.0, ""
-        told = f"of {self.limit:,} " if self.limit else ""
-        return seconds, f"{max(0, self.remaining)} {told}requests or points are left, and {least} are kept back"
+_sent: ContextVar[Optional["Limits"]] = ContextVar("sent", default=None)
 
 
 class Slots:
-    """At most so many requests in flight; `free` is called when one is over."""
+    """At most so many requests of this process in flight; `free` is called, by the task that sent it, when one is over."""
 
     def __init__(self, most: int) -> None:
         self._slots = asyncio.Semaphore(most)
@@ -117,77 +52,132 @@ class Slots:
         await self._slots.acquire()
 
     def free(self) -> None:
+        if (limits := _sent.get()) is not None:
+            _sent.set(None)
+            limits.over()
         self._slots.release()
 
 
 class Limits:
     """What one credential may do. `scale` stretches or shrinks every wait; 0: nothing is waited for."""
 
-    def __init__(
-        self,
-        hourly: int,
-        reserve: int,
-        on_wait: Callable[[Wait], None] | None = None,
-        *,
-        scale: float = 1.0,
-        pacing: Pacing = REAL_TIME,
-    ) -> None:
-        self._on_wait = on_wait
+    def __init__(self, terms: Terms, sharing: Sharing | None = None, *, scale: float = 1.0, pacing: Pacing = REAL_TIME) -> None:
+        self._terms = terms
+        self._careful = msgspec.structs.replace(terms, minute=max(1, terms.hourly // _CAREFUL))
+        self.sharing = sharing
         self._scale = scale
         self._pacing = pacing
-        self._minute = Burst(PER_MINUTE, _MINUTE * scale, monotonic=pacing.monotonic, sleep=pacing.sleep)
-        self.buckets: Mapping[Resource, Bucket] = {
-            "core": Bucket(hourly, reserve, pacing.monotonic),
-            "graphql": Bucket(hourly, reserve, pacing.monotonic),
-        }
+        self._own = Account()
+        self._denied: dict[str, tuple[Verdict, float]] = {}
+        """What the budget said, and until when it holds."""
         self._secondary = 0
 
     def of(self, resource: Resource, cost: int, slots: Slots) -> "Turns":
         """The limit of a request that spends so much."""
         return Turns(self, resource, cost, slots)
 
-    async def turn(self, resource: Resource, cost: int, slots: Slots) -> None:
-        """Wait until so much may be spent and there is room in flight, and count it.
+    def bucket(self, resource: Resource) -> Bucket:
+        """What this process knows of a resource."""
+        return self._own.of(resource)
 
-        It is looked at again when there is room: of thousands that wait for a reset only so many may go before an answer says how
+    async def turn(self, resource: Resource, cost: int, slots: Slots) -> None:
+        """Returns when there is room in flight, and counts what is spent. Raises NotYetError where it has to wait longer.
+
+        It is looked at when there is room: of thousands that waited for a reset only so many may go before an answer says how
         much there is.
         """
-        await self._minute.turn()
-        while True:
-            await self._open(resource)
-            await slots.turn()
-            if self.buckets[resource].wait()[0] <= 0 or not self._scale:
-                self.buckets[resource].spend(cost)
-                return
+        await slots.turn()
+        try:
+            await self._granted(resource, cost)
+        except BaseException:
             slots.free()
+            raise
+        self._own.count(resource, cost, self._pacing.monotonic())
+        if self.sharing is not None:
+            self.sharing.flying += 1
+        _sent.set(self)
 
-    async def _open(self, resource: Resource) -> None:
-        told = 0
-        while True:
-            seconds, why = self.buckets[resource].wait()
-            if seconds <= 0 or not self._scale:
-                return
-            told += 1
-            if self._on_wait is not None:
-                self._on_wait(Wait("rate_limited", told, seconds, f"github: {why} ({resource})"))
-            await self._pacing.sleep(seconds * self._scale)
+    async def _granted(self, resource: Resource, cost: int) -> None:
+        verdict = await self._asked(resource, cost)
+        while verdict.why == "flying":  # of others: it is soon over
+            await self._pacing.sleep(verdict.seconds)
+            verdict = await self._asked(resource, cost)
+        if verdict.why:
+            raise NotYetError(verdict.seconds, self._told(verdict, resource))
+
+    async def _asked(self, resource: Resource, cost: int) -> Verdict:
+        """Whether it may go. What is known here to be too early is not asked for."""
+        if not self._scale:
+            return GRANTED
+        here = self._here(resource, self._terms)
+        if here.why or self.sharing is None:
+            return here
+        verdict = await self.sharing.ask(resource, cost)
+        if verdict is None:
+            verdict = self._here(resource, self._careful)
+            if not verdict.why:
+                self.sharing.note(News(resource=resource, spent=cost))
+        if verdict.why not in ("", "flying"):
+            self._denied[resource] = (verdict, self._pacing.monotonic() + verdict.seconds)
+        return verdict
+
+    def _here(self, resource: Resource, terms: Terms) -> Verdict:
+        now = self._pacing.monotonic()
+        found = self._own.look(Message(who="", flying=0, terms=terms, resource=resource), now)
+        denied, until = self._denied.get(resource, (GRANTED, now))
+        return denied._replace(seconds=until - now) if until - now > found.seconds else found
+
+    def heard(self, resource: Resource, headers: Mapping[str, str]) -> None:
+        """What the headers of an answer say."""
+        if (heard := heard_in(headers)) is not None:
+            self._tell(News(resource=resource, heard=heard))
+
+    def spent(self, resource: Resource, cost: int) -> None:
+        """What a request cost besides what was counted before it; less than nothing where it cost less."""
+        if cost:
+            self._tell(News(resource=resource, spent=cost))
+
+    def block(self, resource: Resource, seconds: float) -> None:
+        """Nothing of this resource is sent for so long."""
+        self._tell(News(resource=resource, blocked=seconds))
 
     def secondary(self, told: float | None) -> float:
         """A secondary limit was met: nothing at all is sent for as long as was told, else a minute, twice as long each time."""
         self._secondary += 1
         seconds = told or min(_SECONDARY_FIRST * 2 ** (self._secondary - 1), _SECONDARY_CAP)
-        for bucket in self.buckets.values():
-            bucket.block(seconds)
+        for resource in RESOURCES:
+            self.block(resource, seconds)
         return seconds
 
     def passed(self) -> None:
         """An answer came: no secondary limit holds."""
         self._secondary = 0
 
+    def over(self) -> None:
+        """A request is not in flight any more."""
+        if self.sharing is not None:
+            self.sharing.flying -= 1
+            self.sharing.later()
+
     def ready(self, resource: Resource) -> tuple[float, int]:
         """How long one would wait, and how much is spent: what credentials are compared by."""
-        bucket = self.buckets[resource]
-        return bucket.wait()[0], bucket.used
+        return self._here(resource, self._terms).seconds if self._scale else 0.0, self._own.of(resource).used
+
+    def _tell(self, news: News) -> None:
+        self._own.tell(news, self._pacing.monotonic())
+        if self.sharing is not None:
+            self.sharing.note(news)
+
+    def _told(self, verdict: Verdict, resource: Resource) -> str:
+        terms = self._terms
+        of = f" of {verdict.limit:,}" if verdict.limit else ""
+        kept = f"; the last {terms.keeps:.0%} are live reading's" if terms.keeps else ""
+        text = {
+            "told": "GitHub asked to wait",
+            "hour": f"{verdict.used:,} spent in the running hour, as many as HARVESTER_GITHUB_HOURLY_LIMIT allows{kept}",
+            "left": f"{max(0, verdict.left or 0):,}{of} are left, and {terms.least(verdict.limit):,} are kept back",
+        }.get(verdict.why, "")
+        return f"{text} ({resource})" if text else ""
 
 
 class Turns(NamedTuple):
@@ -199,10 +189,19 @@ class Turns(NamedTuple):
     slots: Slots
 
     async def turn(self) -> None:
-        """Returns when it may go."""
+        """Returns when it may go. Raises NotYetError."""
         await self.limits.turn(self.resource, self.cost, self.slots)
 
 
-def _number(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.isdecimal() and len(text) < 13 else None
+def heard_in(headers: Mapping[str, str]) -> Heard | None:
+    """What the headers of an answer say of its resource, by the clock of the same answer; None: nothing."""
+    now = http_date(headers.get("Date", "")) or datetime.now(UTC)
+    told = allowance(headers, now)
+    if told is None:
+        return None
+    left, used = told.remaining, headers.get("X-RateLimit-Used", "").strip()
+    if left is None and told.limit is not None and used.isdecimal():
+        left = max(0, told.limit - int(used[:12]))
+    if told.reset is None:
+        return Heard(told.limit, None, 0, 0.0)
+    return Heard(told.limit, left, int(told.reset), told.reset - now.timestamp() + _SKEW)

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from harvester.errors import HarvesterError, TransientError
-from harvester.http import Answer, StatusError, http_date
+from harvester.http import Answer, StatusError
 from harvester.retry import OutageError
+from harvester.sources.github_limits import heard_in
 from harvester.sources.github_settings import SCOPES
 
 _SECONDARY = re.compile(r"secondary rate|abuse detection", re.IGNORECASE)
@@ -106,11 +106,8 @@ def _limited(answer: Answer, usual: HarvesterError, message: str, said: str) -> 
 
 def until_reset(headers: Mapping[str, str]) -> float | None:
     """Seconds until the reset that the headers name, by the clock of the same answer; None: they name none."""
-    reset = headers.get("X-RateLimit-Reset", "").strip()
-    if not reset.isdecimal() or len(reset) > 12:
-        return None
-    now = http_date(headers.get("Date", "")) or datetime.now(UTC)
-    return max(1.0, int(reset) - now.timestamp() + 1)
+    heard = heard_in(headers)
+    return max(1.0, heard.seconds) if heard is not None and heard.reset else None
 
 
 def missing(headers: Mapping[str, str]) -> str:

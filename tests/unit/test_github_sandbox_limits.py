@@ -237,3 +237,24 @@ async def test_what_an_app_signs_wrongly_gets_no_token() -> None:
         assert (await granted(client, installation=78)).status == 404
         forged = await client.post("/app/installations/77/access_tokens", {}, "a.b.c")
         assert (forged.status, forged.json["message"]) == (401, "A JSON web token could not be decoded")
+
+
+async def test_what_is_under_way_over_the_hours_edge_makes_no_new_hour_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    admitted, usual = asyncio.Event(), Limits.admit
+
+    def admit(*given: Any) -> None:
+        usual(*given)
+        admitted.set()
+
+    async with github(**ENFORCED, tokens=["one"], latency=0.2) as client:
+        client.token = "one"
+        await client.get("/orgs/acme")
+        client.advance(minutes=59, seconds=59)
+        monkeypatch.setattr(Limits, "admit", admit)
+        old = asyncio.create_task(client.get("/orgs/acme"))
+        async with asyncio.timeout(10):
+            await admitted.wait()
+        client.advance(seconds=2)
+        young = [asyncio.create_task(client.get("/orgs/acme")) for _ in range(3)]
+        answers = await asyncio.gather(old, *young)
+        assert sorted(left(answer) for answer in answers) == [4996, 4997, 4998, 4999]

@@ -18,6 +18,7 @@ PURE = ["harvester.errors", "harvester.event", "harvester.coverage", "harvester.
 ONLY = {
     "harvester/sources/": [
         *PURE,
+        "harvester.budget",
         "harvester.http",
         "harvester.limits",
         "harvester.opencast_answers",
