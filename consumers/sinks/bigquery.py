@@ -80,16 +80,14 @@ class BigQuerySink:
         record, now = type(group[0].record), self._now()
         rows = [row_of(item, now) for item in group]
         batch = _digest(group)
-        run = self._unfinished.setdefault(batch, secrets.token_hex(8))
+        run = self._unfinished.get(batch) or await self._begin(record, batch)
         content = gzip.compress(b"\n".join(sql.line(record, row) for row in rows), 1, mtime=0)
-        stage = f"harvester_stage_{record.__shape__.table}_{batch}_{run}"
-        expires = int((datetime.now(UTC) + _EXPIRES).timestamp() * 1000)
-        schema = {"fields": sql.fields(record)}
-        await self._warehouse.make_table(stage, {"schema": schema, "expirationTime": str(expires)})
+        stage = _stage(record, batch, run)
         load = {
             "destinationTable": self._warehouse.reference(stage),
             "sourceFormat": "NEWLINE_DELIMITED_JSON",
-            "schema": schema,
+            "schema": {"fields": sql.fields(record)},
+            "createDisposition": "CREATE_NEVER",
             "writeDisposition": "WRITE_TRUNCATE",
         }
         self._check(batch, await self._warehouse.run(f"harvester_load_{batch}", run, {"load": load}, content))
@@ -100,6 +98,15 @@ class BigQuerySink:
         del self._unfinished[batch]
         with contextlib.suppress(TransientError):
             await self._warehouse.drop_table(stage)
+
+    async def _begin(self, record: type[Record], batch: str) -> str:
+        """A run with its stage, which is made here alone: where it is gone later, the job that wants it fails, and so the run."""
+        run = secrets.token_hex(8)
+        expires = int((datetime.now(UTC) + _EXPIRES).timestamp() * 1000)
+        made = {"schema": {"fields": sql.fields(record)}, "expirationTime": str(expires)}
+        await self._warehouse.make_table(_stage(record, batch, run), made)
+        self._unfinished[batch] = run
+        return run
 
     def _check(self, batch: str, error: HarvesterError | None) -> None:
         """A job that failed is over: what is asked again is another run. One without an answer may have ended well."""
@@ -139,6 +146,10 @@ class BigQuerySink:
                 f"{self._warehouse.where}: it is in {found['location']}, HARVESTER_BIGQUERY_LOCATION says "
                 f"{self._settings.location}: set it so, where the archive's bucket has to be, too; or name another dataset"
             )
+
+
+def _stage(record: type[Record], batch: str, run: str) -> str:
+    return f"harvester_stage_{record.__shape__.table}_{batch}_{run}"
 
 
 def _digest(group: Sequence[Shaped]) -> str:

@@ -86,6 +86,22 @@ async def test_b57_a_lost_answer_runs_no_job_twice_and_the_same_batch_later_does
     assert bigquery.rows(f"SELECT COUNT(*) FROM {DATASET}.pull_requests") == [["1"]]
 
 
+@pytest.mark.parametrize("lost", ["load 0", "merge 0"])
+async def test_a_stage_that_is_gone_between_two_tries_is_loaded_again(bigquery: BigQueryServer, lost: str) -> None:
+    async with sink(bigquery) as opened:
+        bigquery.call("POST", "/front", {"lose": 1} if lost == "load 0" else {"fail": "backendError", "of": "merge"})
+        with pytest.raises(TransientError):
+            await opened.write([pull_request_event()])
+        assert jobs(bigquery)[-1] == lost
+        for stage in tables(bigquery) - {"pull_requests"}:
+            bigquery.call("DELETE", f"{TABLES}/{stage}")
+        try:
+            await opened.write([pull_request_event()])
+        except TransientError:  # the run whose stage is gone ends with this, and the next one begins
+            await opened.write([pull_request_event()])
+    assert bigquery.rows(f"SELECT COUNT(*) FROM {DATASET}.pull_requests") == [["1"]]
+
+
 async def test_f33_a_job_that_failed_is_tried_again_under_another_id(bigquery: BigQueryServer) -> None:
     async with sink(bigquery) as opened:
         bigquery.call("POST", "/front", {"fail": "backendError"})

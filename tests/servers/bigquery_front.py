@@ -3,7 +3,7 @@
 The emulator is lax where BigQuery is not. The front refuses a job id that was used, rows with unknown fields, values of another
 type or without a REQUIRED one, null in a list, and a MERGE that meets a row twice. It knows jobs by the ids they were given. And
 it does what tests ask of it: POST /front {"lose": 1} loses the answer to the next job, {"fail": "backendError"} lets it fail,
-{"forget": true} forgets all jobs, GET /front tells those there were.
+{"of": "merge"} the next one of this name alone, {"forget": true} forgets all jobs, GET /front tells those there were.
 """
 
 import asyncio
@@ -29,11 +29,12 @@ class Front:
         self.jobs: dict[str, Job] = {}
         self.lose = 0
         self.fail = ""
+        self.of = ""
 
     async def told(self, request: web.Request) -> web.Response:
         if request.method == "POST":
             asked = await request.json()
-            self.lose, self.fail = asked.get("lose", 0), asked.get("fail", "")
+            self.lose, self.fail, self.of = asked.get("lose", 0), asked.get("fail", ""), asked.get("of", "")
             if asked.get("forget"):
                 self.jobs.clear()
         return web.json_response(list(self.jobs.values()))
@@ -46,8 +47,9 @@ class Front:
             return refused(400, "invalid", f"Invalid job ID {name}")
         if name in self.jobs:
             return refused(409, "duplicate", f"Already Exists: Job {name}")
-        error = {"reason": self.fail, "message": "as a test asked"} if self.fail else None
-        self.fail = ""
+        error = None
+        if self.fail and self.of in name:
+            error, self.fail = {"reason": self.fail, "message": "as a test asked"}, ""
         if error is None:
             error = await (self.load(request, job, content) if "load" in job["configuration"] else self.query(request, job))
         self.jobs[name] = job | {"status": {"state": "DONE"} | ({"errorResult": error} if error else {})}
@@ -86,7 +88,7 @@ class Front:
             place = f"{self.behind}/bigquery/v2/projects/{project}/queries"
             async with self.session.post(place, json={"query": asked, "useLegacySql": False}) as answer:
                 found = await answer.json()
-            if "rows" in found and found["rows"][0]["f"][0]["v"] != "0":
+            if found.get("rows") and found["rows"][0]["f"][0]["v"] != "0":
                 return {"reason": "invalidQuery", "message": "UPDATE/MERGE must match at most one source row for each target row"}
         place = f"{self.behind}{JOBS.format(project=project)}"
         for one in one_by_one(parsed, statement):

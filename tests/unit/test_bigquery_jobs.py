@@ -111,6 +111,20 @@ async def test_b57_a_job_whose_answer_was_lost_is_not_run_again(lost: int) -> No
     assert service.ran == ["load_0", "merge_0", "load_1", "merge_1"], "what succeeded is no proof of rows for a later write"
 
 
+async def test_a_stage_that_is_gone_is_not_made_again_for_the_load_that_was_its_own() -> None:
+    service = Service()
+    async with opened(service) as sink:
+        service.lose = 1
+        with pytest.raises(TransientError):
+            await sink.write([pull_request_event()])
+        del service.tables[next(name for name in service.tables if name.startswith("harvester_stage_"))]
+        await sink.write([pull_request_event()])
+    assert service.ran == ["load_0", "merge_0"]
+    assert set(service.tables) == {"pull_requests"}, "an empty stage would be merged as if it were the batch"
+    loads = [job["configuration"]["load"] for job in service.jobs.values() if "load" in job["configuration"]]
+    assert [load["createDisposition"] for load in loads] == ["CREATE_NEVER"]
+
+
 async def test_a_job_that_another_process_left_running_is_waited_for_and_then_run_once_more() -> None:
     service = Service()
     async with opened(service) as sink:
