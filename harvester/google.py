@@ -7,7 +7,9 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import google.auth
@@ -18,12 +20,17 @@ from google.auth.transport.urllib3 import Request
 from yarl import URL
 
 from harvester.access import Access
-from harvester.errors import ConfigError, HarvesterError, PermanentError, TransientError
+from harvester.answers import retry_after
+from harvester.errors import ConfigError, HarvesterError, PermanentError
 from harvester.origin import is_loopback
+from harvester.retry import OutageError, RateLimitedError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=10, sock_read=60)
 _AT_ONCE = 32
 """Connections, and so requests, at the same time."""
+_TOKEN_TIMEOUT = urllib3.Timeout(connect=10, read=60)
+_PLATFORM = ("metadata.google.internal", "metadata.goog", "169.254.169.254")
+"""Who tells a process on Google's machines who it is: of this very machine, behind no proxy."""
 
 
 class Answered(NamedTuple):
@@ -54,7 +61,7 @@ class Google:
     async def request(self, method: str, url: URL, *, body: bytes | None = None, kind: str = "") -> Answered:
         """Sent once: whoever asks knows when to ask again. `kind`: the type of the body.
 
-        TransientError: no answer. ConfigError and PermanentError: we have no login there, or none that holds.
+        OutageError: no answer. ConfigError and PermanentError: we have no login there, or none that holds.
         """
         headers = {"Content-Type": kind} if kind else {}
         if self._credentials is not None:
@@ -64,7 +71,7 @@ class Google:
             async with asking as answer:
                 return Answered(answer.status, await answer.read(), answer.headers)
         except (aiohttp.ClientError, OSError) as error:
-            raise TransientError(f"{self._where}: no answer: {type(error).__name__}: {error}") from error
+            raise OutageError(f"{self._where}: no answer: {type(error).__name__}: {error}") from error
 
     async def _token(self) -> str:
         async with self._renewing:
@@ -74,11 +81,33 @@ class Google:
 
     def _renew(self) -> None:
         try:
-            self._credentials.refresh(Request(urllib3.PoolManager()))  # type: ignore[no-untyped-call] # it brings no types
+            self._credentials.refresh(_Way())
         except GoogleAuthError as error:
             if getattr(error, "retryable", False) or isinstance(error, TransportError):
-                raise TransientError(f"{self._where}: no token: {error}") from error
+                raise OutageError(f"{self._where}: no token: {error}") from error
             raise PermanentError(f"{self._where}: no token: {error}: check HARVESTER_GOOGLE_CREDENTIALS") from error
+
+
+class _Way(Request):
+    """How tokens are asked for: as everything else, through the proxy that the environment names."""
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[no-untyped-call] # it brings no types
+
+    def __call__(self, url: str, *args: Any, **more: Any) -> Any:
+        """A request for a token, at the address that the credentials name."""
+        with _pool(URL(url)) as self.http:
+            return super().__call__(url, *args, **more)  # type: ignore[no-untyped-call]
+
+
+def _pool(url: URL) -> urllib3.PoolManager:
+    host, proxy = url.host or "", getproxies().get(url.scheme)
+    if not proxy or host in _PLATFORM or is_loopback(host) or proxy_bypass(host):
+        return urllib3.PoolManager(timeout=_TOKEN_TIMEOUT)
+    through = URL(proxy if "://" in proxy else f"http://{proxy}")
+    login = f"{through.user}:{through.password or ''}" if through.user else None
+    headers = urllib3.make_headers(proxy_basic_auth=login)
+    return urllib3.ProxyManager(str(through.with_user(None)), proxy_headers=headers, timeout=_TOKEN_TIMEOUT)
 
 
 @asynccontextmanager
@@ -128,9 +157,11 @@ def refusal(answer: Answered, where: str, permission: str) -> HarvesterError:
     text = f"{where}: {answer.status} {message(answer)}".rstrip()
     if answer.status in (401, 403):
         return PermanentError(f"{text}: check HARVESTER_GOOGLE_CREDENTIALS; the account needs the permission {permission}")
-    if answer.status in (408, 429) or answer.status >= 500:
-        told = answer.headers.get("Retry-After", "")
-        return TransientError(text, retry_after=float(told) if told.isdigit() else None)
+    told = retry_after(answer.headers, datetime.now(UTC))
+    if answer.status == 429:
+        return RateLimitedError(text, retry_after=told)
+    if answer.status in (408, 425) or answer.status >= 500:
+        return OutageError(text, retry_after=told)
     return PermanentError(text)
 
 

@@ -6,7 +6,7 @@ file system whose flock works across hosts.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +22,8 @@ from harvester.url import directory_path, parse
 
 T = TypeVar("T")
 _LOCKS = ".locks"
+_KNOWN = 4096
+"""Folders that are known to be durable."""
 
 
 class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ class FileObjects:
     def __init__(self, path: Path, options: FileOptions) -> None:
         self._path = path
         self._options = options
+        self._durable: set[Path] = set()
 
     async def get(self, name: str) -> Stored | None:
         return await self._run(lambda: _read(self._path / name))
@@ -67,8 +70,8 @@ class FileObjects:
 
     def _put(self, name: str, body: bytes, replaces: str | None) -> str:
         path = self._path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
+            self._make(path.parent)
             found = _read(path)
             if replaces is not None and replaces != (found.tag if found else ""):
                 raise ConflictError(f"{path}: another wrote it first")
@@ -97,7 +100,7 @@ class FileObjects:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        (self._path / _LOCKS).mkdir(parents=True, exist_ok=True)
+        self._make(self._path / _LOCKS)
         lock = Lock(self._path / _LOCKS / "write", me())
         if other := lock.other(self._options.patience):
             raise TransientError(f"objects in {self._path} are being written by {other}")
@@ -105,6 +108,23 @@ class FileObjects:
             yield
         finally:
             lock.release()
+
+    def _make(self, folder: Path) -> None:
+        """Have it, with its name and those of all above it durable: a synced file is gone with the folder that it is in.
+
+        A name that is there may be another's who died before its sync, so each is synced once by each of us.
+        """
+        there, inside = folder.is_dir(), folder.is_relative_to(self._path)
+        if there and (not inside or folder in self._durable):
+            return
+        self._make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        # What holds the store need not be readable for us.
+        with suppress(PermissionError) if there and folder == self._path else nullcontext():
+            sync_directory(folder.parent)
+        if len(self._durable) >= _KNOWN:
+            self._durable.clear()
+        self._durable.add(folder)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.to_thread(self._guarded, work)

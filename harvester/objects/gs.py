@@ -167,12 +167,15 @@ class GsObjects:
             query["pageToken"] = found.next_page_token
 
     async def create_bucket(self) -> bool:
-        """Whether there was none. ConfigError: it is not said whose it should be."""
-        answer = await self._ask("GET", "", {"fields": "name"})
+        """Whether there was none. ConfigError: it is not said whose it should be.
+
+        It is looked for by listing, which who may only use its objects may do, too.
+        """
+        answer = await self._ask("GET", "/o", {"maxResults": "1", "fields": "kind", "prefix": self._prefix})
         if answer.status == 200:
             return False
         if answer.status != 404:
-            raise self._refusal(answer, "", "storage.buckets.get")
+            raise self._refusal(answer, "", "storage.objects.list")
         options = self._place.options
         if not options.project:
             raise ConfigError(

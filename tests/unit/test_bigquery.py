@@ -175,7 +175,7 @@ def test_f33_what_a_job_failed_of_is_the_error_of_the_next_action(reason: str, m
 def test_b61_what_is_refused_is_told_with_the_permissions_it_takes(status: int, reason: str, kind: type[HarvesterError]) -> None:
     body = msgspec.json.encode({"error": {"message": "no", "errors": [{"reason": reason}]}})
     found = refused(Answered(status, body, {}), "bigquery p.d")
-    assert type(found) is kind
+    assert isinstance(found, kind)
     if status in (401, 403) and kind is PermanentError:
         wanted = ("datasets.create", "tables.create", "tables.updateData", "jobs.create")
         assert all(f"bigquery.{permission}" in str(found) for permission in wanted)

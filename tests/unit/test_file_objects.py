@@ -1,0 +1,55 @@
+"""Objects in a folder: what survives when the machine loses its power."""
+
+from pathlib import Path
+
+import pytest
+
+from harvester.disk import sync_directory
+from harvester.objects import open_objects
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders whose names were made durable, in order."""
+    found: list[Path] = []
+
+    def sync(path: Path) -> None:
+        sync_directory(path)
+        found.append(path)
+
+    monkeypatch.setattr("harvester.objects.file.sync_directory", sync)
+    return found
+
+
+async def test_a_new_object_is_durable_with_every_folder_that_it_is_in(tmp_path: Path, synced: list[Path]) -> None:
+    store = tmp_path / "var/archive"
+    async with open_objects(f"file://{store}") as objects:
+        await objects.put("a/b/one", b"1")
+    # Each folder is synced after what was made in it, and what holds it before the object is.
+    assert set(synced) == {tmp_path, tmp_path / "var", store, store / "a", store / "a/b"}
+    assert synced[-1] == store / "a/b"
+    assert synced.index(store) < synced.index(store / "a") < len(synced) - 1
+
+
+async def test_folders_that_are_known_to_be_durable_cost_nothing_and_those_of_others_are_synced_once(
+    tmp_path: Path, synced: list[Path]
+) -> None:
+    async with open_objects(f"file://{tmp_path}/store") as objects:
+        await objects.put("a/one", b"1")
+        synced.clear()
+        await objects.put("a/two", b"2")
+        assert synced == [tmp_path / "store/a"]
+    synced.clear()
+    async with open_objects(f"file://{tmp_path}/store") as objects:  # of a process that may have died before its sync
+        await objects.put("a/three", b"3")
+    assert tmp_path / "store" in synced
+
+
+async def test_a_folder_that_somebody_took_away_is_made_again(tmp_path: Path) -> None:
+    async with open_objects(f"file://{tmp_path}/store") as objects:
+        await objects.put("a/b/one", b"1")
+        await objects.delete(["a/b/one"])
+        (tmp_path / "store/a/b").rmdir()
+        (tmp_path / "store/a").rmdir()
+        await objects.put("a/b/one", b"2")
+        assert (await objects.get("a/b/one") or b"")[0] == b"2"
