@@ -4,7 +4,8 @@ Each is looked for in this order: an address in the environment (HARVESTER_TEST_
 answers, a local process from the files under `.cache/servers/`, fetched once. Where all ways are closed, MissingServerError says
 why and which command opens one; a test is skipped then, or fails when HARVESTER_TEST_REQUIRE names the server.
 
-`python -m tests.services required` prints what an unattended run of this machine should require; `fetch` fetches what it lacks.
+`python -m tests.services required` prints what an unattended run of this machine should require; `fetch` fetches what it lacks,
+and what is large only where HARVESTER_TEST_REQUIRE names it.
 """
 
 import os
@@ -96,7 +97,7 @@ TOOLS: Mapping[str, str] = {
 }
 """Programs that tests run, and how one is had."""
 ALWAYS = frozenset(
-    {"elasticsearch8", "gcs", "kafka", "postgres", "redis", "s3", "sqs", "promtool", "prometheus", "faketime", "wget"}
+    {"bigquery", "elasticsearch8", "gcs", "kafka", "postgres", "redis", "s3", "sqs", "promtool", "prometheus", "faketime", "wget"}
 )
 """What an unattended run requires on every machine: the system's packages are enough for it."""
 
@@ -204,7 +205,8 @@ def main(order: str) -> int:
     if order == "fetch":
         for name, kind in SERVERS.items():
             try:
-                kind.startable()
+                if name not in demanded():
+                    kind.startable()
                 sys.stdout.write(f"{name}: {kind.fetched()}\n")
             except MissingServerError as error:
                 sys.stdout.write(f"{name}: not fetched, {error.why}\n")

@@ -186,10 +186,16 @@ async def test_a_server_that_takes_no_writes_is_waited_for(postgres: Server) -> 
         await asked(postgres, *reset)
 
 
+def mapped(pid: int) -> str:
+    """The files that are in a process's memory."""
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
 async def test_f32_a_server_that_is_killed_and_comes_back_has_every_batch_once() -> None:
     with services.own("postgres") as node:
         async with sink(node) as opened:
             await opened.write([useraction_event(n) for n in range(100)])
+            assert "/dev/shm/PostgreSQL" not in mapped(node.pid), "a kill would leave it there"
             node.kill()
             with pytest.raises(TransientError):
                 await opened.write([useraction_event(n) for n in range(150)])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import services
+from tests.servers.bigquery import BigQuery
 from tests.services import ElasticsearchServer, MissingServerError, RefusedError
 
 ROOT = Path(__file__).parents[2]
@@ -204,9 +205,25 @@ def test_an_unattended_run_requires_every_server_but_the_newer_line_where_it_can
         newer = ["elasticsearch9"]
     except MissingServerError:
         newer = ["elasticsearch9"] if os.environ.get("HARVESTER_TEST_ELASTICSEARCH9") else []
-    always = [name for name in services.OWN if name != "bigquery"]  # required where its environment was made
-    required = [name for name in services.required() if name in services.SERVERS and name != "bigquery"]
-    assert sorted(required) == sorted(["elasticsearch8", *newer, *always])
+    required = [name for name in services.required() if name in services.SERVERS]
+    assert sorted(required) == sorted(["elasticsearch8", *newer, *services.OWN])
+
+
+@pytest.mark.parametrize(("named", "told"), [("", "not fetched, it is large"), ("bigquery", "there it is")])
+def test_what_is_large_is_fetched_only_where_it_is_required(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], named: str, told: str
+) -> None:
+    class Large(BigQuery):
+        def startable(self) -> None:
+            raise MissingServerError(self.name, "it is large")
+
+        def fetched(self) -> str:
+            return "there it is"
+
+    monkeypatch.setattr(services, "SERVERS", {"bigquery": Large()})
+    monkeypatch.setenv(services.REQUIRE, named)
+    services.main("fetch")
+    assert capsys.readouterr().out == f"bigquery: {told}\n"
 
 
 def test_an_unattended_run_requires_the_tools_that_its_set_up_places() -> None:

@@ -1,6 +1,7 @@
 """BigQuery as an emulator has it, behind a front that is as strict as BigQuery: a local process, or given by address.
 
-`python -m tests.servers.bigquery` makes the environment that the emulator runs in, once: 600 MB under `.cache/servers/`.
+The environment that the emulator runs in is made once, 700 MB under `.cache/servers/`: by `python -m tests.servers.bigquery`, or
+by `python -m tests.services fetch` where HARVESTER_TEST_REQUIRE names the server. Tests alone do not make it.
 """
 
 import json
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.servers.maven import CACHE, alone
+from tests.servers.maven import CACHE, PATIENCE, alone
 from tests.servers.own import Own
 from tests.servers.process import free_port
 from tests.servers.protocols import MissingServerError, Server
@@ -63,7 +64,7 @@ class BigQuery:
     """One row of `tests.services.SERVERS`."""
 
     name: str = "bigquery"
-    provide: str = ".venv/bin/python -m tests.servers.bigquery, once (600 MB)"
+    provide: str = ".venv/bin/python -m tests.servers.bigquery, once (700 MB)"
 
     def address(self, url: str) -> BigQueryServer:
         return BigQueryServer(self.name, url.rstrip("/"), "unknown", f"the environment, {url}")
@@ -100,17 +101,36 @@ class BigQuery:
             raise MissingServerError(self.name, "its environment is not here")
 
     def fetched(self) -> str:
-        """Where it is, made when it was not here."""
+        """Where it is, made when it was not here. MissingServerError when it cannot be."""
         with alone(HOME):
             if not HOME.exists():
                 part = HOME.with_name(f"{HOME.name}.part")
                 shutil.rmtree(part, ignore_errors=True)
-                venv.create(part, with_pip=True)
-                python = part / "bin" / "python"
-                subprocess.run([python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", PINS], check=True)
-                subprocess.run([python, "-c", _EXTENSIONS], check=True, env={"HOME": str(part)})
+                try:
+                    _make(part)
+                except subprocess.SubprocessError as error:
+                    raise MissingServerError(self.name, f"its environment cannot be made: {error}") from error
                 part.rename(HOME)
         return str(HOME)
+
+
+def _make(place: Path) -> None:
+    venv.create(place, with_pip=True)
+    python = place / "bin" / "python"
+    install: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--require-hashes",
+        "-r",
+        PINS,
+    ]
+    subprocess.run(install, check=True, timeout=PATIENCE)
+    subprocess.run([python, "-c", _EXTENSIONS], check=True, env={"HOME": str(place)})
 
 
 def _ready(url: str) -> None:

@@ -17,8 +17,8 @@ from tests.servers.own import Own
 from tests.servers.protocols import MissingServerError
 
 IMAGE = "postgres:17-alpine"
-SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": 50}
-"""It outlives its own death, not that of the machine."""
+SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": 50, "dynamic_shared_memory_type": "mmap"}
+"""It outlives its own death, not that of the machine. Shared memory is files of its folder: a kill leaves none elsewhere."""
 _EMPTY = """
 SELECT 'DROP SCHEMA ' || quote_ident(nspname) || ' CASCADE' FROM pg_namespace
 WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
