@@ -246,7 +246,7 @@ class CoreSettings(Access):
         ),
     ] = "daemons"
 
-    batch_events: Annotated[int, _setting("BATCH_EVENTS", "most events in one batch", ge=1)] = 1000
+    batch_events: Annotated[int, _setting("BATCH_EVENTS", "most events in one batch", "BATCH_SIZE", ge=1)] = 1000
     batch_bytes: Annotated[ByteSize, _setting("BATCH_BYTES", "most bytes in one batch", ge=1024)] = ByteSize(8 * 2**20)
     in_flight: Annotated[int, _setting("IN_FLIGHT", "batches that are on their way at the same time", ge=1, le=256)] = 8
     in_flight_bytes: Annotated[

@@ -113,8 +113,17 @@ def source_settings(name: str) -> type[BaseModel]:
 
 
 @asynccontextmanager
-async def open_source(name: str, loaded: Loaded, retry: Retry, component: Component | None = None) -> AsyncIterator[Source]:
-    """The source of that name, with its requests measured and its waits logged. `component` is told how it goes."""
+async def open_source(
+    name: str,
+    loaded: Loaded,
+    retry: Retry,
+    component: Component | None = None,
+    *,
+    on_wait: Callable[[Wait], None] = lambda _: None,
+) -> AsyncIterator[Source]:
+    """The source of that name, with its requests measured and its waits logged. `component` is told how it goes, `on_wait` of
+    each wait.
+    """
     log, http = logs.get_logger("harvest").bind(source=name), HttpMetrics(name)
     component = component or Component(name, "source")
 
@@ -129,6 +138,7 @@ async def open_source(name: str, loaded: Loaded, retry: Retry, component: Compon
         tally.waited(wait.seconds)
         metrics.error("read", "TransientError")
         component.waiting(wait.text, seconds=wait.seconds)
+        on_wait(wait)
         log.info("waiting", reason=wait.reason, attempt=wait.attempt, seconds=round(wait.seconds, 1), error=wait.text)
 
     def allowed(told: Allowance) -> None:

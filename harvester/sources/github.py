@@ -5,7 +5,7 @@ Each repository has streams of its own, by the time of change, so that a page th
 docs/decisions/0045.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -105,6 +105,11 @@ class Github:
                 self._streams[repository.id] = self._of(known)
             found += self._streams[repository.id]
         return found
+
+    @property
+    def repositories(self) -> Mapping[int, Repository]:
+        """Those that were ever listed, by id, as they are called now."""
+        return self._repositories
 
     def _of(self, repository: Repository) -> Sequence[Stream]:
         calls, host, name, timing = self._calls, self._host, self.name, self._settings.timing

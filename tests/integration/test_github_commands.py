@@ -1,0 +1,91 @@
+"""`harvest github`: what is refused before anything is asked, and what is said."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harvester.sandbox.serve import RunningGitHub
+from tests.github_site import checkpoints, held, organisation, requests, site_of, true
+from tests.site import Site
+
+
+@pytest.fixture
+def github() -> Iterator[RunningGitHub]:
+    with organisation() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("collect --since 2025-03-31 --until 2025-03-31", "--since/--until"),
+        ("collect --since 2025-04-01T02:00:00+02:00 --until 2025-04-01T00:00:00Z", "--since/--until"),
+        ("collect --since 2025-03-31 --hours 3", "--hours"),
+        ("collect --hours 0", "--hours"),
+        ("collect --since yesterday", "--since"),
+        ("backfill --days 0", "--days"),
+        ("resume", "--collection-id"),
+        ("resume --collection-id 2025-01-01", "20250101T120000Z"),
+        ("resume --collection-id now", "20250101T120000Z"),
+        ("scheduled --interval 0", "--interval"),
+    ],
+)
+def test_b19_b20_b29_wrong_usage_ends_with_2_before_anything_is_asked(tmp_path: Path, command: str, told: str) -> None:
+    site = Site(tmp_path, HARVESTER_GITHUB_ORG="acme", HARVESTER_GITHUB_TOKEN="x", HARVESTER_GITHUB_URL="http://127.0.0.1:9")
+    done = site.harvest("github", *command.split())
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
+    assert list(tmp_path.glob("[!.]*")) == []
+
+
+def test_b18_an_unknown_repository_ends_with_2_and_is_told_with_near_names(tmp_path: Path, github: RunningGitHub) -> None:
+    done = site_of(tmp_path, github).harvest("github", "backfill", "--repos", "widgets, lectuers")
+    assert done.code == 2
+    assert "no repository lectuers: did you mean lectures?" in done.err
+    assert not checkpoints(site_of(tmp_path, github))
+
+
+def test_b29_an_unknown_id_ends_with_2_and_names_those_that_exist(tmp_path: Path, github: RunningGitHub) -> None:
+    site = site_of(tmp_path, github)
+    done = site.harvest("github", "resume", "--collection-id", "2025-01-01T12:00:00+00:00")
+    assert (done.code, "there is none of acme" in done.err) == (2, True)
+    assert site.harvest("github", "collect").code == 0
+    requests(github)
+    done = site.harvest("github", "resume", "--collection-id", "20250101T120000Z")
+    assert done.code == 2
+    [kept] = checkpoints(site)
+    digits = "".join(c for c in kept.collection_id[:19] if c.isdigit())
+    assert f"{digits[:8]}T{digits[8:]}Z" in done.err
+    assert requests(github) == {}
+
+
+def test_b29_both_forms_of_an_id_are_taken_and_what_is_whole_costs_no_list_again(tmp_path: Path, github: RunningGitHub) -> None:
+    site = site_of(tmp_path, github)
+    assert site.harvest("github", "backfill", "--days", "11").code == 0
+    [kept] = checkpoints(site)
+    short = kept.collection_id.replace("-", "").replace(":", "").removesuffix("+0000") + "Z"
+    requests(github)
+    for form in (kept.collection_id, short):
+        assert site.harvest("github", "resume", "--collection-id", form).code == 0
+    assert requests(github).keys() == {"/orgs/{org}/repos"}
+    assert checkpoints(site)[0].state == "complete"
+
+
+def test_b37_without_the_archive_rows_go_straight_into_the_warehouse_and_resume_says_why_not(
+    tmp_path: Path, github: RunningGitHub
+) -> None:
+    site = site_of(tmp_path, github, PERSIST_TO_GCS="false")
+    assert site.harvest("github", "backfill", "--days", "11").code == 0
+    assert held(site) == true(github)
+    assert not (tmp_path / "var/archive").exists()
+    done = site.harvest("github", "resume", "--collection-id", "20250101T120000Z")
+    assert done.code == 3
+    assert "PERSIST_TO_GCS" in done.err
+
+
+def test_b23_verbose_stands_before_a_command_and_behind_it(tmp_path: Path, github: RunningGitHub) -> None:
+    site = site_of(tmp_path, github)
+    for number, words in enumerate((["-v", "collect"], ["collect", "-v"], ["collect"])):
+        told = site.harvest("github", *words).err
+        assert ('"debug"' in told) == (number < 2), words
