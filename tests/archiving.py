@@ -48,6 +48,16 @@ async def read(url: str, wanted: Wanted = ALL) -> list[Event]:
         return [one.event async for _, many in events(objects, chosen, wanted) for one in many]
 
 
+async def newest(url: str) -> list[Event]:
+    """What a sink has after a replay of it all: each thing in its newest state, of equals the last."""
+    found: dict[tuple[str, str, str], Event] = {}
+    for event in await read(url):
+        key = event.source, event.type, event.subject
+        if key not in found or event.version >= found[key].version:
+            found[key] = event
+    return list(found.values())
+
+
 async def listed(url: str) -> Sequence[Segment]:
     """The segments that its manifests name."""
     async with stored(url) as objects:

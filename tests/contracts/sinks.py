@@ -13,13 +13,19 @@ import duckdb
 import msgspec
 
 from consumers.protocols import Sink
+from consumers.records import records_of
 from consumers.sinks import open_sink
+from consumers.sinks.archive import open_archive
+from consumers.sinks.archive_settings import ArchiveSettings
 from consumers.sinks.bigquery import open_bigquery
 from consumers.sinks.bigquery_settings import BigQuerySettings
 from consumers.sinks.postgres import open_postgres
 from consumers.sinks.postgres_settings import PostgresSettings
 from consumers.sinks.stdout import open_stdout
+from harvester.event import Event
 from tests import services
+from tests.archiving import newest
+from tests.contracts import stores
 from tests.indexed import documents, index_sink, put_templates
 from tests.servers.bigquery import DATASET, PROJECT, BigQueryServer
 from tests.servers.fixtures import Servers, emptied
@@ -164,6 +170,29 @@ def postgres_driver(server: Server) -> Driver:
     return Driver(lambda _: open_postgres(PostgresSettings(url=server.url, user="postgres")), rows, zoom)
 
 
+def archive_driver(store: stores.Driver, servers: Servers) -> Driver:
+    """In that store; its rows are those that a replay would make."""
+
+    @asynccontextmanager
+    async def opened(path: Path) -> AsyncIterator[Sink]:
+        async with open_archive(ArchiveSettings(url=await stores.prepared(store, path, servers)), stores.KEYS) as sink:
+            yield sink
+
+    def rows(path: Path) -> list[dict[str, Any]]:
+        url = store.url(path, servers.get(store.server).url if store.server else "")
+        with ThreadPoolExecutor(1) as thread:
+            events = thread.submit(lambda: asyncio.run(newest(url))).result()
+        found = [archive_row(event, record) for event in events for record in records_of(event)]
+        return sorted(found, key=lambda row: (row["id"], row["source"]))
+
+    return Driver(opened, rows, lambda _: [])
+
+
+def archive_row(event: Event, record: Any) -> dict[str, Any]:
+    values = (event.source, record.action_id, record.action.outpoint, record.action.type, record.episode.title)
+    return dict(zip(("source", "id", "outpoint", "type", "title"), values, strict=True))
+
+
 def bigquery_driver(server: BigQueryServer) -> Driver:
     """Of a server that is empty."""
 
@@ -192,11 +221,15 @@ DRIVERS = {
 """Those that need nothing; each line of Elasticsearch is one more."""
 IDEMPOTENT = ("duckdb", "bigquery", "postgres", *services.ELASTICSEARCH)
 """All but streams, which cannot take back what they printed."""
+ARCHIVES = {f"archive in {store}": store for store in stores.DRIVERS["objects"]}
+"""They keep every state as it came, also what no record can be made of: nothing is refused, nor passed over."""
 
 
 def driver_named(name: str, servers: Servers) -> Driver:
     if name in DRIVERS:
         return DRIVERS[name]
+    if name in ARCHIVES:
+        return archive_driver(ARCHIVES[name], servers)
     server = servers.get(name)
     if name == "postgres":
         server.empty()

@@ -16,11 +16,13 @@ from consumers import chunks
 from consumers.archived import Wanted
 from consumers.protocols import Gathering
 from consumers.segments import MANIFESTS
+from consumers.sinks.archive import ArchiveSink
 from consumers.sinks.archive_settings import ArchiveSettings
 from consumers.verifying import Verdict, verified
-from harvester.errors import ConfigError, PermanentError
+from harvester.errors import ConfigError, PermanentError, TransientError
 from harvester.event import Event, encode_event, event_id
 from harvester.objects import open_objects
+from harvester.protocols import Objects
 from tests.archiving import listed, opened, read, stored, written
 from tests.contracts.stores import DRIVERS, Driver, prepared
 from tests.servers.fixtures import Servers
@@ -184,12 +186,66 @@ async def test_an_object_that_is_not_what_its_name_says_is_not_taken_for_written
 
 
 async def test_writers_at_the_same_time_do_not_meet(url: str) -> None:
+    batches = [[useraction_event(n) for n in range(first, first + 6)] for first in range(0, 24, 3)]  # each event in two of them
     async with opened(url) as one, opened(url) as two:
-        for n in range(4):
-            await (one, two)[n % 2].write([useraction_event(n)])
-    async with stored(url) as objects:
-        assert (await verified(objects)).faults == []
-    assert {event.subject for event in await read(url)} == {"0", "1", "2", "3"}
+        given = [(one, two)[n % 2].write(batch) for n, batch in enumerate(batches)]
+        same = [sink.write(batches[0]) for sink in (one, two)]
+        assert [list(refused) for refused in await asyncio.gather(*given, *same)] == [[]] * 10
+    verdict = await checked(url)
+    assert (verdict.manifests, verdict.segments, verdict.faults, verdict.unnamed) == (10, 8, [], [])
+    assert {event.subject for event in await read(url)} == {str(n) for n in range(27)}
+
+
+class Cut:
+    """A store that fails at one put: before it, or when it is done and only its answer is lost."""
+
+    def __init__(self, objects: Objects, at: int, error: Exception, *, done: bool) -> None:
+        self._objects = objects
+        self._at = at
+        self._error = error
+        self._done = done
+        self._puts = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objects, name)
+
+    async def put(self, name: str, body: bytes, *, replaces: str | None = None) -> str:
+        self._puts += 1
+        if self._puts != self._at:
+            return await self._objects.put(name, body, replaces=replaces)
+        if self._done:
+            await self._objects.put(name, body, replaces=replaces)
+        raise self._error
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["not sent", "answer lost"])
+async def test_a_write_that_is_cut_anywhere_is_no_part_of_it_until_it_is_whole_and_the_same_again_makes_it_so(
+    url: str, done: bool
+) -> None:
+    subjects: list[str] = []
+    for at in range(1, 5):
+        days = [read_at(useraction_event(10 * at + n), READ + timedelta(days=n)) for n in range(3)]  # a segment each
+        async with stored(url) as objects:
+            cut: Any = Cut(objects, at, TransientError("reset"), done=done)
+            sink = ArchiveSink(cut, ArchiveSettings(url=url), now=lambda: READ)
+            with pytest.raises(TransientError, match="reset"):
+                await sink.write(days)
+            named = done and at == 4  # the manifest was written
+            assert {event.subject for event in await read(url)} == {*subjects, *(e.subject for e in days if named)}
+            assert list(await sink.write(days)) == []
+        subjects += [event.subject for event in days]
+        assert sorted(event.subject for event in await read(url)) == subjects
+        verdict = await checked(url)
+        assert (verdict.faults, verdict.unnamed) == ([], [])
+
+
+async def test_what_needs_a_person_is_told_and_nothing_of_the_batch_is_a_part_of_it(folder: str) -> None:
+    async with stored(folder) as objects:
+        cut: Any = Cut(objects, 1, PermanentError("no access"), done=False)
+        sink = ArchiveSink(cut, ArchiveSettings(url=folder), now=lambda: READ)
+        with pytest.raises(PermanentError, match="no access"):
+            await sink.write([useraction_event(1)])
+    assert await read(folder) == []
 
 
 async def test_it_asks_for_batches_as_they_are_set(folder: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 from consumers.sinks import open_sink
 from harvester.errors import ConfigError, InvalidEventError, TransientError
 from harvester.event import Event
-from tests.contracts.sinks import DRIVERS, IDEMPOTENT, Driver, driver_named
+from tests.contracts.sinks import ARCHIVES, DRIVERS, IDEMPOTENT, Driver, driver_named
 from tests.servers.fixtures import Servers
 from tests.useractions import FOUND, event_of, useraction_event
 
@@ -33,6 +33,17 @@ def idempotent(request: pytest.FixtureRequest, servers: Servers) -> Driver:
     return driver_named(request.param, servers)
 
 
+@pytest.fixture(params=[*IDEMPOTENT, *ARCHIVES])
+def keeping(request: pytest.FixtureRequest, servers: Servers) -> Driver:
+    """Those in which nothing is there twice; of the archive as it is read back."""
+    return driver_named(request.param, servers)
+
+
+@pytest.fixture(params=["stdout", *IDEMPOTENT, *ARCHIVES])
+def any_driver(request: pytest.FixtureRequest, servers: Servers) -> Driver:
+    return driver_named(request.param, servers)
+
+
 async def written(driver: Driver, path: Path, *batches: Sequence[Event]) -> list[dict[str, Any]]:
     async with driver.open(path) as sink:
         for batch in batches:
@@ -44,31 +55,31 @@ def one(version: int, title: str | None = None) -> dict[str, Any]:
     return {"source": "opencast", "id": 1, "outpoint": version, "type": "HEARTBEAT", "title": title}
 
 
-async def test_what_is_written_can_be_read(driver: Driver, tmp_path: Path) -> None:
-    rows = await written(driver, tmp_path, [useraction_event(1, context=FOUND), useraction_event(2)])
+async def test_what_is_written_can_be_read(any_driver: Driver, tmp_path: Path) -> None:
+    rows = await written(any_driver, tmp_path, [useraction_event(1, context=FOUND), useraction_event(2)])
     assert rows == [one(12, "Lecture 10"), {**one(12), "id": 2}]
 
 
-async def test_an_empty_batch_is_written(driver: Driver, tmp_path: Path) -> None:
-    async with driver.open(tmp_path) as sink:
+async def test_an_empty_batch_is_written(any_driver: Driver, tmp_path: Path) -> None:
+    async with any_driver.open(tmp_path) as sink:
         assert list(await sink.write([])) == []
 
 
-async def test_f30_every_batch_delivered_twice_is_there_once(idempotent: Driver, tmp_path: Path) -> None:
+async def test_f30_every_batch_delivered_twice_is_there_once(keeping: Driver, tmp_path: Path) -> None:
     events = [useraction_event(number) for number in range(500)]
     batches = [events[:200], events[:200], events[200:], events[100:300], events[200:]]
-    rows = await written(idempotent, tmp_path, *batches)
+    rows = await written(keeping, tmp_path, *batches)
     assert [row["id"] for row in rows] == list(range(500))
 
 
-async def test_an_older_state_never_overwrites_a_newer(idempotent: Driver, tmp_path: Path) -> None:
+async def test_an_older_state_never_overwrites_a_newer(keeping: Driver, tmp_path: Path) -> None:
     states = [useraction_event(1, version=version) for version in (3, 7, 5, 0)]
-    assert await written(idempotent, tmp_path, *([state] for state in states)) == [one(7)]
+    assert await written(keeping, tmp_path, *([state] for state in states)) == [one(7)]
 
 
-async def test_of_several_states_in_one_batch_the_newest_stays(idempotent: Driver, tmp_path: Path) -> None:
+async def test_of_several_states_in_one_batch_the_newest_stays(keeping: Driver, tmp_path: Path) -> None:
     states = [useraction_event(1, version=version) for version in (3, 7, 5)]
-    assert await written(idempotent, tmp_path, states, states[:1]) == [one(7)]
+    assert await written(keeping, tmp_path, states, states[:1]) == [one(7)]
 
 
 @pytest.mark.parametrize("poorer", [None, ...], ids=["pending", "nothing to find"])
@@ -87,9 +98,9 @@ async def test_what_was_written_without_its_enrichment_is_repaired(idempotent: D
     assert await written(idempotent, tmp_path, [rich]) == [one(12, "Lecture 10")]
 
 
-async def test_a_newer_state_wins_even_when_it_is_poorer(idempotent: Driver, tmp_path: Path) -> None:
+async def test_a_newer_state_wins_even_when_it_is_poorer(keeping: Driver, tmp_path: Path) -> None:
     states = [useraction_event(1, version=3, context=FOUND), useraction_event(1, version=4)]
-    assert await written(idempotent, tmp_path, *([state] for state in states)) == [one(4)]
+    assert await written(keeping, tmp_path, *([state] for state in states)) == [one(4)]
 
 
 async def test_a_newer_state_that_is_pending_replaces_the_older_whole_one_and_is_completed_by_its_repair(
@@ -127,8 +138,8 @@ async def test_events_that_give_no_record_are_passed_over(driver: Driver, tmp_pa
     assert await written(driver, tmp_path, [useraction_event(1), stranger]) == [one(12)]
 
 
-async def test_two_sources_with_the_same_key_do_not_meet(driver: Driver, tmp_path: Path) -> None:
-    rows = await written(driver, tmp_path, [useraction_event(1), useraction_event(1, source="opencast/law")])
+async def test_two_sources_with_the_same_key_do_not_meet(any_driver: Driver, tmp_path: Path) -> None:
+    rows = await written(any_driver, tmp_path, [useraction_event(1), useraction_event(1, source="opencast/law")])
     assert [row["source"] for row in rows] == ["opencast", "opencast/law"]
 
 
@@ -138,21 +149,21 @@ HOSTILE = [
 ]
 
 
-async def test_f44_hostile_text_arrives_as_it_was_without_nul(driver: Driver, tmp_path: Path) -> None:
-    rows = await written(driver, tmp_path, [useraction_event(number, type=text) for number, text in enumerate(HOSTILE)])
+async def test_f44_hostile_text_arrives_as_it_was_without_nul(any_driver: Driver, tmp_path: Path) -> None:
+    rows = await written(any_driver, tmp_path, [useraction_event(number, type=text) for number, text in enumerate(HOSTILE)])
     assert [row["type"] for row in rows] == [text.replace("\0", "") for text in HOSTILE]
 
 
-async def test_f44_64_bit_ids_arrive_with_every_digit(driver: Driver, tmp_path: Path) -> None:
+async def test_f44_64_bit_ids_arrive_with_every_digit(any_driver: Driver, tmp_path: Path) -> None:
     numbers = [-(2**63), 2**53 + 1, 2**63 - 1]
-    assert [row["id"] for row in await written(driver, tmp_path, [useraction_event(n) for n in numbers])] == numbers
+    assert [row["id"] for row in await written(any_driver, tmp_path, [useraction_event(n) for n in numbers])] == numbers
 
 
-async def test_several_batches_in_flight_are_all_written(driver: Driver, tmp_path: Path) -> None:
+async def test_several_batches_in_flight_are_all_written(any_driver: Driver, tmp_path: Path) -> None:
     batches = [[useraction_event(number) for number in range(start, start + 50)] for start in range(0, 400, 50)]
-    async with driver.open(tmp_path) as sink:
+    async with any_driver.open(tmp_path) as sink:
         assert [list(r) for r in await asyncio.gather(*map(sink.write, batches))] == [[]] * 8
-    assert sorted(row["id"] for row in driver.rows(tmp_path)) == list(range(400))
+    assert sorted(row["id"] for row in any_driver.rows(tmp_path)) == list(range(400))
 
 
 def names(directory: Path) -> list[str]:
