@@ -161,6 +161,9 @@ def _reset(request: web.Request) -> web.Response:
 
 
 async def _truncated(request: web.Request, whole: web.Response) -> web.StreamResponse:
+    """What has no body, as a 304, stays as it is."""
+    if not whole.body:
+        return whole
     body = _bytes(whole)
     response = web.StreamResponse(status=whole.status, headers={"Content-Type": whole.headers["Content-Type"]})
     response.content_length = len(body)
@@ -173,6 +176,8 @@ async def _truncated(request: web.Request, whole: web.Response) -> web.StreamRes
 
 
 def _half(whole: web.Response) -> web.Response:
+    if not whole.body:
+        return whole
     body = _bytes(whole)
     response = web.Response(
         status=whole.status, body=body[: len(body) // 2], headers={"Content-Type": whole.headers["Content-Type"]}

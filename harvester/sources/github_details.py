@@ -94,8 +94,8 @@ _json = msgspec.json.Encoder()
 
 def batch_query(numbers: Iterable[int]) -> str:
     """What asks for these pull requests of the repository `$id`."""
-    asked = " ".join(f"p{number}:pullRequest(number:{number}){{{PULL}}}" for number in numbers)
-    return f"query($id:ID!){{node(id:$id){{... on Repository{{{HEAD} {asked}}}}} {RATE}}}"
+    asked = " ".join(f"p{number}:pullRequest(number:{number}){{...P}}" for number in numbers)
+    return f"query($id:ID!){{node(id:$id){{... on Repository{{{HEAD} {asked}}}}} {RATE}}} fragment P on PullRequest{{{PULL}}}"
 
 
 def batch_cost(pulls: int) -> int:

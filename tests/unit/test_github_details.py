@@ -5,6 +5,7 @@ import pytest
 from aiohttp import web
 
 from harvester.errors import InvalidEventError
+from harvester.sources.github_details import batch_query
 from tests.github_organisation import (
     NOW,
     YOUNG,
@@ -37,6 +38,10 @@ async def test_batches_halve_when_they_are_too_much_and_grow_back() -> None:
     assert sizes[:2] == [25, 12]
     assert max(sizes[-4:]) > 12
     assert numbers(got) == [*range(1, 101)]
+
+
+def test_a_batch_says_once_what_it_asks_for() -> None:
+    assert batch_query(range(1, 26)).count("mergeCommit") == 1
 
 
 async def test_one_pull_request_that_graphql_cannot_give_is_read_by_rest() -> None:

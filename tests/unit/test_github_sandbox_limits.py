@@ -258,3 +258,11 @@ async def test_what_is_under_way_over_the_hours_edge_makes_no_new_hour_of_it(mon
         young = [asyncio.create_task(client.get("/orgs/acme")) for _ in range(3)]
         answers = await asyncio.gather(old, *young)
         assert sorted(left(answer) for answer in answers) == [4996, 4997, 4998, 4999]
+
+
+@pytest.mark.parametrize("fault", ["truncated", "half-json"])
+async def test_an_answer_without_a_body_cannot_be_cut(fault: str) -> None:
+    async with github(repositories=1, traps=False) as client:
+        tag = (await client.get("/orgs/acme/repos")).headers["ETag"]
+        client.running.sandbox.set_faults({fault: 1})
+        assert (await client.get("/orgs/acme/repos", {"If-None-Match": tag})).status == 304
