@@ -6,16 +6,19 @@ of their key, by value and by shape, also in tracebacks; control characters are 
 
 import json
 import logging
+import logging.handlers
 import os
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 
 from harvester import __version__, traces
+from harvester.errors import ConfigError
 from harvester.redact import HIDDEN, Redactor, is_secret_name
 
 COLLECTED = "harvester.command"
@@ -62,21 +65,37 @@ def get_logger(name: str) -> Logger:
     return structlog.stdlib.get_logger(name)
 
 
-def setup(level: str, redact: Sequence[str] = (), *, stream: TextIO | None = None, remote: logging.Handler | None = None) -> None:
-    """Send all logs of this process to `stream` (stderr) and `remote`, from `level` (debug, info, warn) on, without the values
-    `redact`.
+def setup(
+    level: str,
+    redact: Sequence[str] = (),
+    *,
+    stream: TextIO | None = None,
+    remote: logging.Handler | None = None,
+    file: Path | None = None,
+) -> None:
+    """Send all logs of this process to `stream` (stderr), `remote` and the end of `file`, from `level` (debug, info, warn) on,
+    without the values `redact`. ConfigError: the file cannot be written.
     """
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_console(Redactor(redact)) if stream.isatty() else _json(Redactor(redact)))
-    if remote is not None:
-        remote.setFormatter(_json(Redactor(redact)))
+    others = [*([remote] if remote else []), *([_kept(file)] if file else [])]
+    for other in others:
+        other.setFormatter(_json(Redactor(redact)))
     root, collected = logging.getLogger(), logging.getLogger(COLLECTED)
-    root.handlers[:] = [handler, *([remote] if remote else [])]
+    root.handlers[:] = [handler, *others]
     root.setLevel(_LEVELS[level])
     collected.propagate = False
-    collected.handlers[:] = [remote or logging.NullHandler()]
+    collected.handlers[:] = others or [logging.NullHandler()]
     logging.captureWarnings(capture=True)
+
+
+def _kept(file: Path) -> logging.Handler:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return logging.handlers.WatchedFileHandler(file, encoding="utf-8")  # what rotates files may move it away meanwhile
+    except OSError as error:
+        raise ConfigError(f"HARVESTER_LOGS_FOLDER: {file} cannot be written: {error.strerror}") from error
 
 
 def _json(redactor: Redactor) -> logging.Formatter:

@@ -62,6 +62,14 @@ class LogsSettings(BaseModel):
             description="collector of JSON lines over HTTP; {token}, {tags}: put in; a token not put in is sent as bearer",
         ),
     ] = LOGGLY
+    folder: Annotated[
+        str,
+        Field(
+            validation_alias="HARVESTER_LOGS_FOLDER",
+            description="folder of a file that log lines are added to as well: github_collector.log of `harvest github`, "
+            "harvester.log of all other commands; unset: no file",
+        ),
+    ] = ""
 
     @field_validator("url")
     @classmethod

@@ -75,8 +75,13 @@ def true(running: RunningGitHub) -> Mapping[str, set[str]]:
     return {table: set(getattr(truth, table)) if table != "commits" else there for table in TABLES}
 
 
+def requests_so_far(running: RunningGitHub) -> Mapping[str, int]:
+    """Endpoint → calls."""
+    return {endpoint: sum(outcomes.values()) for endpoint, outcomes in running.stats.snapshot().requests.items()}
+
+
 def requests(running: RunningGitHub) -> Mapping[str, int]:
     """Endpoint → calls since it was asked last."""
-    found = running.stats.snapshot().requests
+    found = requests_so_far(running)
     running.stats.reset()
-    return {endpoint: sum(outcomes.values()) for endpoint, outcomes in found.items()}
+    return found

@@ -21,6 +21,7 @@ import duckdb
 from harvester.book import decode_book
 from harvester.cli import run
 from harvester.coverage import Coverage
+from harvester.logs import COLLECTED
 from harvester.sandbox.serve import Running, serve
 from harvester.sandbox.settings import SandboxSettings
 from harvester.sandbox.truth import TrueAction
@@ -260,7 +261,8 @@ def _inside(folder: Path) -> Iterator[None]:
 @contextmanager
 def _logs_put_back() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    collected = logging.getLogger(COLLECTED)
+    handlers, level, told = root.handlers[:], root.level, collected.handlers[:]
     try:
         yield
     finally:
@@ -268,4 +270,4 @@ def _logs_put_back() -> Iterator[None]:
         for handler in root.handlers:
             if handler not in handlers:
                 handler.close()  # as the end of a process does: what goes to a collector has arrived then
-        root.handlers[:], root.level = handlers, level
+        root.handlers[:], root.level, collected.handlers[:] = handlers, level, told

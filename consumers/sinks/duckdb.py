@@ -140,7 +140,7 @@ class DuckDBSink:
     @contextmanager
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         if not self.path.exists():
-            self._create()
+            self.create()
         connection = duckdb.connect(self.path, config=self._config())
         try:
             yield connection
@@ -154,8 +154,10 @@ class DuckDBSink:
             "autoinstall_known_extensions": False,
         }
 
-    def _create(self) -> None:
-        """Make the file under another name first: a kill in the middle leaves no torn one that nobody could open."""
+    def create(self) -> None:
+        """Make the file when there is none. Under another name first: a kill in the middle leaves no torn one that nobody could
+        open.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:

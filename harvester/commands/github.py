@@ -4,16 +4,7 @@ from importlib import import_module
 
 import click
 
-COMMANDS: tuple[str, ...] = (
-    "backfill",
-    "collect",
-    "scheduled",
-    "resume",
-    "load-gcs",
-    "gcs-summary",
-    "wipe-gcs",
-    "metrics",
-)
+COMMANDS: tuple[str, ...] = ("init", "backfill", "collect", "scheduled", "resume", "metrics")
 """In the order of the help; `harvester/commands/github_<name>.py` has each as `command`."""
 
 

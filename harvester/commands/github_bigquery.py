@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -41,6 +42,15 @@ class BigQuery:
 
     async def prepare(self, records: Sequence[type[Record]]) -> None:
         await retrying(lambda: self._prepare(records), ONE_SHOT)
+
+    async def there(self, records: Sequence[type[Record]]) -> set[str]:
+        names = [record.__shape__.table for record in records]
+        return {name for name in names if await retrying(partial(self._warehouse.table, name), ONE_SHOT) is not None}
+
+    async def location(self) -> str:
+        """Where the dataset is, "" when there is none."""
+        found = await retrying(self._warehouse.dataset, ONE_SHOT)
+        return "" if found is None else str(found.get("location", ""))
 
     async def ask(self, statement: str) -> list[dict[str, Any]]:
         """Numbers and booleans come as texts. All pages of the answer."""

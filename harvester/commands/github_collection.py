@@ -47,6 +47,7 @@ async def completed(site: Site) -> list[Checkpoint]:
     """Complete what earlier collections were cut off at, oldest first."""
     done: list[Checkpoint] = []
     if site.objects is None:
+        get_logger("github").info("nothing is archived (PERSIST_TO_GCS=false): no checkpoint tells what was cut off")
         return done
     async for kept in unfinished(site.objects, site.organisation):
         get_logger("github").warning("completing a collection that was cut off", collection_id=kept.checkpoint.collection_id)
@@ -140,7 +141,7 @@ class Collection:
     async def run(self) -> Checkpoint:
         """Returns the checkpoint as it ended. CutError: cut by a signal; the next collection completes this one first."""
         began = time.monotonic()
-        telling.begins(self._checkpoint)
+        telling.begins(self._checkpoint, daemon=self._site.daemon)
         try:
             await self._turns()
             await self._end()
@@ -149,7 +150,7 @@ class Collection:
                 await self._site.book.flush()
                 await self._write()
             raise CutError(telling.cut(self._checkpoint)) from error
-        telling.ended(self._checkpoint, time.monotonic() - began)
+        telling.ended(self._checkpoint, time.monotonic() - began, daemon=self._site.daemon)
         return self._checkpoint
 
     async def _turns(self) -> None:

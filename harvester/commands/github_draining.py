@@ -17,7 +17,7 @@ from harvester.settings import CoreSettings
 from harvester.turns import REPAIRS, Owners, Turn
 from harvester.url import parse
 
-_TRIES = 4
+TRIES = 4
 """How often a sink that does not answer is asked: one-shot commands do not wait for ever."""
 
 
@@ -50,7 +50,7 @@ async def drain(name: str, loaded: Loaded, stores: parts.Stores) -> Drained:
 
     def waits(error: Exception, _: float) -> None:
         failures.append(str(error))
-        if len(failures) == _TRIES:
+        if len(failures) == TRIES:
             stop.set()
 
     try:

@@ -7,7 +7,7 @@ import click
 from consumers.sinks.archive_settings import ArchiveSettings
 from harvester.commands.github_checkpoints import named, short
 from harvester.commands.github_collection import resumed
-from harvester.commands.github_run import repos_option, tell
+from harvester.commands.github_run import derive, repos_option, tell, worst
 from harvester.commands.github_site import need_archive, open_site, settings
 from harvester.commands.options import although_paused_option, json_option
 from harvester.loading import Loaded
@@ -45,4 +45,5 @@ async def _resume(loaded: Loaded, collection_id: str, repos: Sequence[str], *, a
     async with open_site(loaded) as site:
         assert site.objects is not None
         kept = await named(site.objects, organisation, collection_id)
-        return tell([await resumed(site, kept, repos)], as_json=as_json)
+        ended = await resumed(site, kept, repos)
+    return worst(tell([ended], as_json=as_json), await derive(loaded))

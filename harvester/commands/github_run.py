@@ -8,10 +8,14 @@ import msgspec
 
 from harvester.commands.github_checkpoints import Checkpoint
 from harvester.commands.github_collection import Asked, begun, completed
+from harvester.commands.github_metrics import compute, lines
 from harvester.commands.github_site import open_site
 from harvester.commands.github_telling import EXIT_CODES
+from harvester.errors import HarvesterError
 from harvester.loading import Loaded
+from harvester.logs import COLLECTED, get_logger
 
+_WORST = (0, 5, 1)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -30,12 +34,27 @@ async def collect(loaded: Loaded, asked: Asked, *, as_json: bool) -> int:
     """The exit code: 0 all complete, 5 with holes or dead letters, 1 failed."""
     async with open_site(loaded) as site:
         ended = [*await completed(site), await begun(site, asked)]
-    return tell(ended, as_json=as_json)
+    return worst(tell(ended, as_json=as_json), await derive(loaded))
+
+
+def worst(*codes: int) -> int:
+    """The exit code that says most: failed, partial, complete."""
+    return max(codes, key=_WORST.index)
+
+
+async def derive(loaded: Loaded) -> int:
+    """Compute the metrics of what is stored now, where a warehouse can be asked: 0, or 5 when that failed, which is told."""
+    try:
+        for line in lines(await compute(loaded)):
+            get_logger(COLLECTED).info("metrics", computed=line)
+    except HarvesterError as error:
+        get_logger("github").warning("the metrics were not computed", error=str(error), next="harvest github metrics")
+        return 5
+    return 0
 
 
 def tell(ended: Sequence[Checkpoint], *, as_json: bool) -> int:
     """The exit code of all of them; the last one as JSON on stdout if that is wanted."""
     if as_json:
         click.echo(msgspec.json.encode(ended[-1]))
-    codes = {EXIT_CODES[one.state] for one in ended}
-    return next((code for code in (1, 5) if code in codes), 0)
+    return worst(*(EXIT_CODES[one.state] for one in ended))

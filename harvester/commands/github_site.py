@@ -17,6 +17,7 @@ from harvester.commands.options import refuse_paused
 from harvester.errors import ConfigError
 from harvester.loading import Loaded
 from harvester.lock import me
+from harvester.logs import get_logger
 from harvester.objects import open_objects
 from harvester.openbook import OpenBook
 from harvester.pauses import paused
@@ -37,6 +38,8 @@ class Listing(Protocol):
 
     @property
     def repositories(self) -> Mapping[int, Repository]: ...
+    @property
+    def lacks(self) -> Sequence[str]: ...
 
 
 class Site(NamedTuple):
@@ -53,6 +56,8 @@ class Site(NamedTuple):
     """In the order in which they are written: the archive first."""
     organisation: str
     """Whose folder of the archive the checkpoints are in: the first of several."""
+    daemon: bool = False
+    """Whether nobody is there who reads more than the log."""
 
     @property
     def repositories(self) -> Mapping[int, Repository]:
@@ -81,6 +86,12 @@ class Site(NamedTuple):
         return list(dict.fromkeys(ids[name.lower()] for name in wanted))
 
 
+def lacking(source: Source) -> str:
+    """What to say of scopes that the token has not, "" when it has all or does not tell."""
+    lacks = cast("Listing", source).lacks
+    return f"; it lacks the scope {', '.join(lacks)}: private repositories, or members, are hidden from it" if lacks else ""
+
+
 def settings() -> Loaded:
     """The settings of a collection: of the source, the archive, and the sinks that are written."""
     families: list[type[BaseModel]] = [GithubSettings, ArchiveSettings, *parts.sink_settings(parts.configured_sinks())]
@@ -97,7 +108,7 @@ def need_archive(loaded: Loaded, what: str) -> None:
 
 
 @asynccontextmanager
-async def open_site(loaded: Loaded) -> AsyncIterator[Site]:
+async def open_site(loaded: Loaded, *, daemon: bool = False) -> AsyncIterator[Site]:
     """Open all that a collection needs, and hold the lease of collections. What was read is stored however this ends.
 
     RefusedError: another process collects now. PermanentError: the token may not do it, with what it lacks.
@@ -117,7 +128,9 @@ async def open_site(loaded: Loaded) -> AsyncIterator[Site]:
         await book.load()
         source = await stack.enter_async_context(parts.open_source(SOURCE, loaded, ONE_SHOT, on_wait=waits))
         streams = await source.streams()
+        if lacks := lacking(source):
+            get_logger("github").warning(f"what the token may read{lacks}")
         try:
-            yield Site(loaded, stores, objects, source, streams, book, sinks, loaded.get(GithubSettings).org[0])
+            yield Site(loaded, stores, objects, source, streams, book, sinks, loaded.get(GithubSettings).org[0], daemon)
         finally:
             await book.flush()

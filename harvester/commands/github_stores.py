@@ -35,6 +35,10 @@ class Store(Protocol):
         """Make what is missing of these tables: a table is made with its first row else."""
         ...
 
+    async def there(self, records: Sequence[type[Record]]) -> set[str]:
+        """Which of these tables there are."""
+        ...
+
     async def ask(self, statement: str) -> list[Row]:
         """The rows of a select of texts, integers and booleans; a number may be its text."""
         ...
@@ -57,6 +61,9 @@ class _DuckDB:
     async def prepare(self, records: Sequence[type[Record]]) -> None:
         if self._path.exists():
             await retrying(lambda: asyncio.to_thread(self._prepare, records), ONE_SHOT)
+
+    async def there(self, records: Sequence[type[Record]]) -> set[str]:
+        return await _there(self, records)
 
     async def ask(self, statement: str) -> list[Row]:
         if not self._path.exists():
@@ -93,6 +100,11 @@ class _DuckDB:
             raise named(error, self._path) from error
 
 
+async def _there(store: Store, records: Sequence[type[Record]], where: str = "true") -> set[str]:
+    found = await store.ask(f"SELECT table_name FROM information_schema.tables WHERE {where}")  # noqa: S608 - a setting
+    return {row["table_name"] for row in found} & {record.__shape__.table for record in records}
+
+
 _QUIET: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
 
 
@@ -126,6 +138,9 @@ class _Postgres:
                         await self._connection.execute(made)
         except _raised() as error:
             raise self._named(error) from error
+
+    async def there(self, records: Sequence[type[Record]]) -> set[str]:
+        return await _there(self, records, f"table_schema = '{self._schema.replace(chr(39), chr(39) * 2)}'")
 
     async def ask(self, statement: str) -> list[Row]:
         try:

@@ -20,11 +20,13 @@ def _say(text: str) -> None:
     click.echo(plain(text), err=True)
 
 
-def begins(checkpoint: Checkpoint) -> None:
-    """The id, and what is read."""
-    get_logger(COLLECTED).info(
+def begins(checkpoint: Checkpoint, *, daemon: bool) -> None:
+    """The id, and what is read; of a `daemon` in the log alone."""
+    get_logger("github" if daemon else COLLECTED).info(
         "collection begins", collection_id=checkpoint.collection_id, organisation=checkpoint.organisation, kind=checkpoint.kind
     )
+    if daemon:
+        return
     repositories = amount_of(len(checkpoint.repositories), "repository", "repositories")
     _say(
         f"collection {checkpoint.collection_id}: {repositories} of {checkpoint.organisation}, "
@@ -40,18 +42,23 @@ def cut(checkpoint: Checkpoint) -> str:
     )
 
 
-def ended(checkpoint: Checkpoint, seconds: float) -> None:
-    """The table of what was read, what is missing and why, and the state."""
+def ended(checkpoint: Checkpoint, seconds: float, *, daemon: bool) -> None:
+    """The table of what was read, what is missing and why, and the state; of a `daemon` in the log alone."""
     totals = {name: sum(counts.get(name, 0) for counts in checkpoint.counts.values()) for name in COLUMNS}
-    get_logger(COLLECTED).info(
+    log = get_logger("github" if daemon else COLLECTED)
+    (log.info if checkpoint.state == "complete" else log.warning)(
         "collection ended",
         collection_id=checkpoint.collection_id,
         state=checkpoint.state,
         seconds=round(seconds, 3),
-        holes=len(checkpoint.holes),
+        holes=[f"{_place(hole)}: {hole.why}" for hole in checkpoint.holes[:_LISTED]],
+        missing=len(checkpoint.holes),
         dead_letters=checkpoint.dead_letters,
         **totals,
+        repositories=dict(list(checkpoint.counts.items())[:_LISTED]),
     )
+    if daemon:
+        return
     for line in _table(checkpoint, totals):
         _say(line)
     for sink, counts in checkpoint.sinks.items():

@@ -63,8 +63,15 @@ def settings(*families: type[BaseModel], reads: bool = True) -> Loaded:
     know(loaded.secrets)
     for warning in loaded.warnings:
         click.echo(warning, err=True)
-    logs.setup(loaded.get(CoreSettings).log_level, redact=loaded.secrets, remote=collector(loaded.get(LogsSettings)))
+    kept = loaded.get(LogsSettings)
+    file = Path(kept.folder) / _log_file(context) if kept.folder else None
+    logs.setup(loaded.get(CoreSettings).log_level, redact=loaded.secrets, remote=collector(kept), file=file)
     return loaded
+
+
+def _log_file(context: click.Context) -> str:
+    """`harvest github` keeps the name that its predecessor's had."""
+    return "github_collector.log" if context.parent and context.parent.info_name == "github" else "harvester.log"
 
 
 def index_prefix() -> str:

@@ -53,7 +53,7 @@ def _everything(*, as_json: bool) -> int:
     imports: list[Import] = []
     whole = False
     try:
-        run_once(_prepared(loaded, sinks, made, templates))
+        run_once(prepared(loaded, sinks, made, templates))
         prefix = loaded.get(ElasticsearchSettings).index_prefix
         run_once(import_where_there(loaded.get(KibanaSettings), prefix, imports))
         whole = True
@@ -66,7 +66,8 @@ def _everything(*, as_json: bool) -> int:
     return 0
 
 
-async def _prepared(loaded: "Loaded", sinks: "Sequence[str]", made: "list[str]", templates: "list[Loading]") -> int:
+async def prepared(loaded: "Loaded", sinks: "Sequence[str]", made: "list[str]", templates: "list[Loading]") -> int:
+    """Make what the servers lack; what was made is added to the lists, also when this fails half-way."""
     from consumers.caches import DRIVERS as CACHES
     from consumers.sinks.archive_settings import ArchiveSettings
     from harvester.coverages import DRIVERS as COVERAGES

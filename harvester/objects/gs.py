@@ -61,6 +61,10 @@ class _Names(msgspec.Struct, rename="camel"):
     next_page_token: str = ""
 
 
+class _Located(msgspec.Struct):
+    location: str = ""
+
+
 class _Made(msgspec.Struct):
     generation: str
 
@@ -165,6 +169,15 @@ class GsObjects:
             if not found.next_page_token:
                 return
             query["pageToken"] = found.next_page_token
+
+    async def location(self) -> str:
+        """Where the bucket is, such as US or EUROPE-WEST3; "" when there is none."""
+        answer = await self._ask("GET", "", {"fields": "location"})
+        if answer.status == 404:
+            return ""
+        if answer.status != 200:
+            raise self._refusal(answer, "", "storage.buckets.get")
+        return self._read(answer, _Located).location
 
     async def create_bucket(self) -> bool:
         """Whether there was none. ConfigError: it is not said whose it should be.

@@ -91,12 +91,15 @@ class Github:
         self._organisations = Organisations(calls, settings.org, settings.repos)
         self._repositories: dict[int, Repository] = {}
         self._streams: dict[int, Sequence[Stream]] = {}
+        self.lacks: Sequence[str] = ()
+        """Scopes that the token was seen not to have."""
         self._listed = Repositories(self._organisations, host, self.name)
 
     async def streams(self) -> Sequence[Stream]:
         """The list of repositories, and what changes in each. Raises PermanentError, with what to check."""
         listing = await self._organisations.listing()
         refuse_unknown(listing)
+        self.lacks = listing.lacks
         found: list[Stream] = [self._listed]
         for repository, _ in listing.found:
             known = self._repositories.setdefault(repository.id, repository)

@@ -13,7 +13,7 @@ from harvester.event import Event
 from harvester.http import Answer
 from harvester.protocols import Broken, Page
 from harvester.sources.github_calls import Calls
-from harvester.sources.github_refusals import DeniedError, GoneError
+from harvester.sources.github_refusals import DeniedError, GoneError, missing_scopes
 from harvester.sources.github_repository import Repository, repository_of
 from harvester.sources.github_rows import checked_event, checked_row, event_of, rows_of
 from harvester.sources.github_settings import SCOPES
@@ -39,6 +39,8 @@ class Listing(NamedTuple):
     """The chosen names that are none of the repositories."""
     names: Sequence[str] = ()
     """Of all that are there, chosen or not."""
+    lacks: Sequence[str] = ()
+    """Scopes that a classic token has not, and that hide private repositories from it."""
 
 
 class _Known(msgspec.Struct):
@@ -68,9 +70,11 @@ class Organisations:
         found: list[Found] = []
         broken: list[Broken] = []
         read_at: datetime | None = None
+        lacks: Sequence[str] = ()
         for org in self._orgs:
             async for answer in self._pages(org):
                 read_at = read_at or self._calls.at(answer)
+                lacks = missing_scopes(answer.headers)
                 records = rows_of(answer.body)
                 broken += [Broken(body, str(why), why.reason) for body, why in records.refused]
                 for row in records.rows:
@@ -81,7 +85,7 @@ class Organisations:
         wanted = {one.repository.id: one for one in found if self._chosen & _names(one.repository) or not self._chosen}
         unknown = self._chosen - {name for one in found for name in _names(one.repository)}
         names = sorted(one.repository.name for one in found)
-        return Listing(list(wanted.values()), broken, read_at or self._calls.now(), sorted(unknown), names)
+        return Listing(list(wanted.values()), broken, read_at or self._calls.now(), sorted(unknown), names, lacks)
 
     async def _pages(self, org: str) -> AsyncIterator[Answer]:
         try:

@@ -1,12 +1,14 @@
 """`harvest github`: what is refused before anything is asked, and what is said."""
 
+import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from harvester.sandbox.serve import RunningGitHub
-from tests.github_site import checkpoints, held, organisation, requests, site_of, true
+from tests.github_site import NOON, TABLES, checkpoints, held, organisation, requests, site_of, true
 from tests.site import Site
 
 
@@ -79,6 +81,7 @@ def test_b37_without_the_archive_rows_go_straight_into_the_warehouse_and_resume_
     assert site.harvest("github", "backfill", "--days", "11").code == 0
     assert held(site) == true(github)
     assert not (tmp_path / "var/archive").exists()
+    assert "no checkpoint tells what was cut off" in site.harvest("github", "collect").err
     done = site.harvest("github", "resume", "--collection-id", "20250101T120000Z")
     assert done.code == 3
     assert "PERSIST_TO_GCS" in done.err
@@ -89,3 +92,71 @@ def test_b23_verbose_stands_before_a_command_and_behind_it(tmp_path: Path, githu
     for number, words in enumerate((["-v", "collect"], ["collect", "-v"], ["collect"])):
         told = site.harvest("github", *words).err
         assert ('"debug"' in told) == (number < 2), words
+
+
+def test_b16_init_makes_what_is_missing_says_so_and_changes_nothing_when_repeated(tmp_path: Path, github: RunningGitHub) -> None:
+    site = site_of(tmp_path, github)
+    done = site.harvest("github", "init")
+    assert done.code == 0, done.err
+    for table in (*TABLES, "pr_commits", "repositories", "metrics", "pr_metrics"):
+        assert f"var/harvest.duckdb: table {table}: created" in done.out
+    assert "github: the token reads 4 repositories of acme\n" in done.out
+    again = site.harvest("github", "init", "--json")
+    assert (again.code, again.json["made"]) == (0, [])
+    assert set(map(len, held(site).values())) == {0}
+
+
+def test_b42_a_scope_that_the_token_lacks_is_named(tmp_path: Path) -> None:
+    with organisation(scopes="read:org") as github:
+        site = site_of(tmp_path, github)
+        assert "it lacks the scope repo" in site.harvest("github", "init").out
+        assert "it lacks the scope repo" in site.harvest("github", "collect").err
+
+
+def test_b23_logs_are_kept_in_a_file_where_a_folder_is_set(tmp_path: Path, github: RunningGitHub) -> None:
+    site = site_of(tmp_path, github, HARVESTER_LOGS_FOLDER="logs")
+    assert site.harvest("github", "backfill", "--days", "11").code == 0
+    assert site.harvest("github", "collect").code == 0
+    lines = [json.loads(line) for line in (tmp_path / "logs/github_collector.log").read_text().splitlines()]
+    ended = [line for line in lines if line["message"] == "collection ended"]
+    assert [line["collection_id"] for line in ended] == [kept.collection_id for kept in checkpoints(site)]
+    assert ended[0]["repositories"]["widgets"]["pull_requests"] > 0
+    assert "sandbox-token" not in (tmp_path / "logs/github_collector.log").read_text()
+    assert site.harvest("audit", HARVESTER_LOGS_FOLDER=f"{tmp_path}/.stdout").code == 3
+
+
+def test_b53_metrics_are_computed_after_each_collection(tmp_path: Path, github: RunningGitHub) -> None:
+    site = site_of(tmp_path, github)
+    assert site.harvest("github", "backfill", "--days", "11").code == 0
+    assert len(site.rows("pr_number", "pr_metrics")) == len(true(github)["pull_requests"])
+
+
+def test_b19_a_range_reads_what_changed_in_it_and_no_range_the_last_day(tmp_path: Path, github: RunningGitHub) -> None:
+    site = site_of(tmp_path, github)
+    since, until = NOON - timedelta(days=6), NOON - timedelta(days=3)
+    given = ["--since", f"{since:%Y-%m-%d}", "--until", f"{until:%Y-%m-%dT%H:%M:%SZ}"]
+    assert site.harvest("github", "collect", *given).code == 0
+    changed = github.truth(since.replace(hour=0), until).pull_requests
+    assert held(site)["pull_requests"] == changed.keys() != set()
+    other = site_of(tmp_path / "other", github)
+    assert other.harvest("github", "collect").code == 0
+    assert held(other)["pull_requests"] == github.truth(NOON - timedelta(days=1), NOON).pull_requests.keys()
+
+
+def test_b20_the_last_hours_are_read(tmp_path: Path, github: RunningGitHub) -> None:
+    site = site_of(tmp_path, github)
+    assert site.harvest("github", "collect", "--hours", "50").code == 0
+    assert held(site)["pull_requests"] == github.truth(NOON - timedelta(hours=50), NOON).pull_requests.keys() != set()
+
+
+def test_b21_repositories_are_chosen_for_every_collection(tmp_path: Path, github: RunningGitHub) -> None:
+    site = site_of(tmp_path, github)
+    assert site.harvest("github", "backfill", "--days", "11", "--repos", "widgets,player").code == 0
+    rows = github.truth().pull_requests.values()
+    chosen = {f"{row['repository_id']}/{row['pr_number']}" for row in rows if row["repository"] in ("widgets", "player")}
+    assert held(site)["pull_requests"] == chosen != set()
+    [kept] = checkpoints(site)
+    assert site.harvest("github", "resume", "--collection-id", kept.collection_id, "--repos", "player").code == 0
+    assert checkpoints(site)[0].repositories == ["player", "widgets"]
+    done = site.harvest("github", "scheduled", "--repos", "plaier")
+    assert (done.code, "did you mean player?" in done.err) == (2, True)
