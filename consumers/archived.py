@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from consumers.segments import MANIFESTS, Segment, manifest_of, unpacked
+from consumers.wiped import wiped
 from harvester.errors import PermanentError
 from harvester.event import Event
 from harvester.protocols import Objects
@@ -135,6 +136,7 @@ async def segments(objects: Objects, wanted: Wanted, lost: Callable[[Lost], None
     `lost` is told of a manifest that is damaged, and the others are read; without it that is a PermanentError.
     """
     found: dict[str, Segment] = {}
+    gone = await wiped(objects)
     async for name, body in manifests(objects, wanted.earliest):
         try:
             manifest = manifest_of(name, body)
@@ -144,7 +146,7 @@ async def segments(objects: Objects, wanted: Wanted, lost: Callable[[Lost], None
             lost(Lost(name, str(error)))
             continue
         for segment in manifest.segments:
-            if wanted.may_hold(segment):
+            if wanted.may_hold(segment) and not gone.holds(segment.name, manifest.written):
                 found.setdefault(segment.name, segment)
     return list(found.values())
 

@@ -9,6 +9,7 @@ import msgspec
 
 from consumers.archived import Repeats, ahead, listed, manifests, state
 from consumers.segments import SUFFIX, Manifest, Segment, lines_of, manifest_of, unpacked
+from consumers.wiped import Wiped, wiped
 from harvester.errors import PermanentError
 from harvester.protocols import Objects
 
@@ -43,6 +44,8 @@ class _Check:
         self._told = told
         self._verdict = Verdict()
         self._seen: set[str] = set()
+        self._wiped = Wiped()
+        self._gone: set[str] = set()
         self._named: dict[str, Segment] = {}
         self._chain: dict[str, list[tuple[Manifest, str]]] = {}
         self._repeats = Repeats()
@@ -51,9 +54,10 @@ class _Check:
 
     async def verdict(self) -> Verdict:
         """Segments are listed before the manifests: what is written from then on is no part of the question."""
+        self._wiped = await wiped(self._objects)
         there = [name for name in await listed(self._objects, "") if name.endswith(SUFFIX)]
         named = await self._manifests()
-        unnamed = [name for name in there if name not in self._named]
+        unnamed = [name for name in there if name not in self._named and name not in self._gone]
         await self._read_unnamed(unnamed)
         await self._read(named)
         if unnamed:
@@ -78,7 +82,9 @@ class _Check:
                 self._verdict.faults.append(str(error))
                 continue
             self._chain.setdefault(found.writer, []).append((found, sha256(body).hexdigest()))
-            fresh += [segment for segment in found.segments if self._first(segment)]
+            gone = {one.name for one in found.segments if self._wiped.holds(one.name, found.written)}
+            self._gone |= gone
+            fresh += [segment for segment in found.segments if segment.name not in gone and self._first(segment)]
         return fresh
 
     def _first(self, segment: Segment) -> bool:

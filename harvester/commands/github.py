@@ -4,7 +4,17 @@ from importlib import import_module
 
 import click
 
-COMMANDS: tuple[str, ...] = ("init", "backfill", "collect", "scheduled", "resume", "metrics")
+COMMANDS: tuple[str, ...] = (
+    "init",
+    "backfill",
+    "collect",
+    "scheduled",
+    "resume",
+    "load-gcs",
+    "gcs-summary",
+    "wipe-gcs",
+    "metrics",
+)
 """In the order of the help; `harvester/commands/github_<name>.py` has each as `command`."""
 
 

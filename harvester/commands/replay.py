@@ -30,6 +30,7 @@ from harvester.veiled import veil_of
 
 if TYPE_CHECKING:
     from consumers.archived import Wanted
+    from consumers.batch import Processing
 
 
 @click.command("replay")
@@ -134,7 +135,7 @@ async def _looked(loaded: Loaded, names: Sequence[str], wanted: "Wanted", form: 
     async with AsyncExitStack() as stack:
         objects = await stack.enter_async_context(open_objects(loaded.get(ArchiveSettings).url, loaded.get(CoreSettings)))
         sinks = {parts.group_of(name): await stack.enter_async_context(parts.sink_named(name, loaded)) for name in names}
-        read = await reading(objects, wanted, form, _veil(loaded, form))
+        read = await reading(objects, wanted, form, veil(loaded, form))
         await look(read, sinks, ask, as_json=as_json)
         return unread(read)
 
@@ -142,31 +143,38 @@ async def _looked(loaded: Loaded, names: Sequence[str], wanted: "Wanted", form: 
 async def _replayed(
     loaded: Loaded, names: Sequence[str], wanted: "Wanted", form: str, *, accept_rejections: bool, as_json: bool
 ) -> int:
-    core, stop = loaded.get(CoreSettings), asyncio.Event()
+    core = loaded.get(CoreSettings)
     async with AsyncExitStack() as stack:
         objects = await stack.enter_async_context(open_objects(loaded.get(ArchiveSettings).url, core))
-        letters = await stack.enter_async_context(open_letters(core.letters_url, core))
-        pauses = await paused(await stack.enter_async_context(open_coverages(core.coverage_url, core)))
-        for name in names:
-            refuse_paused(pauses, parts.group_of(name))
-        enrichers = await stack.enter_async_context(parts.open_enrichers(loaded, parts.QUICK))
-        ways = {}
-        for name in names:
-            sink = await stack.enter_async_context(parts.sink_named(name, loaded))
-            ways[sink.name] = parts.processing(
-                sink, letters, stop, enrichers, accept_rejections=accept_rejections, on_wait=_waits
-            )
-        read = await reading(objects, wanted, form, _veil(loaded, form))
+        ways = await open_ways(stack, loaded, names, accept_rejections=accept_rejections)
+        read = await reading(objects, wanted, form, veil(loaded, form))
         counts = await feed(read, ways, core)
     return _tell(counts, read, as_json=as_json)
 
 
-def _veil(loaded: Loaded, form: str) -> Veil | None:
+async def open_ways(
+    stack: AsyncExitStack, loaded: Loaded, names: Sequence[str], *, accept_rejections: bool = False
+) -> "dict[str, Processing]":
+    """The way of a batch into each of these sinks, open until `stack` ends. RefusedError: one is paused."""
+    core, stop, ways = loaded.get(CoreSettings), asyncio.Event(), dict[str, "Processing"]()
+    letters = await stack.enter_async_context(open_letters(core.letters_url, core))
+    pauses = await paused(await stack.enter_async_context(open_coverages(core.coverage_url, core)))
+    for name in names:
+        refuse_paused(pauses, parts.group_of(name))
+    enrichers = await stack.enter_async_context(parts.open_enrichers(loaded, parts.QUICK))
+
+    def waits(error: Exception, seconds: float) -> None:
+        click.echo(f"waiting {seconds:.0f} s: {error}", err=True)
+
+    for name in names:
+        sink = await stack.enter_async_context(parts.sink_named(name, loaded))
+        ways[sink.name] = parts.processing(sink, letters, stop, enrichers, accept_rejections=accept_rejections, on_wait=waits)
+    return ways
+
+
+def veil(loaded: Loaded, form: str) -> Veil | None:
+    """What is hidden of archived things of that form: chunks hold them as they were."""
     return veil_of("github", loaded.get(PrivacySettings)) if form == "chunks" else None
-
-
-def _waits(error: Exception, seconds: float) -> None:
-    click.echo(f"waiting {seconds:.0f} s: {error}", err=True)
 
 
 def _tell(counts: Counts, read: Reading, *, as_json: bool) -> int:

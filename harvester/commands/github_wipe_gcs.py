@@ -1,0 +1,57 @@
+"""`harvest github wipe-gcs`: one repository out of the archive, for ever."""
+
+import json
+
+import click
+
+from harvester.commands import github_archive
+from harvester.commands.options import json_option
+from harvester.commands.words import amount_of
+from harvester.errors import RefusedError
+from harvester.loading import Loaded
+from harvester.service import run_once
+
+_SHOWN = 20
+
+
+@click.command("wipe-gcs")
+@click.option(
+    "--repo", required=True, metavar="NAME", help="The repository, by its name at that time, or owner/name.  [required]"
+)
+@click.option("--confirm", is_flag=True, help="Delete; without it what would go is listed, and nothing is deleted.")
+@json_option
+def command(*, repo: str, confirm: bool, as_json: bool) -> int:
+    """Delete what is archived of one repository. Other repositories and checkpoints stay, and so does what sinks have of it.
+
+    A note of it stays in the archive, so that `harvest archive verify` knows what was deleted on purpose. A repository that
+    was renamed lies under each of its names.
+
+    \b
+    harvest github wipe-gcs --repo widgets
+    harvest github wipe-gcs --repo widgets --confirm
+    """
+    return run_once(_wipe(github_archive.settings("wipe-gcs"), repo, confirm=confirm, as_json=as_json))
+
+
+async def _wipe(loaded: Loaded, repo: str, *, confirm: bool, as_json: bool) -> int:
+    from consumers.stock import names_of
+    from consumers.wiped import wipe
+
+    async with github_archive.opened(loaded) as objects:
+        there = await names_of(objects)
+        whole = github_archive.one_of(repo, [place for _, place in there])
+        names = [name for name, place in there if place.whole == whole]
+        if as_json:
+            click.echo(json.dumps({"repository": whole, "objects": names, "deleted": confirm}))
+        if not confirm:
+            for name in names[:_SHOWN] if not as_json else ():
+                click.echo(name)
+            if len(names) > _SHOWN and not as_json:
+                click.echo(f"… and {len(names) - _SHOWN:,} more; --json lists all")
+            raise RefusedError(
+                f"{amount_of(len(names), 'object')} of {whole} would be deleted, nothing was; next: the same command with "
+                f"--confirm. It cannot be undone; GitHub has to be asked again for what is still there"
+            )
+        await wipe(objects, whole, names)
+    click.echo(f"{amount_of(len(names), 'object')} of {whole} deleted", err=True)
+    return 0
