@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.crash import matrix
+from tests.crash.archived import ARCHIVE
 from tests.crash.judge import Verdict, judge, largest_window
 from tests.crash.killing import kill_at_points, kill_at_random, tell
 from tests.crash.places import COVERAGES, QUEUES, Cell
@@ -41,6 +42,7 @@ PLANS = {
 
 
 CELL_KILLS = 60
+ARCHIVED_HOURS = 24 * 45
 
 
 class Proof(NamedTuple):
@@ -146,7 +148,14 @@ def prove_elasticsearch(vendor: Vendor, plan: Plan, folder: Path, seed: str) -> 
         return all([proof.holds(), *[proof.can_fail(order) for order in matrix.HURTING]])
 
 
-PROOFS = {"duckdb": prove_duckdb, "elasticsearch": prove_elasticsearch}
+def prove_archive(vendor: Vendor, plan: Plan, folder: Path, seed: str) -> bool:
+    """The same into the archive, which makes two objects of each batch: a shorter history, of which every state is kept."""
+    short = plan._replace(hours=min(plan.hours, ARCHIVED_HOURS), kills=min(plan.kills, CELL_KILLS), server_kills=0)
+    proof = Proof(vendor, ARCHIVE, folder, short, seed)
+    return all([proof.holds(), *[proof.can_fail(order) for order in matrix.HURTING]])
+
+
+PROOFS = {"duckdb": prove_duckdb, "elasticsearch": prove_elasticsearch, "archive": prove_archive}
 
 
 def prove_sinks(given: argparse.Namespace) -> bool:

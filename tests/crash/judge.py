@@ -43,6 +43,7 @@ def judge(site: Site, sandbox: Sandbox, span: Span, *, counted: bool = True) -> 
     read = {owner: amount for e in audit["equations"] if e["what"] == "queue" for owner, amount in e["right"]}
     published = sum(amount for owner, amount in read.items() if owner.startswith(f"{site.vendor.name}/"))
     letters = sum(audit["letters"].values())
+    told = letters + site.target.unfit(site.folder)
     if counted:
         unequal = sum(not e["equal"] for e in audit["equations"])
         assert audit["equations"], "nothing was counted"
@@ -53,7 +54,7 @@ def judge(site: Site, sandbox: Sandbox, span: Span, *, counted: bool = True) -> 
         missing=len(things.keys() - held.keys()),
         doubled=len(rows) - len(held) + len(held.keys() - things.keys()),
         stale=sum(key in held and held[key] != state for key, state in things.items()),
-        unaccounted=unequal + abs(truth.unfit - letters) + sum(audit["waiting"].values()),
+        unaccounted=unequal + abs(truth.unfit - told) + sum(audit["waiting"].values()),
         published=published,
         letters=letters,
         broken=truth.unfit,

@@ -30,6 +30,7 @@ class Target(Protocol):
     def opened(self, folder: Path) -> AbstractAsyncContextManager[Sink]: ...  # as a process in that folder writes it
     def empty(self) -> None: ...
     def read(self, folder: Path, tables: Sequence[Table]) -> list[Row]: ...  # all it holds, what is there twice twice
+    def unfit(self, folder: Path) -> int: ...  # events it holds that no record can be made of: who takes all refuses none
     def grown(
         self, folder: Path, tables: Sequence[Table]
     ) -> int: ...  # more whenever something was written; OSError while it is away
@@ -56,8 +57,11 @@ class DuckDB:
             made = {name for (name,) in database.execute("SELECT table_name FROM information_schema.tables").fetchall()}
             for table in (one for one in tables if one.name in made):
                 rows = database.execute(f"SELECT {', '.join(table.columns)} FROM {table.name}").fetchall()
-                found += [(str(key), tuple(map(_plain, state))) for key, *state in rows]
+                found += [(str(key), tuple(map(plain, state))) for key, *state in rows]
         return found
+
+    def unfit(self, folder: Path) -> int:
+        return 0
 
     def grown(self, folder: Path, tables: Sequence[Table]) -> int:
         return len(self.read(folder, tables))
@@ -91,8 +95,11 @@ class Elasticsearch:
         for table in tables:
             held = [one.source for _, one in documents(self._server, f"{table.name}-*", *table.fields)]
             rows = [[_at(source, field) for field in table.fields] for source in held]
-            found += [(str(key), tuple(map(_plain, state))) for key, *state in rows]
+            found += [(str(key), tuple(map(plain, state))) for key, *state in rows]
         return found
+
+    def unfit(self, folder: Path) -> int:
+        return 0
 
     def grown(self, folder: Path, tables: Sequence[Table]) -> int:
         names = ",".join(f"{table.name}-*" for table in tables)
@@ -120,7 +127,7 @@ class Elasticsearch:
         return bool(stats) and stats["_all"]["total"]["indexing"]["index_total"] > 0
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Times as the truth has them: DuckDB's are without their zone, which is UTC, those of documents with another word for it."""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%dT%H:%M:%SZ}"
