@@ -1,10 +1,12 @@
-"""Many deaths of one command in little time: a process that has everything imported makes a child for each.
+"""Many deaths of the archive's consumer in little time: a process that has everything imported makes a child for each.
 
     python -m tests.crash.forked '["sink.in_write:2", ""]' consume archive --until-empty
 
-Runs in the folder of an installation; prints for each place whether the child died there, for "" how it ended.
+Runs in the folder of an installation; prints for each place whether the child died there and left whole what manifests name, for
+"" how it ended.
 """
 
+import asyncio
 import importlib
 import json
 import os
@@ -43,7 +45,15 @@ def _ended(fuse: _Fuse, place: str, command: Sequence[str]) -> object:
         fuse.set(place)
         os._exit(importlib.import_module("harvester.cli").run(list(command)))
     _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL if place else os.waitstatus_to_exitcode(status)
+    code = os.waitstatus_to_exitcode(status)
+    return code == -signal.SIGKILL and asyncio.run(_named_is_there()) if place else code
+
+
+async def _named_is_there() -> bool:
+    verifying, archiving = (importlib.import_module(name) for name in ("consumers.verifying", "tests.archiving"))
+    async with archiving.stored(os.environ["HARVESTER_ARCHIVE_URL"]) as objects:
+        verdict = await verifying.verified(objects)
+    return all("no manifest names it" in fault for fault in verdict.faults)
 
 
 if __name__ == "__main__":

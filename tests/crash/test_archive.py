@@ -23,6 +23,7 @@ EVENTS = [useraction_event(number, version=version) for version in (1, 2) for nu
 
 class Found(NamedTuple):
     died: Sequence[bool]
+    """At each of the places, and all that manifests name was there then."""
     code: int
     lost: int
     wrong: int
