@@ -13,6 +13,7 @@ COMMANDS: tuple[str, ...] = (
     "load-gcs",
     "gcs-summary",
     "wipe-gcs",
+    "verify",
     "metrics",
 )
 """In the order of the help; `harvester/commands/github_<name>.py` has each as `command`."""

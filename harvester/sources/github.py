@@ -27,6 +27,7 @@ from harvester.sources.github_repositories import Organisations, Repositories, r
 from harvester.sources.github_repository import Repository
 from harvester.sources.github_settings import GithubSettings, graphql_url, host_of, http_settings
 from harvester.sources.github_sweep import Sweep
+from harvester.sources.github_totals import Totals
 
 __all__ = ["Github", "GithubSettings", "http_settings", "open_github"]
 
@@ -113,6 +114,16 @@ class Github:
     def repositories(self) -> Mapping[int, Repository]:
         """Those that were ever listed, by id, as they are called now."""
         return self._repositories
+
+    @property
+    def totals(self) -> Totals:
+        """How much there is at GitHub, for who compares."""
+        return Totals(self._calls, self._mode, self._organisations, self._settings.org)
+
+    @property
+    def host(self) -> str:
+        """Whose ids are meant."""
+        return self._host
 
     def _of(self, repository: Repository) -> Sequence[Stream]:
         calls, host, name, timing = self._calls, self._host, self.name, self._settings.timing

@@ -1,0 +1,211 @@
+"""`harvest github verify`: what GitHub says there is, against what each warehouse has."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+import msgspec
+
+from consumers.records.mapping import record_classes
+from consumers.velocity import TABLES
+from harvester.commands import parts
+from harvester.commands.github_stores import Store, open_store, stores_of
+from harvester.commands.options import json_option
+from harvester.commands.progress import bar
+from harvester.commands.words import amount_of
+from harvester.coverage import Coverage
+from harvester.coverages import open_coverages
+from harvester.errors import ConfigError
+from harvester.loading import Loaded
+from harvester.retry import ONE_SHOT
+from harvester.service import run_once
+from harvester.settings import CoreSettings
+from harvester.sources.github_settings import GithubSettings
+
+if TYPE_CHECKING:
+    from harvester.sources.github import Github
+    from harvester.sources.github_repository import Repository
+    from harvester.sources.github_totals import Totals
+
+SOURCE = "github"
+_SHOWN = 10
+
+
+class Drift(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What one warehouse has otherwise than GitHub, of one repository. Numbers are those of pull requests."""
+
+    sink: str
+    repository: str
+    told: int
+    stored: int
+    missing: Sequence[int] = ()
+    too_many: Sequence[int] = ()
+    stale: Sequence[int] = ()
+    doubled: int = 0
+    review_comments: int = 0
+    """Remarks on lines that are missing; negative: too many."""
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """All that was compared, and what could not be."""
+
+    repositories: int = 0
+    pull_requests: int = 0
+    before: int = 0
+    """Those that changed last before reading began: they are not stored, and not missing."""
+    drift: list[Drift] = []
+    not_compared: list[str] = []
+
+
+@click.command("verify")
+@click.option("--deep", is_flag=True, help="Compare every pull request and its time of change, and remarks on lines, too.")
+@json_option
+def command(*, deep: bool, as_json: bool) -> int:
+    """Compare GitHub's totals of each repository with what DuckDB, PostgreSQL and BigQuery have, as far as HARVESTER_SINKS names
+    them. Exit 5 when something differs; it is listed.
+
+    A hundred repositories are asked for in one call. Where a total differs, the pull requests that changed since reading
+    began are listed, a hundred a call, and those that are missing are named; --deep does so for every repository.
+    """
+    names = parts.configured_sinks()
+    loaded = parts.settings(GithubSettings, *parts.sink_settings(names))
+    if not stores_of(names):
+        raise ConfigError(f"HARVESTER_SINKS={','.join(names)} names no warehouse that can be asked: duckdb, postgres or bigquery")
+    return run_once(_verify(loaded, deep=deep, as_json=as_json))
+
+
+async def _verify(loaded: Loaded, *, deep: bool, as_json: bool) -> int:
+    core, costs = loaded.get(CoreSettings), list[str]()
+    async with AsyncExitStack() as stack:
+        source = cast("Github", await stack.enter_async_context(parts.open_source(SOURCE, loaded, ONE_SHOT)))
+        coverages = await stack.enter_async_context(open_coverages(core.coverage_url, core))
+        streams = (await coverages.load(SOURCE)).streams
+        stores = [await stack.enter_async_context(open_store(name, loaded)) for name in stores_of(core.sinks)]
+        for store in stores:
+            await store.prepare([one for one in record_classes() if one.__shape__.table in TABLES])
+        found = await _Comparison(source, streams, stores, deep=deep).verdict()
+        costs += [f"{store.sink}: {store.cost()}" for store in stores if store.cost()]
+    _tell(found, stores, as_json=as_json)
+    for cost in costs:
+        click.echo(cost, err=True)
+    return 5 if found.drift else 0
+
+
+class _Comparison:
+    def __init__(self, source: "Github", streams: Mapping[str, Coverage], stores: Sequence[Store], *, deep: bool) -> None:
+        self._source = source
+        self._totals: Totals = source.totals
+        self._streams = streams
+        self._stores = stores
+        self._deep = deep
+        self._found = Verdict()
+        self._changed: dict[int, Mapping[int, datetime]] = {}
+
+    async def verdict(self) -> Verdict:
+        told = {one.repository.id: one for one in await self._totals.repositories()}
+        counts = {store.sink: await self._counts(store, "pull_requests") for store in self._stores}
+        remarks = {store.sink: await self._counts(store, "review_comments") for store in self._stores} if self._deep else {}
+        with bar("github verify", len(told), unit="repositories") as shown:
+            for done, (key, one) in enumerate(sorted(told.items()), 1):
+                shown.update(done, count=done)
+                name = f"{one.repository.owner}/{one.repository.name}"
+                if one.pull_requests is None:
+                    self._found.not_compared.append(f"{name}: GitHub tells no total: its pull requests are off, or refused")
+                    continue
+                self._found.repositories += 1
+                self._found.pull_requests += one.pull_requests
+                said = await self._remarks(one.repository)
+                for store in self._stores:
+                    rows, known = counts[store.sink].get(key, (0, 0))
+                    lacking = 0 if said is None else said - remarks[store.sink].get(key, (0, 0))[0]
+                    if rows != one.pull_requests or rows != known or lacking or self._deep:
+                        await self._one(store, one.repository, one.pull_requests, rows, rows - known, lacking)
+        gone = sorted({key for each in counts.values() for key in each} - told.keys())
+        if gone:
+            ids = ", ".join(map(str, gone[:_SHOWN]))
+            self._found.not_compared.append(
+                f"{amount_of(len(gone), 'repository', 'repositories')} stored that GitHub does not list: {ids}"
+            )
+        self._found.not_compared.append("issue_comments: GitHub's totals count those of issues, too")
+        if not self._deep:
+            self._found.not_compared.append(
+                "states, commits, reviews and review_comments: --deep looks at states and review_comments"
+            )
+        return self._found
+
+    async def _one(self, store: Store, repository: "Repository", told: int, rows: int, doubled: int, lacking: int) -> None:
+        """Which pull requests make the difference. What changed before reading began, or after it ended, makes none."""
+        coverage = self._streams.get(f"pulls/{repository.id}", Coverage())
+        since, edge = coverage.start, coverage.live_edge
+        changed = self._changed.get(repository.id)
+        if changed is None:
+            changed = self._changed[repository.id] = await self._totals.changed(repository, since)
+            self._found.before += max(0, told - len(changed))
+        stored = await self._stored(store, repository.id)
+        due = {number: at for number, at in changed.items() if edge is None or at < edge}
+        drift = Drift(
+            sink=store.sink,
+            repository=f"{repository.owner}/{repository.name}",
+            told=told,
+            stored=rows,
+            missing=sorted(due.keys() - stored.keys()),
+            too_many=sorted(number for number, at in stored.items() if number not in changed and (since is None or at >= since)),
+            stale=sorted(number for number, at in due.items() if number in stored and stored[number] < at) if self._deep else (),
+            doubled=doubled,
+            review_comments=lacking,
+        )
+        if drift.missing or drift.too_many or drift.stale or drift.doubled or drift.review_comments:
+            self._found.drift.append(drift)
+
+    async def _remarks(self, repository: "Repository") -> int | None:
+        """How many remarks on lines there are, of the time that is read."""
+        since = self._streams.get(f"review_comments/{repository.id}", Coverage()).start
+        return await self._totals.review_comments(repository, since) if self._deep else None
+
+    async def _counts(self, store: Store, table: str) -> Mapping[int, tuple[int, int]]:
+        """Repository → rows, and how many things they are of."""
+        integer, host = store.dialect.integer, self._source.host.replace("'", "''")
+        rows = await store.ask(
+            f"SELECT repository_id, CAST(COUNT(*) AS {integer}) AS amount, CAST(COUNT(DISTINCT subject) AS {integer}) AS things "  # noqa: S608 - names of ours
+            f"FROM {store.name(table)} WHERE host = '{host}' GROUP BY repository_id"
+        )
+        return {int(row["repository_id"]): (int(row["amount"]), int(row["things"])) for row in rows}
+
+    async def _stored(self, store: Store, repository: int) -> Mapping[int, datetime]:
+        at, host = store.dialect.seconds.format("updated_at"), self._source.host.replace("'", "''")
+        rows: list[dict[str, Any]] = await store.ask(
+            f"SELECT pr_number, {at} AS changed FROM {store.name('pull_requests')} "  # noqa: S608 - names of ours
+            f"WHERE host = '{host}' AND repository_id = {repository:d}"
+        )
+        return {int(row["pr_number"]): datetime.fromtimestamp(int(row["changed"] or 0), UTC) for row in rows}
+
+
+def _tell(found: Verdict, stores: Sequence[Store], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    for drift in found.drift if not as_json else ():
+        said = [
+            f"{amount_of(len(numbers), what, what)}: {', '.join(f'#{number}' for number in numbers[:_SHOWN])}"
+            + (", …" if len(numbers) > _SHOWN else "")
+            for numbers, what in ((drift.missing, "missing"), (drift.too_many, "too many"), (drift.stale, "stale"))
+            if numbers
+        ]
+        said += [f"{drift.doubled} doubled"] if drift.doubled else []
+        if drift.review_comments:
+            more = "missing" if drift.review_comments > 0 else "too many"
+            said.append(f"{amount_of(abs(drift.review_comments), 'review comment')} {more}")
+        click.echo(f"{drift.sink}: {drift.repository}: GitHub has {drift.told:,}, stored {drift.stored:,}: {'; '.join(said)}")
+    if found.before:
+        click.echo(f"not stored: {amount_of(found.before, 'pull request')} that changed last before reading began", err=True)
+    for line in found.not_compared:
+        click.echo(f"not compared: {line}", err=True)
+    verdict = f"{amount_of(len(found.drift), 'drift')}" if found.drift else "no drift"
+    click.echo(
+        f"{amount_of(found.repositories, 'repository', 'repositories')} with {amount_of(found.pull_requests, 'pull request')} "
+        f"at GitHub against {', '.join(store.where for store in stores)}: {verdict}",
+        err=True,
+    )
+    if found.drift:
+        click.echo("next: harvest github load-gcs, which writes again what is archived; else harvest github backfill", err=True)

@@ -1,0 +1,63 @@
+"""`harvest github verify`: what is missing, doubled or stale in a warehouse is named, and nothing else is."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.github_site import organisation, site_of
+from tests.site import Site
+
+TABLE = "pull_requests"
+
+
+def change(site: Site, *statements: str) -> list[Any]:
+    """The rows of the last of them."""
+    with duckdb.connect(site.folder / "var/harvest.duckdb") as connection:
+        for statement in statements:
+            found = connection.execute(statement).fetchall()
+        return found
+
+
+@pytest.mark.parametrize("mode", ["graphql", "rest"])
+def test_what_is_stored_is_compared_with_the_totals_of_github_and_a_lost_row_is_named(tmp_path: Path, mode: str) -> None:
+    with organisation() as running:
+        site = site_of(tmp_path, running, HARVESTER_SINKS="duckdb", HARVESTER_GITHUB_MODE=mode)
+        assert site.harvest("github", "backfill", "--days", "10").code == 0
+        clean = site.harvest("github", "verify", "--json")
+        assert (clean.code, clean.json["drift"]) == (0, []), clean.out + clean.err
+        stored = change(site, f"SELECT count(*) FROM {TABLE}")[0][0]
+        assert clean.json["pull_requests"] == stored + clean.json["before"] > stored > 10
+        deep = site.harvest("github", "verify", "--deep", "--json")
+        assert (deep.code, deep.json["drift"]) == (0, []), deep.out
+        lost, doubled, stale = change(site, f"SELECT repository, pr_number FROM {TABLE} ORDER BY repository, pr_number LIMIT 3")
+        where = "repository = '{}' AND pr_number = {}"
+        change(site, f"DELETE FROM {TABLE} WHERE {where.format(*lost)}")
+        said = site.harvest("github", "verify")
+        assert said.code == 5
+        assert f"duckdb: acme/{lost[0]}: GitHub has " in said.out
+        assert f"1 missing: #{lost[1]}" in said.out
+        assert "next: harvest github load-gcs" in said.err
+        change(
+            site,
+            f"INSERT INTO {TABLE} SELECT * FROM {TABLE} WHERE {where.format(*doubled)}",
+            f"UPDATE {TABLE} SET updated_at = updated_at - INTERVAL 1 SECOND WHERE {where.format(*stale)}",
+        )
+        drift = site.harvest("github", "verify", "--deep", "--json")
+        (found,) = [one for one in drift.json["drift"] if one["repository"] == f"acme/{lost[0]}"]
+        assert (found["missing"], found["doubled"], found["stale"]) == ([lost[1]], 1, [stale[1]])
+        change(site, "DELETE FROM review_comments WHERE comment_id = (SELECT min(comment_id) FROM review_comments)")
+        remarks = site.harvest("github", "verify", "--deep", "--json").json["drift"]
+        assert sum(one.get("review_comments", 0) for one in remarks) == 1
+        # What is archived mends it.
+        assert site.harvest("github", "load-gcs").code == 0
+        (left,) = site.harvest("github", "verify", "--deep", "--json").json["drift"]
+        assert {name for name in left if name not in ("sink", "repository", "told", "stored")} == {"doubled"}
+
+
+def test_without_a_warehouse_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+    given = {"HARVESTER_GITHUB_ORG": "acme", "HARVESTER_GITHUB_TOKEN": "x"}
+    done = Site(tmp_path, HARVESTER_SINKS="archive", **given).harvest("github", "verify")
+    assert done.code == 3
+    assert "duckdb, postgres or bigquery" in done.err
