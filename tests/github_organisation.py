@@ -108,6 +108,7 @@ class Repo:
     review_comments: list[Row] = field(default_factory=list)
     issue_comments: list[Row] = field(default_factory=list)
     issues_off: bool = False
+    comments_off: bool = False
     gone: int = 0
     owner: str = "acme"
 
@@ -178,14 +179,22 @@ class Organisation:
             return refusal(410, "Issues are disabled") if repo.issues_off else self._changed(request, rows)
         if what == "pulls":
             return self._changed(request, [p.detail() for p in repo.pulls if not p.issue])
-        if what in ("pulls/comments", "issues/comments"):
-            return self._changed(request, repo.review_comments if what.startswith("pulls") else repo.issue_comments)
+        if what == "pulls/comments":
+            return self._changed(request, repo.review_comments)
+        if what.startswith("issues/"):
+            return self._comments(repo, what, request)
         if what.startswith("compare/"):
             commits = [rest_commit(oid) for oid in max(repo.pulls, key=lambda p: p.commits).oids()]
             first = (int(query["page"]) - 1) * int(query["per_page"])
             told = {"total_commits": len(commits), "commits": commits[first : first + int(query["per_page"])]}
             return web.json_response(told)  # without links
         return self._of_pull(repo, what, request)
+
+    def _comments(self, repo: Repo, what: str, request: web.BaseRequest) -> web.Response:
+        if what == "issues/comments":
+            return refusal(410, "Issues are disabled") if repo.comments_off else self._changed(request, repo.issue_comments)
+        on = what.removesuffix("/comments")
+        return self._changed(request, [row for row in repo.issue_comments if row["issue_url"].endswith(f"/{on}")])
 
     def _of_pull(self, repo: Repo, what: str, request: web.BaseRequest) -> web.Response:
         found = re.fullmatch(r"pulls/(\d+)(/\w+)?", what)

@@ -25,6 +25,7 @@ from harvester.sources.github_pulls import Details, Pulls
 from harvester.sources.github_refusals import explain
 from harvester.sources.github_repositories import Organisations, Repositories, refuse_unknown
 from harvester.sources.github_repository import Repository
+from harvester.sources.github_rest import Patience
 from harvester.sources.github_settings import GithubSettings, graphql_url, host_of, http_settings
 from harvester.sources.github_sweep import Sweep
 from harvester.sources.github_totals import Totals
@@ -71,7 +72,8 @@ async def open_github(
         calls = Calls(
             http, logins(settings, minting, http, limits), slots, graphql_url(place.url), retry, on_wait=on_wait, pacing=pacing
         )
-        yield Github(calls, settings, host_of(place.url), on_mode, pacing)
+        patience = Patience(retry, pacing.sleep, on_wait)
+        yield Github(calls, settings, host_of(place.url), patience, on_mode, pacing)
 
 
 class Github:
@@ -80,9 +82,16 @@ class Github:
     name = "github"
 
     def __init__(
-        self, calls: Calls, settings: GithubSettings, host: str, on_mode: OnMode | None = None, pacing: Pacing = REAL_TIME
+        self,
+        calls: Calls,
+        settings: GithubSettings,
+        host: str,
+        patience: Patience,
+        on_mode: OnMode | None = None,
+        pacing: Pacing = REAL_TIME,
     ) -> None:
         self._calls = calls
+        self._patience = patience
         self._settings = settings
         self._host = host
         self._mode = Mode(settings.mode, on_mode)
@@ -127,7 +136,7 @@ class Github:
 
     def _of(self, repository: Repository) -> Sequence[Stream]:
         calls, host, name, timing = self._calls, self._host, self.name, self._settings.timing
-        details = Details(calls, self._mode, repository, host, name)
+        details = Details(calls, self._mode, repository, host, name, self._patience)
         return (
             Pulls(calls, self._canary, details, repository, name, timing),
             Comments("review_comments", calls, self._canary, repository, host, name, timing),

@@ -10,6 +10,7 @@ import msgspec
 from harvester.coverage import EPOCH, Interval, Timing
 from harvester.retry import OutageError
 from harvester.sources.github_calls import Calls
+from harvester.sources.github_details import PageInfo
 from harvester.sources.github_lists import cut
 from harvester.sources.github_mode import Mode, NoNodeError, refused
 from harvester.sources.github_refusals import DeniedError, GoneError, TooHeavyError
@@ -43,14 +44,9 @@ class _Node(msgspec.Struct):
     pulls: _Pulls = msgspec.field(name="pullRequests")
 
 
-class _Info(msgspec.Struct):
-    more: bool = msgspec.field(name="hasNextPage")
-    end: str | None = msgspec.field(default=None, name="endCursor")
-
-
 class _Repositories(msgspec.Struct):
-    page: _Info = msgspec.field(name="pageInfo")
-    nodes: list[_Node | None]
+    page: PageInfo = msgspec.field(name="pageInfo")
+    nodes: list[msgspec.Raw]
 
 
 class _Organisation(msgspec.Struct):
@@ -129,8 +125,8 @@ class Canary:
                 told = msgspec.json.decode(raw, type=_Organisation).repositories
             except (ValueError, RecursionError) as error:
                 raise OutageError(f"github: the answer is no list of repositories: {error}") from error
-            for node in told.nodes:
-                if node is not None:
+            for row in told.nodes:
+                if (node := _decoded(row)) is not None:
                     found[node.id] = max((moment(p.updated) or EPOCH for p in node.pulls.nodes if p), default=EPOCH)
                     self._names(node.id, node.owner.login, node.name)
             if not told.page.more:
@@ -152,3 +148,11 @@ class Canary:
         changed = rows[0].updated if rows else EPOCH
         self._each[repository.id] = asked, changed
         return changed
+
+
+def _decoded(row: msgspec.Raw) -> _Node | None:
+    """What is told of a repository; None when it is not to be understood: then it is not known, and read."""
+    try:
+        return msgspec.json.decode(row, type=_Node)
+    except (ValueError, RecursionError):
+        return None

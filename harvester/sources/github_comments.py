@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -13,13 +13,15 @@ from harvester.event import Event
 from harvester.protocols import Broken, Page
 from harvester.sources.github_calls import Calls
 from harvester.sources.github_canary import Canary
-from harvester.sources.github_lists import Lists, Sheet
+from harvester.sources.github_lists import Lists, Sheet, cut, since_of
 from harvester.sources.github_progress import Covers, Seen
+from harvester.sources.github_refusals import GoneError
 from harvester.sources.github_repository import Repository
 from harvester.sources.github_rows import checked_event, event_of
 
 Kind = Literal["review_comments", "issue_comments"]
 _PLACES: dict[Kind, str] = {"review_comments": "pulls/comments", "issue_comments": "issues/comments"}
+_DAY = timedelta(days=1)
 _NUMBER = re.compile(r"/(?:pulls|issues)/(\d{1,10})$")
 
 
@@ -38,11 +40,14 @@ class Comments:
     def __init__(
         self, kind: Kind, calls: Calls, canary: Canary, repository: Repository, host: str, source: str, timing: Timing
     ) -> None:
+        self._kind = kind
+        self._calls = calls
         self._canary = canary
         self._repository = repository
         self._host = host
         self._source = source
         self._lists = Lists(calls, repository, _PLACES[kind])
+        self._pulls = Lists(calls, repository, "issues", state="all")
         self.name = f"{kind}/{repository.id}"
         self.timing = timing
 
@@ -52,12 +57,46 @@ class Comments:
             yield Page([], covered=window)
             return
         seen, covers = Seen(notes), Covers(window)
-        async for sheet in self._lists.changed(window.start, window.end):
+        async for sheet in self._sheets(window):
             rows = seen.new(sheet.rows)
             events, broken = self._told(sheet._replace(rows=rows))
             seen.read(rows, sheet.read_at)
             told = seen.notes(window.end - self.timing.overlap) if sheet.upto >= window.end else None
             yield Page(events, broken, covers.until(sheet.upto), told)
+
+    async def _sheets(self, window: Interval) -> AsyncIterator[Sheet]:
+        begun = False
+        try:
+            async for sheet in self._lists.changed(window.start, window.end):
+                begun = True
+                yield sheet
+            return
+        except GoneError:
+            if begun or self._kind == "review_comments":
+                raise
+        async for sheet in self._of_pulls(window):
+            yield sheet
+
+    async def _of_pulls(self, window: Interval) -> AsyncIterator[Sheet]:
+        """Where issues are switched off and their comments with them: those of each pull request that changed since, for a new
+        comment is a change. Sheets are in no order but the last, so that nothing is covered before it.
+        """
+        now = self._calls.now()
+        if self._repository.has_pulls:
+            async for sheet in self._pulls.all_pulls(window.start, max(window.end, now) + _DAY):
+                for row in sheet.rows:
+                    async for page in self._of_pull(row.key, window):
+                        yield page
+        yield Sheet([], [], window.end, now)
+
+    async def _of_pull(self, number: int, window: Interval) -> AsyncIterator[Sheet]:
+        path, place = f"{self._repository.path}/issues/{number}/comments", "/repos/{owner}/{repo}/issues/{number}/comments"
+        try:
+            async for answer in self._calls.pages(path, place, {"since": since_of(window.start)}):
+                rows, broken, _, read_at = cut(answer, self._calls.at(answer))
+                yield Sheet([row for row in rows if window.start <= row.updated < window.end], broken, window.start, read_at)
+        except GoneError:  # with its pull request, since that was listed
+            return
 
     def _told(self, sheet: Sheet) -> tuple[list[Event], list[Broken]]:
         events, broken = list[Event](), list(sheet.broken)

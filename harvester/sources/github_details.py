@@ -1,6 +1,7 @@
 """A pull request with its commits and reviews, taken apart into events; and how GraphQL is asked for many of them at once."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,27 +13,31 @@ from harvester.protocols import Broken
 from harvester.sources.github_repository import From, Repository
 from harvester.sources.github_rows import commit_row, event_of
 
+WHOLE_ID, NUMBER_ID = "fullDatabaseId", "databaseId"
+"""Ids of pull requests and reviews: as text of any length; as a number of 32 bits, on servers that have no other."""
 _AUTHOR = "{__typename login ... on User{databaseId} ... on Bot{databaseId} ... on Mannequin{databaseId}}"
 _GIT = "{name email user{login databaseId}}"
-COMMITS = (
+_COMMITS = (
     f"totalCount pageInfo{{hasNextPage endCursor}} nodes{{commit{{oid message committedDate authoredDate url "
     f"author{_GIT} committer{_GIT}}}}}"
 )
-REVIEWS = (
-    "totalCount pageInfo{hasNextPage endCursor} nodes{databaseId id state body submittedAt updatedAt url "
+_REVIEWS = (
+    "totalCount pageInfo{hasNextPage endCursor} nodes{%s id state body submittedAt updatedAt url "
     f"author{_AUTHOR} commit{{oid}} comments{{totalCount}}}}"
 )
-PULL = (
-    "number databaseId id title state createdAt updatedAt closedAt mergedAt url additions deletions changedFiles isDraft merged "
+_PULL = (
+    "number %s id title state createdAt updatedAt closedAt mergedAt url additions deletions changedFiles isDraft merged "
     f"mergeCommit{{oid}} baseRefName headRefName headRefOid author{_AUTHOR} labels(first:50){{totalCount nodes{{name}}}} "
-    f"comments{{totalCount}} commits(first:50){{{COMMITS}}} reviews(first:50){{{REVIEWS}}}"
+    f"comments{{totalCount}} commits(first:50){{{_COMMITS}}} reviews(first:50){{{_REVIEWS}}}"
 )
-HEAD = "id databaseId name owner{login}"
-RATE = "rateLimit{cost remaining resetAt}"
+_HEAD = "id databaseId name owner{login}"
+_RATE = "rateLimit{cost remaining resetAt}"
 _PENDING = "PENDING"
 
 
-class _Info(msgspec.Struct):
+class PageInfo(msgspec.Struct):
+    """Whether there is more, and behind which cursor."""
+
     more: bool = msgspec.field(default=False, name="hasNextPage")
     end: str | None = msgspec.field(default=None, name="endCursor")
 
@@ -42,7 +47,7 @@ class Connection(msgspec.Struct):
 
     total: int = msgspec.field(name="totalCount")
     nodes: list[msgspec.Raw]
-    page: _Info = msgspec.field(default_factory=_Info, name="pageInfo")
+    page: PageInfo = msgspec.field(default_factory=PageInfo, name="pageInfo")
 
 
 class _Children(msgspec.Struct):
@@ -92,10 +97,11 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _json = msgspec.json.Encoder()
 
 
-def batch_query(numbers: Iterable[int]) -> str:
-    """What asks for these pull requests of the repository `$id`."""
+def batch_query(numbers: Iterable[int], ids: str = WHOLE_ID) -> str:
+    """What asks for these pull requests of the repository `$id`, with ids in a field of this name."""
     asked = " ".join(f"p{number}:pullRequest(number:{number}){{...P}}" for number in numbers)
-    return f"query($id:ID!){{node(id:$id){{... on Repository{{{HEAD} {asked}}}}} {RATE}}} fragment P on PullRequest{{{PULL}}}"
+    pull = _PULL.replace("%s", ids)
+    return f"query($id:ID!){{node(id:$id){{... on Repository{{{_HEAD} {asked}}}}} {_RATE}}} fragment P on PullRequest{{{pull}}}"
 
 
 def batch_cost(pulls: int) -> int:
@@ -103,11 +109,11 @@ def batch_cost(pulls: int) -> int:
     return max(1, round(pulls * (1 + 1 + 1 + 50 + 1) / 100))
 
 
-def more_query(number: int, children: str) -> str:
+def more_query(number: int, children: str, ids: str = WHOLE_ID) -> str:
     """What asks for further `commits` or `reviews` behind `$after`."""
-    asked = f"{children}(first:100,after:$after){{{COMMITS if children == 'commits' else REVIEWS}}}"
+    asked = f"{children}(first:100,after:$after){{{_COMMITS if children == 'commits' else _REVIEWS.replace('%s', ids)}}}"
     return (
-        f"query($id:ID!,$after:String){{node(id:$id){{... on Repository{{p:pullRequest(number:{number}){{{asked}}}}}}} {RATE}}}"
+        f"query($id:ID!,$after:String){{node(id:$id){{... on Repository{{p:pullRequest(number:{number}){{{asked}}}}}}} {_RATE}}}"
     )
 
 
@@ -120,6 +126,26 @@ def children_of(node: bytes) -> tuple[Connection, Connection]:
     return found.commits, found.reviews
 
 
+def names_of(commits: Iterable[bytes]) -> set[str]:
+    """What commits are called, in the words of either; of one that is none, nothing."""
+    names = set()
+    for commit in commits:
+        with suppress(ValueError, RecursionError):
+            names.add(commit_row.decode(commit).name)
+    return names - {""}
+
+
+def commits_of(connection: Connection) -> list[bytes]:
+    """The commits themselves. Raises InvalidEventError."""
+    try:
+        found = [bytes(_commit_node.decode(one).commit) for one in connection.nodes]
+    except (ValueError, RecursionError) as error:
+        raise InvalidEventError(f"no commit of a pull request: {error}") from error
+    if any(one[:1] != b"{" for one in found):
+        raise InvalidEventError("null in the place of a commit")
+    return found
+
+
 def graphql_pull(node: bytes, commits: Connection, reviews: Connection, read_at: datetime, late: Sequence[bytes] = ()) -> Pull:
     """A node with all its children, which stand beside it from then on. Raises InvalidEventError."""
     try:
@@ -130,10 +156,10 @@ def graphql_pull(node: bytes, commits: Connection, reviews: Connection, read_at:
         fields["review_comments_count"] = sum(one.comments.total for one in remarks if one.comments)
         whole = _json.encode(fields)
         head = _pull.decode(whole)
-        found = [bytes(_commit_node.decode(one).commit) for one in commits.nodes]
     except (ValueError, RecursionError) as error:
         raise InvalidEventError(f"no pull request: {error}") from error
-    return Pull(head.number, head.updated or "", "graphql", whole, found, [bytes(one) for one in reviews.nodes], read_at, late)
+    remarked = [bytes(one) for one in reviews.nodes]
+    return Pull(head.number, head.updated or "", "graphql", whole, commits_of(commits), remarked, read_at, late)
 
 
 def rest_pull(detail: bytes, commits: Sequence[bytes], reviews: Sequence[bytes], read_at: datetime) -> Pull:

@@ -112,8 +112,7 @@ class Lists:
             page = self._cut(await self._calls.get(page.following, self._endpoint))
 
     async def _ask(self, since: datetime) -> _Page:
-        told = None if since < _NOTHING_BEFORE else f"{since:%Y-%m-%dT%H:%M:%SZ}"
-        query = {**self._query, "sort": "updated", "direction": "asc", "since": told}
+        query = {**self._query, "sort": "updated", "direction": "asc", "since": since_of(since)}
         path = f"{self._repository.path}/{self._place}"
         while True:
             shrinks = self._size > _LEAST
@@ -164,6 +163,11 @@ async def pulls(lists: Lists, repository: Repository, since: datetime, until: da
             raise
     async for sheet in lists.all_pulls(since, until):
         yield sheet
+
+
+def since_of(at: datetime) -> str | None:
+    """The parameter `since` of what changed from then on; None: it is left out."""
+    return None if at < _NOTHING_BEFORE else f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def cut(answer: Answer, read_at: datetime) -> _Page:

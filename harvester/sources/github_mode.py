@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from harvester.errors import HarvesterError
 from harvester.sources.github_calls import GraphqlError
+from harvester.sources.github_details import NUMBER_ID, WHOLE_ID
 from harvester.sources.github_refusals import DeniedError, GoneError, TooHeavyError
 from harvester.sources.github_settings import SCOPES
 
@@ -24,11 +25,21 @@ class Mode:
         self._on_mode = on_mode or (lambda *_: None)
         self.graphql = chosen != "rest"
         """Whether GraphQL is asked."""
+        self.ids = WHOLE_ID
+        """The field that ids of pull requests and reviews are asked for in."""
         self._works = False
 
     def works(self) -> None:
         """GraphQL has answered for us."""
         self._works = True
+
+    def older(self, errors: Sequence[GraphqlError]) -> bool:
+        """Whether the server is too old to have whole ids: from now on they are asked for as numbers."""
+        unknown = any(WHOLE_ID in error.message and _OTHER_SCHEMA in error.message for error in errors)
+        if self.ids == NUMBER_ID or not unknown:
+            return False
+        self.ids = NUMBER_ID
+        return True
 
     def leaves(self, error: HarvesterError) -> bool:
         """Whether REST is read from now on because of this refusal. What has worked before is not left."""

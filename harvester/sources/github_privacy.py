@@ -18,7 +18,18 @@ _TIMES = (
     *("created_at", "updated_at", "closed_at", "merged_at", "submitted_at", "pushed_at", "committed_at"),
 )
 _IDS = (
-    *("id", "databaseId", "node_id", "number", "oid", "sha", "commit_id", "original_commit_id", "pull_request_review_id"),
+    *(
+        "id",
+        "databaseId",
+        "fullDatabaseId",
+        "node_id",
+        "number",
+        "oid",
+        "sha",
+        "commit_id",
+        "original_commit_id",
+        "pull_request_review_id",
+    ),
     *("in_reply_to_id", "url", "html_url", "pull_request_url", "issue_url", "state", "draft", "isDraft", "merged", "locked"),
 )
 _PULL: Fields = {

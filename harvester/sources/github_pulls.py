@@ -8,8 +8,9 @@ import msgspec
 import structlog
 
 from harvester.coverage import Interval, Timing
-from harvester.errors import InvalidEventError
+from harvester.errors import HarvesterError, InvalidEventError
 from harvester.event import Event
+from harvester.http import StatusError, TooLargeError
 from harvester.protocols import Broken, Page
 from harvester.retry import UnusableError
 from harvester.sources.github_calls import Calls, GraphqlError
@@ -20,18 +21,20 @@ from harvester.sources.github_details import (
     batch_cost,
     batch_query,
     children_of,
+    commits_of,
     events_of,
     graphql_pull,
     more_query,
+    names_of,
     unread,
 )
 from harvester.sources.github_lists import Lists, pulls
 from harvester.sources.github_mode import Mode, refused
 from harvester.sources.github_progress import Covers, Seen
-from harvester.sources.github_refusals import DeniedError, GoneError, TooHeavyError
+from harvester.sources.github_refusals import DeniedError, GoneError, TokenRefusedError, TooHeavyError
 from harvester.sources.github_repository import Repository
-from harvester.sources.github_rest import Rest
-from harvester.sources.github_rows import checked_event, commit_row
+from harvester.sources.github_rest import REFUSED, Patience, Rest
+from harvester.sources.github_rows import checked_event, moment
 
 _log = structlog.get_logger(__name__)
 _MOST, _GROWS = 25, 5
@@ -39,22 +42,23 @@ _NULL = (b"", b"null")
 
 
 class Batch(NamedTuple):
-    """What became of some pull requests."""
+    """What became of some pull requests, and of those that were read whole when they had changed."""
 
     events: list[Event]
     broken: list[Broken]
+    updated: dict[int, datetime]
 
 
 class Details:
     """Reads pull requests whole. How many it asks for at once halves when that is too much, and grows back."""
 
-    def __init__(self, calls: Calls, mode: Mode, repository: Repository, host: str, source: str) -> None:
+    def __init__(self, calls: Calls, mode: Mode, repository: Repository, host: str, source: str, patience: Patience) -> None:
         self._calls = calls
         self._mode = mode
         self._repository = repository
         self._host = host
         self._source = source
-        self._rest = Rest(calls)
+        self._rest = Rest(calls, patience)
         self.size = _MOST
         """How many are asked for at once."""
 
@@ -67,31 +71,36 @@ class Details:
             asked = numbers[: self.size]
             try:
                 batch = await self._several(asked)
-            except (TooHeavyError, UnusableError):
-                if len(asked) == 1:
-                    break
-                self.size = max(1, len(asked) // 2)
-                continue
+            except TokenRefusedError:
+                raise
             except (DeniedError, GoneError) as error:
                 if not self._mode.leaves(error):
                     raise
                 break
+            except (TooHeavyError, UnusableError, TooLargeError, StatusError):
+                if len(asked) == 1:
+                    break
+                self.size = max(1, len(asked) // 2)
+                continue
             self.size = min(_MOST, self.size + _GROWS)
             return len(asked), batch
         return 1, await self._alone(numbers[0])
 
     async def _several(self, numbers: Sequence[int]) -> Batch:
         variables = {"id": self._repository.node}
-        reply = await self._calls.query(batch_query(numbers), variables, batch_cost(len(numbers)), shrinks=True)
+        text, cost = batch_query(numbers, self._mode.ids), batch_cost(len(numbers))
+        reply = await self._calls.query(text, variables, cost, shrinks=True)
         node = reply.data.get("node", msgspec.Raw(b"null"))
         if bytes(node) in _NULL:
+            if self._mode.older(reply.errors):
+                return await self._several(numbers)
             raise refused(reply.errors, f"the repository {self._repository.path.removeprefix('/repos/')}")
         self._mode.works()
-        found = msgspec.json.decode(node, type=dict[str, msgspec.Raw])
+        found = _parts(node)
         wrong = _by_alias(reply.errors)
         if "" in wrong and all(bytes(found.get(f"p{number}", b"")) in _NULL for number in numbers):
             raise TooHeavyError(f"github: GraphQL gave nothing: {wrong[''].message[:300]}")
-        batch = Batch([], [])
+        batch = Batch([], [], {})
         for number in numbers:
             alias = f"p{number}"
             raw = bytes(found.get(alias, b""))
@@ -101,32 +110,34 @@ class Details:
                 one = await self._whole(number, raw, reply.read_at)
             batch.events.extend(one.events)
             batch.broken.extend(one.broken)
+            batch.updated.update(one.updated)
         return batch
 
     async def _whole(self, number: int, node: bytes, read_at: datetime) -> Batch:
-        """One node with the children that did not come with it. What is no pull request is asked for by REST."""
+        """One node with the children that did not come with it. What does not come whole is asked for by REST."""
         try:
             commits, reviews = children_of(node)
-            complete = await self._rest_of(number, "commits", commits) and await self._rest_of(number, "reviews", reviews)
-            if not complete:
-                return await self._alone(number)
-            late: list[bytes] = []
-            if len(commits.nodes) < commits.total:
-                known = {commit_row.decode(one).name for one in graphql_pull(node, commits, reviews, read_at).commits}
-                late = await self._rest.missing(self._repository, number, known)
-            return self._told(graphql_pull(node, commits, reviews, read_at, late))
-        except (InvalidEventError, GoneError, DeniedError):
-            return await self._alone(number)
+            if await self._rest_of(number, "commits", commits) and await self._rest_of(number, "reviews", reviews):
+                late: list[bytes] = []
+                if len(commits.nodes) < commits.total:
+                    late = await self._rest.missing(self._repository, number, names_of(commits_of(commits)))
+                return self._told(graphql_pull(node, commits, reviews, read_at, late))
+        except TokenRefusedError:
+            raise
+        except (InvalidEventError, TooHeavyError, *REFUSED):
+            pass  # whatever it was, REST is asked for all of it
+        return await self._alone(number)
 
     async def _rest_of(self, number: int, what: str, children: Connection) -> bool:
         """Append the pages behind the first; False when one cannot be had."""
         while children.page.more:
             variables = {"id": self._repository.node, "after": children.page.end}
-            reply = await self._calls.query(more_query(number, what), variables, 1 if what == "commits" else 2)
+            text, cost = more_query(number, what, self._mode.ids), 1 if what == "commits" else 2
+            reply = await self._calls.query(text, variables, cost, shrinks=True)
             try:
                 pull = msgspec.json.decode(reply.data["node"], type=dict[str, msgspec.Raw])["p"]
                 told = msgspec.json.decode(pull, type=dict[str, Connection])[what]
-            except (KeyError, ValueError):
+            except (KeyError, ValueError, RecursionError):
                 return False
             if reply.errors or told.page == children.page:
                 return False
@@ -135,19 +146,46 @@ class Details:
         return True
 
     async def _alone(self, number: int) -> Batch:
-        """One by REST. What is refused for good is broken, and nothing that is known of it is replaced by a part."""
+        """One by REST. What is refused while others come is broken, and nothing that is known of it is replaced by a part.
+
+        Raises what it is refused with when no other comes either: then it is not its fault.
+        """
         try:
             return self._told(await self._rest.pull(self._repository, number))
-        except (GoneError, DeniedError) as error:
-            reason = "gone" if isinstance(error, GoneError) else "denied"
-            why = str(error)
+        except TokenRefusedError:
+            raise
         except InvalidEventError as error:
             reason, why = error.reason, str(error)
+        except REFUSED as error:
+            reason, why = _reason(error), str(error)
+            if not await self._rest.others(self._repository, besides=number):
+                raise
         _log.warning("a pull request cannot be read", source=self._source, path=self._repository.path, number=number, error=why)
-        return Batch([], [unread(self._repository, self._host, number, why, reason)])
+        return Batch([], [unread(self._repository, self._host, number, why, reason)], {})
 
     def _told(self, pull: Pull) -> Batch:
-        return Batch(*events_of(pull, self._repository, self._host, self._source))
+        events, broken = events_of(pull, self._repository, self._host, self._source)
+        updated = moment(pull.updated)
+        return Batch(events, broken, {pull.number: updated} if updated and not broken else {})
+
+
+def _parts(node: msgspec.Raw) -> Mapping[str, msgspec.Raw]:
+    """What is in a node. UnusableError when it is none."""
+    try:
+        return msgspec.json.decode(node, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError) as error:
+        raise UnusableError(f"github: the answer is no node of GraphQL: {error}") from error
+
+
+def _reason(error: HarvesterError) -> str:
+    """The word for letters of what GitHub does not give."""
+    if isinstance(error, GoneError):
+        return "gone"
+    if isinstance(error, DeniedError):
+        return "denied"
+    if isinstance(error, TooLargeError):
+        return "payload_too_large"
+    return "refused" if isinstance(error, StatusError) else "unavailable"
 
 
 def _by_alias(errors: Sequence[GraphqlError]) -> Mapping[str, GraphqlError]:
@@ -184,8 +222,9 @@ class Pulls:
             rows, broken = seen.new(sheet.rows), sheet.broken
             while rows:
                 done, batch = await self._details.read([row.key for row in rows])
-                if not batch.broken:
-                    seen.read(rows[:done], sheet.read_at)
+                # As it was told, not as it was listed: a replica may have been behind the list, and is asked again.
+                told = [row._replace(updated=batch.updated[row.key]) for row in rows[:done] if row.key in batch.updated]
+                seen.read(told, sheet.read_at)
                 rows = rows[done:]
                 upto = rows[0].updated if rows else sheet.upto
                 yield Page(batch.events, [*broken, *batch.broken], covers.until(upto))

@@ -14,7 +14,7 @@ from harvester.sources.github_settings import SCOPES
 
 _SECONDARY = re.compile(r"secondary rate|abuse detection", re.IGNORECASE)
 _PRIMARY = re.compile(r"api rate limit", re.IGNORECASE)
-_TOO_SLOW = (502, 504)
+_TOO_MUCH = (500, 502, 504)
 _WHOLE: Mapping[str, tuple[str, ...]] = {"repo": (), "read:org": ("admin:org", "write:org")}
 """The scopes that a classic token needs, and those that hold each."""
 Which = Literal["primary", "secondary"]
@@ -46,7 +46,7 @@ class DeniedError(StatusError):
 
 
 class TooHeavyError(HarvesterError):
-    """The answer took GitHub too long (502, 504): less may be asked for at once."""
+    """GitHub did not manage the answer (500), or not in time (502, 504): less may be asked for at once."""
 
 
 class _Refusal(msgspec.Struct):
@@ -62,7 +62,7 @@ def explain(answer: Answer, usual: HarvesterError) -> HarvesterError:
     said = f"github: {status} for {answer.url.path}: {message or 'no reason given'}"
     if status in (403, 429) and (limited := _limited(answer, usual, message, said)):
         return limited
-    if status in _TOO_SLOW:
+    if status in _TOO_MUCH:
         return TooHeavyError(said)
     return usual if isinstance(usual, OutageError) else _refused(answer, said) or usual
 

@@ -6,18 +6,21 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
 from harvester.coverage import Interval, Timing
 from harvester.errors import InvalidEventError, PermanentError
 from harvester.event import Event
-from harvester.http import Answer
+from harvester.http import Answer, StatusError, TooLargeError
 from harvester.protocols import Broken, Page
+from harvester.retry import UnusableError
 from harvester.sources.github_calls import Calls
-from harvester.sources.github_refusals import DeniedError, GoneError, missing_scopes
+from harvester.sources.github_refusals import GoneError, TokenRefusedError, TooHeavyError, missing_scopes
 from harvester.sources.github_repository import Repository, repository_of
 from harvester.sources.github_rows import checked_event, checked_row, event_of, rows_of
 from harvester.sources.github_settings import SCOPES
 
+_log = structlog.get_logger(__name__)
 LISTING = Timing(window=None, overlap=timedelta(), settle=timedelta(), pause=timedelta(hours=1))
 _LIST = "/orgs/{org}/repos"
 
@@ -95,13 +98,11 @@ class Organisations:
             why = error.lacks or f"check HARVESTER_GITHUB_ORG; {SCOPES}"
             raise GoneError(f"github: there is no organisation {org} for this token: {why}", status=error.status) from error
 
-    async def one(self, repository: int) -> bytes | None:
-        """A repository that is in no list any more, where it is now; None when it is nowhere."""
-        try:
-            answer = await self._calls.get(f"/repositories/{repository}", "/repositories/{id}")
-            return checked_row(answer.body)
-        except (GoneError, DeniedError):
-            return None
+    async def one(self, repository: int) -> bytes:
+        """What is told now of a repository that is in no list any more. GoneError when it is nowhere; others when GitHub does not
+        say.
+        """
+        return (await self._calls.get(f"/repositories/{repository}", "/repositories/{id}", shrinks=True)).body
 
 
 class Repositories:
@@ -125,10 +126,14 @@ class Repositories:
         broken = list(listing.broken)
         known = _known(notes)
         told = {str(r.id): _Known(r.owner, r.name, r.created_at, _digest(record)) for r, record in listing.found}
-        records = [(r, record) for r, record in listing.found if known.get(str(r.id)) != told[str(r.id)]]
-        for key in known.keys() - told.keys():
-            gone = await self._vanished(int(key), known[key])
-            records.append(gone)
+        records = [one for one in listing.found if known.get(str(one.repository.id)) != told[str(one.repository.id)]]
+        for key in sorted(known.keys() - told.keys()):
+            found = await self._vanished(int(key), known[key])
+            if isinstance(found, Found):
+                records.append(found)
+            else:  # asked for again at the next poll
+                told[key] = known[key]
+                broken += found
         for repository, record in records:
             data = b'%b,"repository_detail":%b}' % (repository.head(self._host, "rest"), record)
             try:
@@ -137,16 +142,23 @@ class Repositories:
                 broken.append(Broken(data, str(error), error.reason))
         yield Page(events, broken, window, _json.encode(told))
 
-    async def _vanished(self, key: int, known: _Known) -> tuple[Repository, bytes]:
-        """What became of one: where it is now, or that it is gone."""
-        now = await self._organisations.one(key)
-        if now is not None:
-            try:
-                return repository_of(now), now
-            except InvalidEventError:
-                pass
-        tombstone = {"id": key, "gone": True, "created_at": known.created_at}
-        return Repository(key, "", known.owner, known.name, known.created_at), _json.encode(tombstone)
+    async def _vanished(self, key: int, known: _Known) -> Found | Sequence[Broken]:
+        """What became of one: where it is now, or that it is gone. Else it is not known, and what GitHub told instead."""
+        try:
+            body = await self._organisations.one(key)
+        except GoneError:
+            tombstone = {"id": key, "gone": True, "created_at": known.created_at}
+            return Found(Repository(key, "", known.owner, known.name, known.created_at), _json.encode(tombstone))
+        except TokenRefusedError:
+            raise
+        except (StatusError, TooLargeError, TooHeavyError, UnusableError) as error:
+            _log.warning("it is not told what became of a repository", source=self._source, repository=key, error=str(error))
+            return ()
+        try:
+            row = checked_row(body)
+            return Found(repository_of(row), row)
+        except InvalidEventError as error:
+            return [Broken(body, str(error), error.reason)]
 
     def event(self, record: bytes, read_at: datetime) -> Event:
         """One record as an event. Raises InvalidEventError."""

@@ -1,5 +1,6 @@
 """GitHub's records without its server: a record made an event, a pull request taken apart, a list cut into rows."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
@@ -33,8 +34,6 @@ class _Repo(msgspec.Struct):
 class _Detail(msgspec.Struct):
     id: int
     created_at: str | None = None
-    updated_at: str | None = None
-    gone: bool = False
 
 
 class _Pull(msgspec.Struct):
@@ -74,6 +73,8 @@ class _Commit(msgspec.Struct):
 
 
 class _Review(msgspec.Struct):
+    whole: int | str | None = msgspec.field(default=None, name="fullDatabaseId")
+    """Text, for it has more than 32 bits."""
     database: int | None = msgspec.field(default=None, name="databaseId")
     id: int | str | None = None
     updated: str | None = msgspec.field(default=None, name="updatedAt")
@@ -82,7 +83,9 @@ class _Review(msgspec.Struct):
 
     @property
     def number(self) -> int | None:
-        return self.database if self.database is not None else self.id if isinstance(self.id, int) else None
+        if isinstance(self.whole, str) and re.fullmatch(r"[0-9]{1,19}", self.whole):
+            return int(self.whole)
+        return next((one for one in (self.whole, self.database, self.id) if isinstance(one, int)), None)
 
 
 class _Comment(msgspec.Struct):
@@ -199,9 +202,8 @@ def _state(found: _Data, read: int) -> _State:
 
 
 def _repository_state(detail: _Detail, repo: int, read: int) -> _State:
-    updated = None if detail.gone else moment(detail.updated_at)
-    version = milliseconds(updated) if updated else read
-    return _State("github.repository", str(repo), version, moment(detail.created_at) or EPOCH)
+    # That it is gone has no time but that of reading, so nothing else of it may have: what comes back comes back as it was.
+    return _State("github.repository", str(repo), read, moment(detail.created_at) or EPOCH)
 
 
 def _pull_state(found: _Data, repo: int) -> _State:

@@ -3,7 +3,7 @@
 Dismissals, edits of reviews and moves of the base branch have not always moved the time of change; here they are found.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -25,19 +25,32 @@ State = Literal["open", "closed"]
 
 
 class _Notes(msgspec.Struct):
-    """Where a sweep stands: when it began, and what is done; when one is over, only when it began."""
+    """Where a sweep stands: when it began, in which of its parts it is and how far; when one is over, only when it began.
+
+    Of the notes of one live edge those are kept that are greater as bytes (docs/decisions/0045): what is written later in a sweep
+    is greater, and `step` is greater than the `state` of notes of before.
+    """
 
     began: datetime
-    state: State | None = None
+    step: int | None = None
     since: datetime = EPOCH
 
 
+class _Before(msgspec.Struct):
+    """Notes named the part, when parts had no numbers."""
+
+    state: State | None = None
+
+
 class _Part(NamedTuple):
+    step: int
     state: State
     since: datetime
 
 
 _notes = msgspec.json.Decoder(_Notes)
+_before = msgspec.json.Decoder(_Before)
+_STEPS: Mapping[State, int] = {"open": 1, "closed": 2}
 _json = msgspec.json.Encoder()
 
 
@@ -61,28 +74,31 @@ class Sweep:
         """
         now = self._calls.now()
         known = _known(notes)
-        if window.start > now or (known and known.state is None and now - known.began < _DAY - _EARLY):
+        if window.start > now or (known and known.step is None and now - known.began < _DAY - _EARLY):
             yield Page([], covered=window)
             return
-        goes_on = known if known and known.state and now - known.began < _DAY else None
+        goes_on = known if known and known.step and now - known.began < _DAY else None
         began = goes_on.began if goes_on else now
-        parts = [_Part("open", EPOCH), *([_Part("closed", began - self._days)] if self._days else [])]
-        if goes_on and goes_on.state == "closed":
-            parts = parts[1:]
-        if goes_on and parts:
-            parts[0] = parts[0]._replace(since=max(parts[0].since, goes_on.since))
-        for state, since in parts:
-            async for page in self._part(state, since, began, window.start):
+        for part in self._left(began, goes_on):
+            async for page in self._part(part, began, window.start):
                 yield page
         yield Page([], covered=window, notes=_json.encode(_Notes(began)))
 
-    async def _part(self, state: State, since: datetime, began: datetime, at: datetime) -> AsyncIterator[Page]:
-        async for sheet in pulls(self._lists[state], self._repository, since, began + _DAY):
+    def _left(self, began: datetime, goes_on: _Notes | None) -> Sequence[_Part]:
+        """What a sweep has to read: all of it, or what is left where it broke off."""
+        parts = [_Part(1, "open", EPOCH), *([_Part(2, "closed", began - self._days)] if self._days else [])]
+        if goes_on is None or goes_on.step is None:
+            return parts
+        left = [part for part in parts if part.step >= goes_on.step]
+        return [part._replace(since=max(part.since, goes_on.since)) if part.step == goes_on.step else part for part in left]
+
+    async def _part(self, part: _Part, began: datetime, at: datetime) -> AsyncIterator[Page]:
+        async for sheet in pulls(self._lists[part.state], self._repository, part.since, began + _DAY):
             rows, broken = list(sheet.rows), sheet.broken
             while rows:
                 done, batch = await self._details.read([row.key for row in rows])
                 rows = rows[done:]
-                stands = _Notes(began, state, rows[0].updated if rows else min(sheet.upto, began))
+                stands = _Notes(began, part.step, rows[0].updated if rows else min(sheet.upto, began))
                 # covers nothing, but what is noted is kept with it
                 yield Page(batch.events, [*broken, *batch.broken], Interval(at, at), _json.encode(stands))
                 broken = ()
@@ -95,7 +111,10 @@ class Sweep:
 
 
 def _known(notes: bytes) -> _Notes | None:
+    if not notes:
+        return None
     try:
-        return _notes.decode(notes) if notes else None
+        found, before = _notes.decode(notes), _before.decode(notes)
     except (ValueError, RecursionError):
         return None
+    return msgspec.structs.replace(found, step=_STEPS[before.state]) if before.state else found

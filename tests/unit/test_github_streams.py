@@ -1,12 +1,16 @@
 """GitHub's comments and repositories, and the sweep: told when they changed, each stream alone."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 from aiohttp import web
 
-from harvester.coverage import Interval, Intervals
+from harvester.coverage import Coverage, Interval, Intervals
 from harvester.errors import PermanentError
+from harvester.event import Event
+from harvester.protocols import Page
 from tests.github_organisation import (
     DAY,
     NOW,
@@ -20,10 +24,12 @@ from tests.github_organisation import (
     numbers,
     of_pulls,
     read,
+    read_up_to_an_error,
     refusal,
     served,
     stream_of,
 )
+from tests.opencast_table import Got
 
 # --- comments
 
@@ -52,6 +58,34 @@ async def test_comments_of_the_overlap_are_told_again_only_when_they_changed() -
         again = await read(stream, YOUNG, got.pages[-1].notes or b"")
     assert [len(got.events), len(again.events)] == [2, 1]
     assert data(again.events, "issue_comment")[0]["comment"]["id"] == 2
+
+
+async def test_where_comments_are_switched_off_with_the_issues_those_of_pull_requests_are_read_one_by_one() -> None:
+    organisation = of_pulls(Pull(1, at(9)), Pull(2, at(86400 + 60)), Pull(3, at(-60)), Pull(4, at(7)))
+    organisation.repo.issues_off = organisation.repo.comments_off = True
+    told = [(1, 1, 5), (2, 1, 9), (3, 2, 20), (4, 2, 86400 + 60), (5, 3, -60)]  # their ids, on what, and when
+    organisation.repo.issue_comments = [comment(n, at(seconds), on=on) for n, on, seconds in told]
+    organisation.reply = lambda r, _: refusal(404, "Not Found") if r.path.endswith("/issues/4/comments") else None
+    async with served(organisation) as source:
+        stream = await stream_of(source, "issue_comments")
+        got = await read(stream)
+        again = await read(stream, Interval(DAY.end, NOW))
+    assert sorted(d["comment"]["id"] for d in data(got.events, "issue_comment")) == [1, 2, 3]
+    assert Intervals([page.covered for page in got.pages if page.covered]) == Intervals([DAY])
+    assert not [page for page in got.pages[:-1] if page.covered]
+    assert [d["comment"]["id"] for d in data(again.events, "issue_comment")] == [4]
+
+
+async def test_comments_that_are_refused_half_way_cover_nothing_of_what_is_left() -> None:
+    organisation = of_pulls(Pull(1, at(9)), most=2)
+    organisation.repo.issue_comments = [comment(n, at(n)) for n in range(1, 9)]
+    organisation.reply = lambda *_: refusal(410, "off") if organisation.count("/issues/comments") > 1 else None
+    async with served(organisation) as source:
+        pages, error = await read_up_to_an_error(await stream_of(source, "issue_comments"))
+    assert isinstance(error, PermanentError)
+    assert Intervals([page.covered for page in pages if page.covered]) == Intervals(
+        [Interval(DAY.start, DAY.start + timedelta(seconds=2))]
+    )
 
 
 async def test_a_comment_that_is_on_nothing_is_a_letter_and_the_others_come() -> None:
@@ -104,6 +138,7 @@ async def test_a_repository_that_is_gone_leaves_a_tombstone_and_its_streams_are_
         stream = await stream_of(source, "repositories")
         first = await read(stream)
         organisation.repos[1].gone = 404
+        organisation.now += timedelta(hours=1)
         again = await read(stream, DAY, first.pages[-1].notes or b"")
         once = await read(stream, DAY, again.pages[-1].notes or b"")
         assert {s.name.partition("/")[2] for s in await source.streams()} == {"", "1"}
@@ -113,6 +148,61 @@ async def test_a_repository_that_is_gone_leaves_a_tombstone_and_its_streams_are_
     assert told["2"].version > {e.subject: e for e in first.events}["2"].version
     assert [e.subject for e in again.events] == ["2"], "what did not change is not told again"
     assert once.events == []
+
+
+async def test_a_repository_that_comes_back_unchanged_outranks_its_tombstone() -> None:
+    organisation = Organisation([Repo(1, "widgets"), Repo(2, "gadgets")])
+    notes, found = b"", list[Event]()
+    async with served(organisation) as source:
+        stream = await stream_of(source, "repositories")
+        for gone in (0, 404, 0):
+            organisation.repos[1].gone = gone
+            got = await read(stream, DAY, notes)
+            notes = got.pages[-1].notes or b""
+            found += [event for event in got.events if event.subject == "2"]
+            organisation.now += timedelta(hours=1)
+    first, tombstone, again = found
+    assert bytes(first.data) == bytes(again.data)
+    assert first.version < tombstone.version < again.version
+
+
+REFUSALS: dict[str, Callable[[], web.Response]] = {
+    "403": lambda: refusal(403, "Resource not accessible"),
+    "422": lambda: refusal(422, "odd"),
+    "500": lambda: refusal(500, "Server Error"),
+    "502": lambda: refusal(502, "Server Error"),
+    "no JSON": lambda: web.Response(text="<html>"),
+    "not UTF-8": lambda: web.Response(body=b'{"id":2,"name":"\xff"}', content_type="application/json"),
+    "no repository": lambda: web.json_response({"id": 2}),
+    "null": lambda: web.Response(text="null", content_type="application/json"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+async def test_only_what_is_not_there_is_told_as_gone_and_no_odd_row_ends_a_poll(what: str) -> None:
+    organisation = Organisation([Repo(1, "widgets"), Repo(2, "gadgets"), Repo(3, "gizmos")])
+    async with served(organisation) as source:
+        stream = await stream_of(source, "repositories")
+        first = await read(stream)
+        organisation.repos[1].gone = organisation.repos[2].gone = 404
+        organisation.reply = lambda r, _: REFUSALS[what]() if r.path == "/repositories/2" else None
+        again = await read(stream, DAY, first.pages[-1].notes or b"")
+        organisation.reply = lambda *_: None
+        then = await read(stream, DAY, again.pages[-1].notes or b"")
+    assert [e.subject for e in again.events] == ["3"]
+    assert len(again.broken) == (what in ("not UTF-8", "no repository"))
+    assert [(d["repository"]["id"], d["repository_detail"]["gone"]) for d in data(then.events, "repository")] == [(2, True)]
+
+
+async def test_a_refused_token_is_no_word_on_what_became_of_a_repository() -> None:
+    organisation = Organisation([Repo(1, "widgets"), Repo(2, "gadgets")])
+    async with served(organisation) as source:
+        stream = await stream_of(source, "repositories")
+        first = await read(stream)
+        organisation.repos[1].gone = 404
+        organisation.reply = lambda r, _: refusal(401, "Bad credentials") if r.path == "/repositories/2" else None
+        with pytest.raises(PermanentError, match="the token was refused"):
+            await read(stream, DAY, first.pages[-1].notes or b"")
 
 
 async def test_a_repository_that_graphql_does_not_know_is_no_reason_to_leave_it() -> None:
@@ -153,6 +243,48 @@ async def test_the_sweep_reads_open_ones_and_those_closed_lately_once_a_day() ->
         await source._calls.get("/orgs/acme/repos", "x")
         later = await read(stream, Interval(YOUNG.end, organisation.now), notes)
     assert (sorted(numbers(got)), numbers(soon), sorted(numbers(later))) == ([1, 2], [], [1, 2])
+
+
+def kept(*pages: Page, before: bytes = b"") -> bytes:
+    """The notes that a book has after these pages: they are of one live edge."""
+    noted = Coverage(notes=before, notes_at=NOW)
+    for page in pages:
+        noted |= Coverage(notes=page.notes or b"", notes_at=NOW)
+    return noted.notes
+
+
+async def test_a_sweep_that_was_killed_in_its_second_part_does_not_begin_that_anew() -> None:
+    closed = [Pull(n, at(n), state="closed") for n in range(101, 201)]
+    organisation = of_pulls(*(Pull(n, at(n)) for n in range(1, 61)), *closed)
+    async with served(organisation) as source:
+        stream = await stream_of(source, "sweep")
+        before = kept(*(await read(stream, YOUNG)).pages)
+        organisation.now = NOW + timedelta(hours=24)
+        await source._calls.get("/orgs/acme/repos", "x")
+        sweep = aiter(stream.fetch(Interval(YOUNG.end, organisation.now), before))
+        pages = list[Page]()
+        while not {*range(126, 151)} <= {*numbers(Got([e for p in pages for e in p.events], (), ()))}:
+            pages.append(await anext(sweep))
+        await sweep.aclose()  # type: ignore[attr-defined]
+        notes = kept(*pages, before=before)
+        rest = await read(stream, Interval(YOUNG.end, organisation.now), notes)
+        over = kept(*rest.pages, before=notes)
+        assert (await read(stream, Interval(YOUNG.end, organisation.now), over)).events == []
+    assert (min(numbers(rest)), max(numbers(rest))) == (151, 200)
+
+
+@pytest.mark.parametrize(("state", "left"), [("open", [*range(31, 61), *range(101, 121)]), ("closed", [*range(111, 121)])])
+async def test_a_sweep_goes_on_by_the_notes_of_before_and_its_own_outrank_them(state: str, left: list[int]) -> None:
+    closed = [Pull(n, at(n), state="closed") for n in range(101, 121)]
+    organisation = of_pulls(*(Pull(n, at(n)) for n in range(1, 61)), *closed)
+    old = msgspec.json.encode({"began": NOW, "state": state, "since": at(31 if state == "open" else 111)})
+    async with served(organisation) as source:
+        stream = await stream_of(source, "sweep")
+        got = await read(stream, YOUNG, old)
+    assert numbers(got) == left
+    noted = [page.notes for page in got.pages if page.notes]
+    assert min(noted) > old
+    assert noted == sorted(noted)
 
 
 async def test_a_sweep_that_broke_off_goes_on_where_it_was() -> None:
