@@ -15,7 +15,9 @@ class OpenBook:
     """One source's book while a process works on it.
 
     Facts are written at once when the last write is at least `pace` ago, else with the next ones or by `flush`: with `pace` zero
-    `add` returns = durable. A fact that could not be written stays here and is tried again with the next.
+    `add` returns = durable. A fact that could not be written stays here and is tried again with the next. One that `gathers` is
+    written at its pace whoever flushes, and at once by `store` alone: where thousands of streams end within seconds, each would
+    else write the whole book.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class OpenBook:
         queue: str | Outlet,
         *,
         pace: timedelta = timedelta(seconds=1),
+        gathers: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -32,6 +35,7 @@ class OpenBook:
         self._queue = queue if isinstance(queue, str) else queue.id
         self._marked = queue if isinstance(queue, Marked) else None
         self._pace = pace.total_seconds()
+        self._gathers = gathers
         self._clock = clock
         self._stored = Book()
         self._new: dict[str, Coverage] = {}
@@ -99,7 +103,7 @@ class OpenBook:
     async def begin(self, stream: str, start: datetime) -> None:
         """Store where a stream begins, before its first fetch."""
         self._note(stream, Coverage(start=start))
-        await self.flush()
+        await self.store()
 
     async def add(self, stream: str, fact: Coverage) -> None:
         """Take note of a fact. CoverageResetError: the book was reset meanwhile; it is loaded anew and this fact dropped."""
@@ -111,6 +115,11 @@ class OpenBook:
         self._new[stream] = self._new.get(stream, Coverage()) | fact
 
     async def flush(self) -> None:
+        """Returns = everything added so far is durable, or void: then `generation` has grown. See `gathers`."""
+        if not self._gathers or self._clock() - self._written_at >= self._pace:
+            await self.store()
+
+    async def store(self) -> None:
         """Returns = everything added so far is durable, or void: then `generation` has grown."""
         async with self._lock:
             if not self._new:

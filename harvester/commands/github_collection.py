@@ -147,7 +147,7 @@ class Collection:
             await self._end()
         except asyncio.CancelledError as error:
             with suppress(HarvesterError):
-                await self._site.book.flush()
+                await self._site.book.store()
                 await self._write()
             raise CutError(telling.cut(self._checkpoint)) from error
         telling.ended(self._checkpoint, time.monotonic() - began, daemon=self._site.daemon)
@@ -161,7 +161,7 @@ class Collection:
                 self._shown = shown
                 await reading.read(_ROUND)
             over = not reading.left
-            await self._site.book.flush()
+            await self._site.book.store()
             await self._drain()
 
     async def _drain(self) -> None:

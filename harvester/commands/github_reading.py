@@ -160,7 +160,7 @@ class Reading:
             back = self.wish.live and self.wish.further_back and part.name in PARTS
             if start is None or (back and self.wish.since < start):
                 await self._book.add(part.stream.name, Coverage(start=self.wish.since))
-        await self._book.flush()
+        await self._book.store()
 
     async def read(self, seconds: float) -> None:
         """Read streams to their end, beginning new ones for so long. What one of them meets is a hole, and the others go on.

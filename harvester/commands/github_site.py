@@ -124,7 +124,7 @@ async def open_site(loaded: Loaded, *, daemon: bool = False) -> AsyncIterator[Si
             await stack.enter_async_context(stores.coverages.lease(SOURCE, RUN_ONE, me()))
         objects = await stack.enter_async_context(open_objects(archive.url, core)) if archive.persist else None
         await known(sinks, loaded, stores)
-        book = OpenBook(stores.coverages, SOURCE, stores.queue, pace=timedelta(seconds=core.coverage_pace))
+        book = OpenBook(stores.coverages, SOURCE, stores.queue, pace=timedelta(seconds=core.coverage_pace), gathers=True)
         await book.load()
         source = await stack.enter_async_context(parts.open_source(SOURCE, loaded, ONE_SHOT, on_wait=waits))
         streams = await source.streams()
@@ -133,4 +133,4 @@ async def open_site(loaded: Loaded, *, daemon: bool = False) -> AsyncIterator[Si
         try:
             yield Site(loaded, stores, objects, source, streams, book, sinks, loaded.get(GithubSettings).org[0], daemon)
         finally:
-            await book.flush()
+            await book.store()

@@ -61,6 +61,8 @@ def ended(checkpoint: Checkpoint, seconds: float, *, daemon: bool) -> None:
         return
     for line in _table(checkpoint, totals):
         _say(line)
+    if swept := sum(counts.get("swept", 0) for counts in checkpoint.counts.values()):
+        _say(f"{amount_of(swept, 'event')} of pull requests that are open, or were closed lately, read again by the daily sweep")
     for sink, counts in checkpoint.sinks.items():
         _say(f"{sink}: {amount_of(counts.get('delivered', 0), 'event')} written")
     _missing(checkpoint)

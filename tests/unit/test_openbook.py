@@ -40,6 +40,23 @@ async def test_with_pace_zero_what_was_added_is_durable(stores: Stores) -> None:
     assert await read(stores.coverages) == hour(3).read | hour(1).read == book.coverage(STREAM).read
 
 
+async def test_a_book_that_gathers_is_written_at_its_pace_whoever_flushes_and_at_once_by_store(
+    stores: Stores, clock: Clock
+) -> None:
+    book = OpenBook(stores.coverages, SOURCE, QUEUE, pace=timedelta(seconds=1), gathers=True, clock=lambda: clock().timestamp())
+    await book.load()
+    await book.add(STREAM, hour(3))
+    await book.add(STREAM, hour(2))
+    await book.flush()
+    assert await read(stores.coverages) == hour(3).read, "the pace is not over"
+    clock.advance(timedelta(seconds=1))
+    await book.flush()
+    assert await read(stores.coverages) == hour(3).read | hour(2).read
+    await book.add(STREAM, hour(1))
+    await book.store()
+    assert await read(stores.coverages) == hour(3).read | hour(2).read | hour(1).read
+
+
 async def test_facts_are_written_at_most_once_a_pace_and_all_of_them_by_flush(stores: Stores, clock: Clock) -> None:
     writes = 0
 
