@@ -168,7 +168,7 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def ask(self, message: Message, now: float) -> Verdict:
         """Take the news and decide; what may go is counted."""
-        self._forget(now)
+        self.forget(now)
         self.hourly, self.seen = message.terms.hourly, now
         for news in message.news:
             self.tell(news, now)
@@ -201,7 +201,7 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def look(self, message: Message, now: float) -> Verdict:
         """Whether it might go; nothing is counted."""
-        self._forget(now)
+        self.forget(now)
         terms, bucket = message.terms, self.of(message.resource)
         used = bucket.used
         if now < bucket.blocked:
@@ -221,7 +221,8 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
             return Verdict(POLL, "flying", used, bucket.left, bucket.limit)
         return Verdict(0.0, "", used, bucket.left, bucket.limit)
 
-    def _forget(self, now: float) -> None:
+    def forget(self, now: float) -> None:
+        """Leave out what is too long ago."""
         for bucket in self.buckets.values():
             bucket.spent = {step: n for step, n in bucket.spent.items() if (step + 1) * HOUR_STEP > now - HOUR}
         self.minute = {step: n for step, n in self.minute.items() if (step + 1) * MINUTE_STEP > now - MINUTE}

@@ -53,6 +53,8 @@ NEVER = {
     "harvester/openbook.py": [*COMMANDS, *UPSTREAM, *STORES],
     "harvester/queues/": [*LOOPS, *COMMANDS, *UPSTREAM, "harvester.coverages", "harvester.letters"],
     "harvester/coverages/": [*LOOPS, *COMMANDS, *UPSTREAM, "harvester.queues", "harvester.letters"],
+    "harvester/budgets/": [*LOOPS, *COMMANDS, *UPSTREAM, *STORES],
+    "harvester/budget.py": ["harvester", "consumers"],
     "harvester/letters/": [*LOOPS, *COMMANDS, *UPSTREAM, "harvester.queues", "harvester.coverages"],
     "consumers/consume.py": [*COMMANDS, *UPSTREAM, *STORES, *SINKS],
     "consumers/caches/": [*LOOPS, *COMMANDS, *UPSTREAM, *STORES, *SINKS],
