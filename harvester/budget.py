@@ -3,7 +3,7 @@
 An `Account` is what is known of one credential; `Account.ask` decides, and every store of budgets decides as it does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -71,6 +71,23 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     done: float
     ends: float = 0.0
+
+
+class Room(NamedTuple):
+    """Of one resource: what this process has spent, what it may spend now, and what in an hour."""
+
+    spent: int
+    left: int
+    hourly: int
+
+
+class Backfill:
+    """Whoever reads history: live reading goes before it. The source tells what room there is, the reader how far it is."""
+
+    def __init__(self) -> None:
+        self.rooms: Callable[[], Mapping[str, Room]] = dict
+        self.plan: Plan | None = None
+        """Told to the others along with the requests."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +237,15 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self.first = now + _FIRST
             return Verdict(POLL, "flying", used, bucket.left, bucket.limit)
         return Verdict(0.0, "", used, bucket.left, bucket.limit)
+
+    def room(self, resource: str, terms: Terms, now: float) -> int:
+        """What may be spent now by these terms, as far as it is known."""
+        self.forget(now)
+        bucket = self.of(resource)
+        room = terms.part(terms.hourly) - bucket.used
+        if bucket.left is not None and now < bucket.whole:
+            room = min(room, bucket.left - terms.least(bucket.limit))
+        return max(0, room)
 
     def forget(self, now: float) -> None:
         """Leave out what is too long ago."""

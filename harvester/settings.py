@@ -196,6 +196,15 @@ class CoreSettings(Access):
         _known("consumers.caches:known"),
         _setting("CACHE_URL", "cache of looked-up metadata: memory:// or redis://HOST/1", "REDIS_URL"),
     ] = "memory://"
+    budget_url: Annotated[
+        str,
+        _known("harvester.budgets:known"),
+        _setting(
+            "BUDGET_URL",
+            "where processes that share a credential count what they spend of it: redis://HOST/0, or file://FOLDER on one host; "
+            "unset: beside HARVESTER_COVERAGE_URL, in S3 nowhere",
+        ),
+    ] = ""
     sources: Annotated[
         Words, _known("harvester.settings:known_source"), _setting("SOURCES", "sources that `harvest run` harvests, a comma list")
     ] = ("opencast",)

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from consumers.direct import DirectQueue
+from harvester.budget import Backfill
 from harvester.commands import parts, presence
 from harvester.commands.options import refuse_paused
 from harvester.commands.times import parse_time, shown
@@ -56,6 +57,8 @@ class Shot(NamedTuple):
     """The sink that is written to without a queue."""
     refused: Sequence[str] = ()
     """Keys of what that sink refused so far."""
+    backfill: Backfill | None = None
+    """History is read, behind what is live."""
 
 
 @asynccontextmanager
@@ -82,7 +85,8 @@ async def open_shot(
         key = f"{source_name}.{direct}" if direct else source_name
         book = OpenBook(store, key, queue, pace=timedelta(seconds=core.coverage_pace))
         await book.load()  # before the network: a book of another queue is refused at once
-        source = await stack.enter_async_context(parts.open_source(source_name, loaded, ONE_SHOT))
+        backfill = Backfill() if hold == FILLING else None
+        source = await stack.enter_async_context(parts.open_source(source_name, loaded, ONE_SHOT, backfill=backfill))
         stream = named_stream(await source.streams(), stream_name)
         refuse_paused(pauses, f"{source_name}/{stream.name}")
         if hold and core.leases:
@@ -94,7 +98,7 @@ async def open_shot(
         own = core.own_events == "always" and not direct
         tell = await stack.enter_async_context(telling(queue, on=own))
         harvest = Harvest(source, stream, queue, book, letters, limits=limits, tell=tell)
-        shot = Shot(source, stream, book, harvest, limits, began, book.coverage(stream.name).gaps())
+        shot = Shot(source, stream, book, harvest, limits, began, book.coverage(stream.name).gaps(), backfill=backfill)
         if isinstance(queue, DirectQueue):
             shot = shot._replace(sink=direct, refused=queue.refused)
         try:

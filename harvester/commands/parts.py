@@ -24,6 +24,8 @@ from consumers.sinks import RAW, open_sink, settings_of
 from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
 from harvester import logs, metrics, tally
 from harvester.answers import Allowance
+from harvester.budget import Backfill
+from harvester.budgets import beside, open_budget
 from harvester.cli import REDACTOR
 from harvester.coverages import open_coverages
 from harvester.errors import ConfigError
@@ -39,7 +41,7 @@ from harvester.redact import know
 from harvester.remotelogs import LogsSettings, collector
 from harvester.retry import Retry, Wait
 from harvester.settings import CoreSettings, inspect, load
-from harvester.sources import SOURCES
+from harvester.sources import BUDGETED, SOURCES
 from harvester.sources.opencast import OpencastSettings, http_settings
 from harvester.states import Component
 from harvester.url import database_path, parse
@@ -127,9 +129,10 @@ async def open_source(
     component: Component | None = None,
     *,
     on_wait: Callable[[Wait], None] = lambda _: None,
+    backfill: Backfill | None = None,
 ) -> AsyncIterator[Source]:
     """The source of that name, with its requests measured and its waits logged. `component` is told how it goes, `on_wait` of
-    each wait.
+    each wait. `backfill`: history is read, and live reading goes before it.
     """
     log, http = logs.get_logger("harvest").bind(source=name), HttpMetrics(name)
     component = component or Component(name, "source")
@@ -157,17 +160,24 @@ async def open_source(
         tell = log.debug if mode in ("window", "feed") else log.warning if mode in ("search", "sparing") else log.info
         tell("read mode", mode=mode, reason=reason)
 
-    opener = _named(SOURCES[name][1])
-    zone = loaded.get(CoreSettings).timezone
-    async with opener(
-        loaded.get(source_settings(name)),
-        zone=zone,
-        retry=retry,
-        on_request=requested,
-        on_wait=waits,
-        on_allowance=allowed,
-        on_mode=found,
-    ) as source:
+    opener, core = _named(SOURCES[name][1]), loaded.get(CoreSettings)
+    async with AsyncExitStack() as stack:
+        shares: dict[str, object] = {}
+        if name in BUDGETED:
+            url = core.budget_url or beside(core.coverage_url)
+            budget = await stack.enter_async_context(open_budget(url, core)) if url else None
+            shares = {"budget": budget, "backfill": backfill}
+        opening = opener(
+            loaded.get(source_settings(name)),
+            zone=core.timezone,
+            retry=retry,
+            on_request=requested,
+            on_wait=waits,
+            on_allowance=allowed,
+            on_mode=found,
+            **shares,
+        )
+        source = await stack.enter_async_context(opening)
         yield veiled(source, name, loaded.get(PrivacySettings))
 
 

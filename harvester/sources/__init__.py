@@ -13,6 +13,9 @@ SPENT: dict[str, str] = {"zoom": "harvester.sources.zoom_notes:spent"}
 CHANGING: dict[str, float] = {"github": 3600.0}
 """Sources whose streams come and go: after how many seconds a daemon asks again which there are."""
 
+BUDGETED = frozenset({"github"})
+"""Sources whose credentials have a budget that processes share: they take `budget` and `backfill` when they are opened."""
+
 SOURCES: dict[str, tuple[str, str]] = {
     "opencast": ("harvester.sources.opencast:OpencastSettings", "harvester.sources.opencast:open_opencast"),
     "zoom": ("harvester.sources.zoom:ZoomSettings", "harvester.sources.zoom:open_zoom"),

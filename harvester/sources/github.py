@@ -8,9 +8,10 @@ docs/decisions/0045.
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from harvester.budget import Terms
+from harvester.budget import Backfill, Budget, Terms
 from harvester.http import Allowance, HttpClient, open_http
 from harvester.protocols import Stream
 from harvester.retry import DAEMON, Retry, Wait
@@ -18,7 +19,7 @@ from harvester.sources.github_calls import Calls
 from harvester.sources.github_canary import Canary
 from harvester.sources.github_comments import Comments
 from harvester.sources.github_limits import PER_MINUTE, Limits, Slots
-from harvester.sources.github_login import logins
+from harvester.sources.github_login import logins, rooms
 from harvester.sources.github_mode import Mode, OnMode
 from harvester.sources.github_pacing import REAL_TIME, Pacing
 from harvester.sources.github_pulls import Details, Pulls
@@ -27,6 +28,7 @@ from harvester.sources.github_repositories import Organisations, Repositories, r
 from harvester.sources.github_repository import Repository
 from harvester.sources.github_rest import Patience
 from harvester.sources.github_settings import GithubSettings, graphql_url, host_of, http_settings
+from harvester.sources.github_sharing import Sharing
 from harvester.sources.github_sweep import Sweep
 from harvester.sources.github_totals import Totals
 
@@ -43,9 +45,13 @@ async def open_github(
     on_wait: Callable[[Wait], None] | None = None,
     on_allowance: Callable[[Allowance], None] | None = None,
     on_mode: OnMode | None = None,
+    budget: Budget | None = None,
+    backfill: Backfill | None = None,
     pacing: Pacing = REAL_TIME,
 ) -> AsyncIterator["Github"]:
     """The source of one or more organisations. `on_mode` hears when REST alone is read and why. `pacing`: the clock of its waits.
+
+    `budget`: what other processes spend with the same credential; None: nothing is known of that. `backfill`: history is read.
 
     Raises ConfigError for a bad address or the key of an App.
     """
@@ -64,14 +70,24 @@ async def open_github(
         if settings.app_id:
             minting = await stack.enter_async_context(open_http(place, **told, on_request=on_request))
 
-        terms = Terms(hourly=settings.hourly_limit, reserve=settings.reserve, minute=PER_MINUTE, flying=settings.max_workers)
-
-        def limits() -> Limits:
-            return Limits(terms, scale=retry.scale, pacing=pacing)
-
-        calls = Calls(
-            http, logins(settings, minting, http, limits), slots, graphql_url(place.url), retry, on_wait=on_wait, pacing=pacing
+        terms = Terms(
+            hourly=settings.hourly_limit,
+            reserve=settings.reserve,
+            minute=PER_MINUTE,
+            flying=settings.max_workers,
+            keeps=settings.live_share if backfill is not None else 0.0,
         )
+
+        def limits(name: str) -> Limits:
+            sharing = None if budget is None else Sharing(name, budget, terms, pacing, backfill)
+            if sharing is not None:
+                stack.push_async_callback(sharing.close)
+            return Limits(terms, sharing, scale=retry.scale, pacing=pacing)
+
+        known = logins(settings, minting, http, limits)
+        if backfill is not None:
+            backfill.rooms = partial(rooms, known)
+        calls = Calls(http, known, slots, graphql_url(place.url), retry, on_wait=on_wait, pacing=pacing)
         patience = Patience(retry, pacing.sleep, on_wait)
         yield Github(calls, settings, host_of(place.url), patience, on_mode, pacing)
 

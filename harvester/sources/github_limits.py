@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Optional
 
 import msgspec
 
-from harvester.budget import GRANTED, Account, Bucket, Heard, Message, News, Terms, Verdict
+from harvester.budget import GRANTED, Account, Bucket, Heard, Message, News, Room, Terms, Verdict
 from harvester.errors import HarvesterError
 from harvester.http import allowance, http_date
 from harvester.sources.github_pacing import REAL_TIME, Pacing
@@ -71,6 +71,7 @@ class Limits:
         self._denied: dict[str, tuple[Verdict, float]] = {}
         """What the budget said, and until when it holds."""
         self._secondary = 0
+        self._spent: dict[str, int] = {}
 
     def of(self, resource: Resource, cost: int, slots: Slots) -> "Turns":
         """The limit of a request that spends so much."""
@@ -93,6 +94,7 @@ class Limits:
             slots.free()
             raise
         self._own.count(resource, cost, self._pacing.monotonic())
+        self._spent[resource] = self._spent.get(resource, 0) + cost
         if self.sharing is not None:
             self.sharing.flying += 1
         _sent.set(self)
@@ -135,6 +137,7 @@ class Limits:
     def spent(self, resource: Resource, cost: int) -> None:
         """What a request cost besides what was counted before it; less than nothing where it cost less."""
         if cost:
+            self._spent[resource] = self._spent.get(resource, 0) + cost
             self._tell(News(resource=resource, spent=cost))
 
     def block(self, resource: Resource, seconds: float) -> None:
@@ -162,6 +165,12 @@ class Limits:
     def ready(self, resource: Resource) -> tuple[float, int]:
         """How long one would wait, and how much is spent: what credentials are compared by."""
         return self._here(resource, self._terms).seconds if self._scale else 0.0, self._own.of(resource).used
+
+    def room(self, resource: Resource) -> Room:
+        """What was spent, and what may be, as far as it is known here."""
+        left = self._own.room(resource, self._terms, self._pacing.monotonic())
+        denied = self._denied.get(resource, (GRANTED, 0.0))[1] > self._pacing.monotonic()
+        return Room(self._spent.get(resource, 0), 0 if denied else left, self._terms.part(self._terms.hourly))
 
     def _tell(self, news: News) -> None:
         self._own.tell(news, self._pacing.monotonic())

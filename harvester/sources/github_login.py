@@ -2,17 +2,19 @@
 
 import asyncio
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from harvester.budget import Room
 from harvester.errors import ConfigError, TransientError
 from harvester.http import Answer, HttpClient, http_date, reread
 from harvester.retry import UnusableError
-from harvester.sources.github_limits import Limits
+from harvester.sources.github_limits import RESOURCES, Limits
 from harvester.sources.github_settings import GithubSettings, tokens_of
 
 _BACKDATED, _VALID = timedelta(seconds=60), timedelta(minutes=9)
@@ -34,11 +36,11 @@ class Login(Protocol):
 class PersonalToken:
     """One token of the settings. When its file has another, that is taken after a refusal."""
 
-    def __init__(self, settings: GithubSettings, index: int, limits: Limits) -> None:
+    def __init__(self, settings: GithubSettings, index: int, limits: Callable[[str], Limits]) -> None:
         self._settings = settings
         self._index = index
         self._token = tokens_of(settings.token)[index]
-        self.limits = limits
+        self.limits = limits(credential(settings.url, self._token))
 
     async def token(self, refused: str = "") -> str | None:
         if refused and refused == self._token:
@@ -47,6 +49,8 @@ class PersonalToken:
             if len(again) <= self._index or again[self._index] == refused:
                 return None
             self._token = again[self._index]
+            if self.limits.sharing is not None:
+                self.limits.sharing.key = credential(self._settings.url, self._token)
         return self._token
 
 
@@ -110,14 +114,29 @@ class Installation:
         return datetime.now(UTC)
 
 
-def logins(settings: GithubSettings, http: HttpClient, api: HttpClient, limits: Callable[[], Limits]) -> list[Login]:
-    """Every credential of the settings, each with limits of its own; an App gets its tokens by `http`.
+def credential(url: str, secret: str) -> str:
+    """What a credential is called where processes share its budget: a digest, from which nobody gets it back."""
+    return f"github-{blake2b(f'{url} {secret}'.encode(), digest_size=8).hexdigest()}"
+
+
+def logins(settings: GithubSettings, http: HttpClient, api: HttpClient, limits: Callable[[str], Limits]) -> list[Login]:
+    """Every credential of the settings, each with limits of its own, made by its name; an App gets its tokens by `http`.
 
     ConfigError: the key of the App cannot be read.
     """
     if settings.app_id:
-        return [Installation(settings, http, api, limits())]
-    return [PersonalToken(settings, index, limits()) for index in range(len(tokens_of(settings.token)))]
+        name = credential(settings.url, f"app {settings.app_id} {settings.installation_id}")
+        return [Installation(settings, http, api, limits(name))]
+    return [PersonalToken(settings, index, limits) for index in range(len(tokens_of(settings.token)))]
+
+
+def rooms(logins: Sequence[Login]) -> Mapping[str, Room]:
+    """What all of them together have spent, and may spend."""
+    found: dict[str, Room] = {}
+    for resource in RESOURCES:
+        each = [one.limits.room(resource) for one in logins]
+        found[resource] = Room(sum(r.spent for r in each), sum(r.left for r in each), sum(r.hourly for r in each))
+    return found
 
 
 def signed(claims: dict[str, object], key: Any) -> str:

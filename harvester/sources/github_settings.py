@@ -66,6 +66,15 @@ class GithubSettings(BaseModel):
     reserve: Annotated[int, _setting("RESERVE", "requests that are left to others: with fewer it waits for the reset", ge=0)] = (
         100
     )
+    live_share: Annotated[
+        float,
+        _setting(
+            "LIVE_SHARE",
+            "share of the hour, of the minute and of the requests in flight that backfills and collections leave to live reading",
+            ge=0,
+            le=0.9,
+        ),
+    ] = 0.1
     lookback_days: Annotated[
         int,
         _setting(

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import structlog
 
-from harvester.budget import Budget, Heard, Message, News, Plan, Terms, Verdict
+from harvester.budget import Backfill, Budget, Heard, Message, News, Terms, Verdict
 from harvester.errors import HarvesterError
-from harvester.sources.github_pacing import Pacing
+from harvester.sources.github_pacing import REAL_TIME, Pacing
 
 _log = structlog.get_logger(__name__)
 _ASK_AGAIN = 5.0
@@ -20,7 +20,7 @@ _ASK_AGAIN = 5.0
 _TELL_LATER = 0.2
 """Seconds that news wait for a request that takes them along."""
 _BEAT = 5.0
-"""Seconds after which requests in flight are told again."""
+"""Seconds after which requests in flight, and how far a backfill is, are told again."""
 
 
 class _Kept(NamedTuple):
@@ -33,13 +33,15 @@ class _Kept(NamedTuple):
 
 
 class Sharing:
-    """One credential of one process, before the budget of all. `plan`: the backfill that this process is at, told along."""
+    """One credential of one process, before the budget of all. How far a `backfill` is is told along."""
 
-    def __init__(self, key: str, budget: Budget, terms: Terms, pacing: Pacing) -> None:
+    def __init__(
+        self, key: str, budget: Budget, terms: Terms, pacing: Pacing = REAL_TIME, backfill: Backfill | None = None
+    ) -> None:
         self.key = key
         self.flying = 0
         """Requests in flight."""
-        self.plan: Plan | None = None
+        self._backfill = backfill
         self._budget = budget
         self._terms = terms
         self._pacing = pacing
@@ -85,7 +87,7 @@ class Sharing:
             await asyncio.sleep(seconds)
             async with self._turns:
                 await self._say()
-            if not self.flying and not self._kept:
+            if not (self.flying or self._kept or self._backfill):
                 return
             seconds = _ASK_AGAIN if self._warned else _TELL_LATER if self._kept else _BEAT
 
@@ -98,7 +100,7 @@ class Sharing:
             resource=resource,
             cost=cost,
             news=self._news(kept),
-            plan=self.plan,
+            plan=self._backfill.plan if self._backfill else None,
         )
         try:
             verdict = await self._budget.ask(self.key, message)
