@@ -10,6 +10,7 @@ import click
 from pydantic import BaseModel
 
 from consumers.sinks.archive_settings import ArchiveSettings
+from harvester.budget import Backfill
 from harvester.commands import parts, presence
 from harvester.commands.github_draining import known
 from harvester.commands.github_reading import waits
@@ -126,7 +127,7 @@ async def open_site(loaded: Loaded, *, daemon: bool = False) -> AsyncIterator[Si
         await known(sinks, loaded, stores)
         book = OpenBook(stores.coverages, SOURCE, stores.queue, pace=timedelta(seconds=core.coverage_pace), gathers=True)
         await book.load()
-        source = await stack.enter_async_context(parts.open_source(SOURCE, loaded, ONE_SHOT, on_wait=waits))
+        source = await stack.enter_async_context(parts.open_source(SOURCE, loaded, ONE_SHOT, on_wait=waits, backfill=Backfill()))
         streams = await source.streams()
         if lacks := lacking(source):
             get_logger("github").warning(f"what the token may read{lacks}")
