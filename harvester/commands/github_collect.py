@@ -26,8 +26,8 @@ _USUAL = 24
 def command(since: str | None, until: str | None, hours: int | None, repos: Sequence[str], *, as_json: bool) -> int:
     """Collect what changed, then archive it, then write it into the warehouses of HARVESTER_SINKS.
 
-    Up to now: what was missed since streams began is read, too, so that no downtime leaves a hole. What was read is not asked
-    for again. Exit 5 with holes, which are listed.
+    Without --since and --until also what was missed since streams began, so that no downtime leaves a hole. What was read is
+    not asked for again. Exit 5 with holes, which are listed.
 
     \b
     harvest github collect

@@ -38,7 +38,9 @@ class Asked(NamedTuple):
 
     kind: Kind
     since: datetime | timedelta | None = None
-    """None: where each stream stands, and a new one as set for the source."""
+    """A time bounds what is read; so long ago only says where new streams begin, and the others go on where they are, as all do
+    with None: new ones begin as set for the source.
+    """
     until: datetime | None = None
     repositories: Sequence[str] = ()
 
@@ -82,7 +84,8 @@ async def begun(site: Site, asked: Asked) -> Checkpoint:
     else:
         first = now - asked.since if isinstance(asked.since, timedelta) else asked.since
     ordered(first, until, "--since/--until", now=now)
-    wish = Wish(first, until, asked.until is None, further_back=asked.since is not None, sweeps=asked.kind != "backfill")
+    live = asked.until is None and not isinstance(asked.since, datetime)
+    wish = Wish(first, until, live, further_back=asked.since is not None, sweeps=asked.kind != "backfill")
     checkpoint = Checkpoint(
         collection_id=id_of(datetime.now(UTC)),
         kind=asked.kind,

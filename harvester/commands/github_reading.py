@@ -155,12 +155,21 @@ class Reading:
     async def begin(self) -> None:
         """Store where each stream begins, before its first fetch."""
         self._due = frozenset([letter.stream async for letter in self._letters.scan(self._source.name, due=datetime.now(UTC))])
+        first = self._first()
         for part in self.parts:
             start = self._book.coverage(part.stream.name).start
             back = self.wish.live and self.wish.further_back and part.name in PARTS
-            if start is None or (back and self.wish.since < start):
+            if start is None:
+                await self._book.add(part.stream.name, Coverage(start=first))
+            elif back and self.wish.since < start:
                 await self._book.add(part.stream.name, Coverage(start=self.wish.since))
         await self._book.store()
+
+    def _first(self) -> datetime:
+        """Where a stream begins that is new: a repository may have been made soon after the last collection, days ago."""
+        known = [one.live_edge for name, one in self._book.coverages().items() if name.partition("/")[0] in PARTS]
+        last = max(filter(None, known), default=self.wish.since)
+        return min(self.wish.since, last) if self.wish.live else self.wish.since
 
     async def read(self, seconds: float) -> None:
         """Read streams to their end, beginning new ones for so long. What one of them meets is a hole, and the others go on.

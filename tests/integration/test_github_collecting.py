@@ -196,3 +196,13 @@ def test_b22_two_collections_never_run_at_once(tmp_path: Path) -> None:
             done = site.harvest("github", "collect")
             assert done.code == 4
             assert str(process.pid) in done.err
+
+
+def test_q30_days_of_downtime_leave_no_hole_behind_the_next_collection(tmp_path: Path) -> None:
+    with organisation() as github:
+        site = site_of(tmp_path, github)
+        assert site.harvest("github", "backfill", "--days", "11").code == 0
+        before = true(github)["pull_requests"]
+        github.clock.advance(timedelta(days=4))
+        assert site.harvest("github", "collect", "--hours", "1").code == 0
+        assert held(site)["pull_requests"] == true(github)["pull_requests"] > before

@@ -136,8 +136,11 @@ def test_b19_a_range_reads_what_changed_in_it_and_no_range_the_last_day(tmp_path
     since, until = NOON - timedelta(days=6), NOON - timedelta(days=3)
     given = ["--since", f"{since:%Y-%m-%d}", "--until", f"{until:%Y-%m-%dT%H:%M:%SZ}"]
     assert site.harvest("github", "collect", *given).code == 0
-    changed = github.truth(since.replace(hour=0), until).pull_requests
+    changed = {**github.truth(since.replace(hour=0), until).pull_requests}
     assert held(site)["pull_requests"] == changed.keys() != set()
+    assert site.harvest("github", "collect", "--since", f"{NOON - timedelta(days=2):%Y-%m-%dT%H:%M}").code == 0
+    changed |= github.truth(NOON - timedelta(days=2), NOON).pull_requests
+    assert held(site)["pull_requests"] == changed.keys() < true(github)["pull_requests"]
     other = site_of(tmp_path / "other", github)
     assert other.harvest("github", "collect").code == 0
     assert held(other)["pull_requests"] == github.truth(NOON - timedelta(days=1), NOON).pull_requests.keys()
