@@ -171,9 +171,9 @@ class GsObjects:
             query["pageToken"] = found.next_page_token
 
     async def location(self) -> str:
-        """Where the bucket is, such as US or EUROPE-WEST3; "" when there is none."""
+        """Where the bucket is, such as US or EUROPE-WEST3; "" when there is none, or when we may look into it but not at it."""
         answer = await self._ask("GET", "", {"fields": "location"})
-        if answer.status == 404:
+        if answer.status in (403, 404):
             return ""
         if answer.status != 200:
             raise self._refusal(answer, "", "storage.buckets.get")

@@ -145,6 +145,8 @@ async def test_b50_setup_needs_no_more_than_the_right_to_list_where_the_bucket_i
 
     async with google(say=objects_alone) as (url, _):
         assert await gs.prepare(f"gs://bucket/x?endpoint={url}&project=tests") == []
+        async with gs.opened(gs.place_of(f"gs://bucket/x?endpoint={url}"), Access()) as objects:
+            assert await objects.location() == ""  # not known, and no fault
     async with google(403) as (url, _):
         with pytest.raises(PermanentError, match=r"storage\.objects\.list"):
             await gs.prepare(f"gs://bucket/x?endpoint={url}&project=tests")
