@@ -60,13 +60,13 @@ async def _load(loaded: Loaded, names: Sequence[str], repo: str, day: date | Non
         if repo:
             repo = github_archive.one_of(repo, [place for _, place in await names_of(objects)])
         wanted, types = _wanted(repo, day), Counter[str]()
-        ways = await open_ways(stack, loaded, names)
+        ways, most = await open_ways(stack, loaded, names)
         counts: list[Counts] = []
         reads: list[Reading] = []
         for form in FORMS:
             read = await reading(objects, wanted, form, veil(loaded, form))
             read.events = _counting(read.events, types)
-            counts.append(await feed(read, ways, loaded.get(CoreSettings)))
+            counts.append(await feed(read, ways, loaded.get(CoreSettings), most))
             reads.append(read)
     sums = {name: sum((one.get(name, Counter()) for one in counts), Counter[str]()) for name in ways}
     code = _tell(types, sums, reads)

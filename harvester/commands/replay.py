@@ -13,7 +13,7 @@ from consumers.sinks import RAW
 from consumers.sinks.archive_settings import ArchiveSettings
 from harvester.commands import parts
 from harvester.commands.options import although_paused_option, json_option, refuse_paused, sink_type
-from harvester.commands.replay_feed import Counts, feed
+from harvester.commands.replay_feed import Counts, feed, most_of
 from harvester.commands.replay_read import Reading, reading, unread
 from harvester.commands.times import ordered, parse_time
 from harvester.coverages import open_coverages
@@ -146,16 +146,19 @@ async def _replayed(
     core = loaded.get(CoreSettings)
     async with AsyncExitStack() as stack:
         objects = await stack.enter_async_context(open_objects(loaded.get(ArchiveSettings).url, core))
-        ways = await open_ways(stack, loaded, names, accept_rejections=accept_rejections)
+        ways, most = await open_ways(stack, loaded, names, accept_rejections=accept_rejections)
         read = await reading(objects, wanted, form, veil(loaded, form))
-        counts = await feed(read, ways, core)
+        counts = await feed(read, ways, core, most)
     return _tell(counts, read, as_json=as_json)
 
 
 async def open_ways(
     stack: AsyncExitStack, loaded: Loaded, names: Sequence[str], *, accept_rejections: bool = False
-) -> "dict[str, Processing]":
-    """The way of a batch into each of these sinks, open until `stack` ends. RefusedError: one is paused."""
+) -> "tuple[dict[str, Processing], int]":
+    """The way of a batch into each of these sinks, open until `stack` ends; and how large batches are for them.
+
+    RefusedError: one is paused.
+    """
     core, stop, ways = loaded.get(CoreSettings), asyncio.Event(), dict[str, "Processing"]()
     letters = await stack.enter_async_context(open_letters(core.letters_url, core))
     pauses = await paused(await stack.enter_async_context(open_coverages(core.coverage_url, core)))
@@ -166,10 +169,11 @@ async def open_ways(
     def waits(error: Exception, seconds: float) -> None:
         click.echo(f"waiting {seconds:.0f} s: {error}", err=True)
 
+    sinks = []
     for name in names:
-        sink = await stack.enter_async_context(parts.sink_named(name, loaded))
+        sinks.append(sink := await stack.enter_async_context(parts.sink_named(name, loaded)))
         ways[sink.name] = parts.processing(sink, letters, stop, enrichers, accept_rejections=accept_rejections, on_wait=waits)
-    return ways
+    return ways, most_of(sinks, core)
 
 
 def veil(loaded: Loaded, form: str) -> Veil | None:

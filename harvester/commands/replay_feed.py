@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from consumers.protocols import Gathering
 from harvester.commands.progress import bar
 from harvester.commands.replay_read import Reading
 from harvester.protocols import Delivery, Message
@@ -13,7 +14,9 @@ from harvester.settings import CoreSettings
 if TYPE_CHECKING:
     from consumers.archived import Archived
     from consumers.batch import Processing
+    from consumers.protocols import Sink
 
+_TIMES = 5
 Counts = Mapping[str, Counter[str]]
 
 
@@ -54,13 +57,18 @@ class _Flight:
             self.counts.setdefault(name, Counter()).update(task.result())
 
 
-async def feed(read: Reading, ways: "Mapping[str, Processing]", core: CoreSettings) -> Counts:
-    """Give all of it to each sink; what became of it, by sink."""
+def most_of(sinks: "Sequence[Sink]", core: CoreSettings) -> int:
+    """How many events a batch of a replay has: all are at hand, and each batch costs a warehouse a statement a table."""
+    return max([_TIMES * core.batch_events, *(sink.pace.events for sink in sinks if isinstance(sink, Gathering))])
+
+
+async def feed(read: Reading, ways: "Mapping[str, Processing]", core: CoreSettings, most: int = 0) -> Counts:
+    """Give all of it to each sink, `most` events at once; what became of it, by sink."""
     flight, events = _Flight(core.in_flight, core.in_flight_bytes), 0
     flight.counts |= {name: Counter() for name in ways}
     try:
         with bar("replay", read.total, printing="stdout" in ways) as shown:
-            async for batch in batches(read, core.batch_events, core.batch_bytes):
+            async for batch in batches(read, most or core.batch_events, core.batch_bytes):
                 deliveries = [Delivery(Message(one.event.key, one.body), one.place) for one in batch]
                 for name, way in ways.items():
                     await flight.start(name, way, deliveries)

@@ -27,6 +27,7 @@ from tests.servers.protocols import MissingServerError
 from tests.site import Site
 
 SINKS = ("duckdb", "postgres", "bigquery", "elasticsearch")
+_SERVER = {"elasticsearch": "elasticsearch8"}
 RATIO = 0.3
 """The least: of the speed at which DuckDB reads the same files by itself."""
 _ROUNDS = 5
@@ -159,7 +160,7 @@ def _servers(plan: Plan, stack: ExitStack) -> tuple[dict[str, str], dict[str, An
         if name == "duckdb":
             continue
         try:
-            server: Any = stack.enter_context(services.find(name))
+            server: Any = stack.enter_context(services.find(_SERVER.get(name, name)))
         except MissingServerError as error:
             left_out[name] = str(error)
             continue
@@ -224,7 +225,7 @@ def digest(rows: Iterable[Mapping[str, Any]]) -> Digest:
 async def _rows(sink: str, site: Site, table: str) -> list[dict[str, Any]]:
     environment = {"HARVESTER_DUCKDB_PATH": str(site.folder / FILE), **site.settings}
     async with open_store(sink, loaded(environment, site.folder)) as store:
-        return await store.ask(f"SELECT * FROM {store.name(table)}")  # noqa: S608 - a table of ours
+        return await store.ask(f"SELECT * FROM {store.name(table)}")
 
 
 def indexed(server: Any, record: type[Record]) -> Iterator[dict[str, Any]]:
@@ -258,12 +259,13 @@ def speed_of(site: Site, rounds: int) -> Speed:
 
 def _read(folder: Path, file: Path) -> None:
     """A table a data type, as somebody would make them who has DuckDB alone."""
+    file.unlink(missing_ok=True)
     kinds = sorted({path.parent.parent.name for path in folder.glob("*/*/*/*/*.ndjson.zst")})
     with closing(duckdb.connect(file)) as connection:
         for kind in kinds:
             files = f"{folder}/*/*/{kind}/*/*.ndjson.zst"
             connection.execute(
-                f"CREATE TABLE {kind} AS SELECT * FROM read_json('{files}', format = 'newline_delimited', union_by_name = true)"  # noqa: S608 - ours
+                f"CREATE TABLE {kind} AS SELECT * FROM read_json('{files}', format = 'newline_delimited', union_by_name = true)"
             )
 
 

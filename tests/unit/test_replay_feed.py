@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from consumers.archived import Archived
-from harvester.commands.replay_feed import batches, feed
+from consumers.protocols import Pace
+from harvester.commands.replay_feed import batches, feed, most_of
 from harvester.commands.replay_read import Reading
 from harvester.event import encode_event
 from harvester.protocols import Delivery
@@ -76,3 +77,10 @@ async def test_all_sinks_together_have_no_more_batches_nor_bytes_in_work_than_ar
     assert {name: found["consumed"] for name, found in counts.items()} == {"one": 12, "two": 12}
     assert shared["most batches"] == batches_
     assert shared["most bytes"] <= bytes_
+
+
+def test_a_replay_gives_larger_batches_and_what_a_sink_to_which_each_costs_asks_for() -> None:
+    core = cast("CoreSettings", SimpleNamespace(batch_events=1000))
+    plain: Any = SimpleNamespace(name="duckdb")
+    costly: Any = SimpleNamespace(name="bigquery", pace=Pace(20_000, 300.0))
+    assert (most_of([plain], core), most_of([plain, costly], core)) == (5000, 20_000)
