@@ -5,7 +5,7 @@ forced away before anybody looked; and the new name of a repository in rows that
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -120,9 +120,9 @@ class Judge:
         return bool(held["url"] == row["url"].replace(f"{place}{row['repository']}/", f"{place}{name}/"))
 
 
-def together(found: Mapping[str, Judgement]) -> Judgement:
-    """All tables as one."""
+def together(found: Iterable[Judgement]) -> Judgement:
+    """Several as one."""
     sums: Counter[str] = Counter()
-    for judgement in found.values():
+    for judgement in found:
         sums.update(judgement._asdict())
     return Judgement(**sums)

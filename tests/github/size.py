@@ -53,8 +53,8 @@ class Plan(NamedTuple):
     """Between two polls of the days that follow."""
     idle_every: timedelta = timedelta(minutes=5)
     """Between two polls of the idle day, as the program polls unless told otherwise."""
-    restarts: int = 10
-    """Polls that one process makes before it gives way to another, times ten."""
+    restart_after: int = 100
+    """Polls that one process makes before it gives way to another."""
     faults: bool = True
     sink: str = "duckdb"
     seed: str = "size"
@@ -99,7 +99,7 @@ class Report(NamedTuple):
 
     def wrong(self) -> list[str]:
         """Promises that were not kept."""
-        all_ = together(self.tables)
+        all_ = together(self.tables.values())
         amounts = {
             "missing": all_.missing,
             "doubled": all_.doubled,
@@ -181,7 +181,7 @@ class Run:
 
     async def _later(self, by: timedelta) -> None:
         self._hours.leap(by)
-        if self.polls % (10 * self._plan.restarts) == 0:
+        if self.polls % self._plan.restart_after == 0:
             await self._polling.restart()
         await self._poll()
 

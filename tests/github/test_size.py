@@ -20,7 +20,7 @@ SMALL = Plan(
     live=3,
     every=timedelta(hours=12),
     idle_every=timedelta(hours=6),
-    restarts=1,
+    restart_after=6,
     backfill_ratio=2,
     idle_ratio=1,
 )
@@ -41,9 +41,9 @@ async def test_what_arrives_is_true_within_every_limit_for_a_fraction_of_the_cal
             Judgement(unknown=1),
         ),
     ):
-        before = together(report.judge.of(await everything(store, report.judge)))
+        before = together(report.judge.of(await everything(store, report.judge)).values())
         await store.ask(statement)
-        after = together(report.judge.of(await everything(store, report.judge)))
+        after = together(report.judge.of(await everything(store, report.judge)).values())
         change = Judgement(*(now - then for now, then in zip(after, before, strict=True)))
         assert change.doubled + change.stale + change.unknown + change.missing in (1, 2), statement
         assert all(found >= wanted for found, wanted in zip(change, expected, strict=True)), statement
@@ -81,7 +81,7 @@ def there(sandbox: GitHubSandbox, table: str) -> Iterator[tuple[int, Mapping[str
 def test_the_judge_sees_a_row_that_is_gone_copied_made_up_or_wrong_in_any_column(sandbox: GitHubSandbox, table: str) -> None:
     truth = sandbox.truth()
     judge, held = Judge(truth, sandbox.world.repositories, NOW + timedelta(days=2)), ours(truth)
-    assert together(judge.of(held)).faults == 0
+    assert together(judge.of(held).values()).faults == 0
     nth, row = next(there(sandbox, table))
     rows = held[table]
     for changed, expected in (
