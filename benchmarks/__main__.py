@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import FULL, QUICK, Verdict
 
-NAMES = ("producer", "consumer", "judging", "append", "slow", "memory", "start", "kafka", "sqs")
+NAMES = ("producer", "consumer", "judging", "append", "slow", "memory", "start", "kafka", "sqs", "github")
 PROOFS = ("away", "outage", "refusals")
 """Longer, of whole paths with trouble in them; run when they are named."""
 
