@@ -44,9 +44,9 @@ class Plan(NamedTuple):
     most: int = 200
     """Of one collection."""
     repositories: int = 24
-    pulls_per_day: float = 30.0
+    pulls_per_day: float = 40.0
     days: int = 40
-    batch: int = 50
+    batch: int = 100
     """Events in a batch: few, so that there are many moments to die at."""
     seed: str = "kill"
 
@@ -101,7 +101,7 @@ class Rig:
             HARVESTER_SOURCES="github",
             HARVESTER_GITHUB_URL=url,
             HARVESTER_GITHUB_ORG="acme",
-            HARVESTER_GITHUB_MAX_WORKERS="3",
+            HARVESTER_GITHUB_MAX_WORKERS="2",
             HARVESTER_COVERAGE_PACE="0",
             HARVESTER_BATCH_EVENTS=str(plan.batch),
             HARVESTER_LOG_LEVEL="warn",
@@ -146,7 +146,7 @@ class Rig:
 
     def _until_some_work(self, process: "subprocess.Popen[bytes]") -> bool:
         """Until it was told something new some times: True; or nothing is asked any more, or it has ended: False."""
-        wanted, asked = self._dice.randrange(1, 5), self.watch.requests
+        wanted, asked = self._dice.randrange(1, 4), self.watch.requests
         begun, last = False, time.monotonic()
         while process.poll() is None:
             if self.watch.answered >= wanted:

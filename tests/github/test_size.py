@@ -15,12 +15,12 @@ from tests.github.stores import FILE, in_file
 
 SMALL = Plan(
     repositories=12,
-    pulls=60,
-    days=10,
+    pulls=30,
+    days=5,
     live=3,
-    every=timedelta(hours=12),
-    idle_every=timedelta(hours=6),
-    restart_after=6,
+    every=timedelta(hours=16),
+    idle_every=timedelta(hours=12),
+    restart_after=5,
     backfill_ratio=2,
     idle_ratio=1,
 )
