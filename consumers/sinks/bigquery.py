@@ -1,4 +1,4 @@
-"""The sink BigQuery: one table a record class, each batch loaded into a table of its own and merged from there.
+"""The sink BigQuery: one table a record class, each batch loaded into tables of its own and merged from there in one transaction.
 
 https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-json, https://cloud.google.com/bigquery/docs/reference/standard-sql/dml-syntax#merge_statement
 """
@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from itertools import chain
+from typing import Any
 
 from yarl import URL
 
@@ -30,6 +32,8 @@ from harvester.google import open_google
 SCOPE = "https://www.googleapis.com/auth/bigquery"
 _EXPIRES = timedelta(days=1)
 """When a stage goes that nobody dropped."""
+_TURN = "harvester_turn"
+"""The table whose row everyone changes who merges: see `bigquery_sql.alone`."""
 
 
 class BigQuerySink:
@@ -52,7 +56,8 @@ class BigQuerySink:
         return Pace(self._settings.batch_events, self._settings.batch_seconds)
 
     async def write(self, events: Sequence[Event]) -> Sequence[Rejection]:
-        """Returns: merged, or rejected. TransientError: no answer, limits, a failure of theirs; some tables may have their rows.
+        """Returns: merged, or rejected. TransientError: no answer, limits, another who merges, a failure of theirs; nothing of it
+        was written, unless the answer was lost.
 
         InvalidEventError: rows of one table were refused whole. ConfigError: a table or the dataset is none of ours.
         PermanentError: login or rights.
@@ -67,51 +72,61 @@ class BigQuerySink:
 
     async def _load(self, records: list[Shaped]) -> None:
         groups = by_table(records)
-        for record in (type(group[0].record) for group in groups):
-            await self._prepare(record)
-        ended = await asyncio.gather(*map(self._write_table, groups), return_exceptions=True)
-        errors = [one for one in ended if isinstance(one, BaseException)]
-        if errors:
+        try:
+            for group in groups:
+                await self._prepare(type(group[0].record))
+            await self._write_groups(groups)
+        except BaseException:
             self._ready.clear()  # a table may be gone: look again
+            raise
+
+    async def _write_groups(self, groups: list[list[Shaped]]) -> None:
+        batch, now = _digest(groups), self._now()
+        run = self._unfinished.get(batch) or await self._begin(groups, batch)
+        tables = [(type(group[0].record), [row_of(item, now) for item in group]) for group in groups]
+        ended = await asyncio.gather(*(self._fill(batch, run, *one) for one in tables), return_exceptions=True)
+        if errors := [one for one in ended if isinstance(one, BaseException)]:
             # What stops us counts more than what is waited out.
             raise min(errors, key=lambda error: isinstance(error, TransientError | InvalidEventError))
+        crash.point("sink.in_write")
+        name_of, names = self._warehouse.name_of, [record.__shape__.table for record, _ in tables]
+        merges = [
+            sql.merge(record, name_of(name), name_of(_stage(name, run)), sql.span_of(record, rows))
+            for name, (record, rows) in zip(names, tables, strict=True)
+        ]
+        merge = {"query": sql.alone(name_of(_TURN), merges), "useLegacySql": False}
+        self._check(batch, await self._warehouse.run(f"harvester_merge_{batch}", run, {"query": merge}))
+        del self._unfinished[batch]
+        for name in names:
+            with contextlib.suppress(TransientError):
+                await self._warehouse.drop_table(_stage(name, run))
 
-    async def _write_table(self, group: list[Shaped]) -> None:
-        record, now = type(group[0].record), self._now()
-        rows = [row_of(item, now) for item in group]
-        batch = _digest(group)
-        run = self._unfinished.get(batch) or await self._begin(record, batch)
-        content = gzip.compress(b"\n".join(sql.line(record, row) for row in rows), 1, mtime=0)
-        stage = _stage(record, batch, run)
+    async def _fill(self, batch: str, run: str, record: type[Record], rows: list[list[Any]]) -> None:
+        name = record.__shape__.table
         load = {
-            "destinationTable": self._warehouse.reference(stage),
+            "destinationTable": self._warehouse.reference(_stage(name, run)),
             "sourceFormat": "NEWLINE_DELIMITED_JSON",
             "schema": {"fields": sql.fields(record)},
             "createDisposition": "CREATE_NEVER",
             "writeDisposition": "WRITE_TRUNCATE",
         }
-        self._check(batch, await self._warehouse.run(f"harvester_load_{batch}", run, {"load": load}, content))
-        crash.point("sink.in_write")
-        names = self._warehouse.name_of(record.__shape__.table), self._warehouse.name_of(stage)
-        merge = {"query": sql.merge(record, *names, sql.span_of(record, rows)), "useLegacySql": False}
-        self._check(batch, await self._warehouse.run(f"harvester_merge_{batch}", run, {"query": merge}))
-        del self._unfinished[batch]
-        with contextlib.suppress(TransientError):
-            await self._warehouse.drop_table(stage)
+        content = gzip.compress(b"\n".join(sql.line(record, row) for row in rows), 1, mtime=0)
+        self._check(batch, await self._warehouse.run(f"harvester_load_{name}_{batch}", run, {"load": load}, content))
 
-    async def _begin(self, record: type[Record], batch: str) -> str:
-        """A run with its stage, which is made here alone: where it is gone later, the job that wants it fails, and so the run."""
+    async def _begin(self, groups: list[list[Shaped]], batch: str) -> str:
+        """A run with its stages, made here alone: where one is gone later, the job that wants it fails, and so the run."""
         run = secrets.token_hex(8)
         expires = int((datetime.now(UTC) + _EXPIRES).timestamp() * 1000)
-        made = {"schema": {"fields": sql.fields(record)}, "expirationTime": str(expires)}
-        await self._warehouse.make_table(_stage(record, batch, run), made)
+        for record in (type(group[0].record) for group in groups):
+            made = {"schema": {"fields": sql.fields(record)}, "expirationTime": str(expires)}
+            await self._warehouse.make_table(_stage(record.__shape__.table, run), made)
         self._unfinished[batch] = run
         return run
 
     def _check(self, batch: str, error: HarvesterError | None) -> None:
         """A job that failed is over: what is asked again is another run. One without an answer may have ended well."""
         if error is not None:
-            del self._unfinished[batch]
+            self._unfinished.pop(batch, None)
             raise error
 
     async def _prepare(self, record: type[Record]) -> None:
@@ -131,11 +146,14 @@ class BigQuerySink:
             if faults := sql.faults(there, record):
                 raise ConfigError(*(f"{where}: {fault}: rename the table, we make a new one" for fault in faults))
             if more := sql.missing(there, record):
-                change = {"query": sql.add(self._warehouse.name_of(name), more), "useLegacySql": False}
-                run = secrets.token_hex(16)
-                if error := await self._warehouse.run(f"harvester_alter_{run}", run, {"query": change}):
-                    raise error
+                await self._change("alter", sql.add(self._warehouse.name_of(name), more))
         self._ready.add(record)
+
+    async def _change(self, what: str, statement: str) -> None:
+        run = secrets.token_hex(16)
+        configuration = {"query": {"query": statement, "useLegacySql": False}}
+        if error := await self._warehouse.run(f"harvester_{what}_{run}", run, configuration):
+            raise error
 
     async def _prepare_dataset(self) -> None:
         found = await self._warehouse.dataset()
@@ -146,17 +164,19 @@ class BigQuerySink:
                 f"{self._warehouse.where}: it is in {found['location']}, HARVESTER_BIGQUERY_LOCATION says "
                 f"{self._settings.location}: set it so, where the archive's bucket has to be, too; or name another dataset"
             )
+        if await self._warehouse.table(_TURN) is None:
+            await self._change("turn", sql.turn(self._warehouse.name_of(_TURN)))
 
 
-def _stage(record: type[Record], batch: str, run: str) -> str:
-    return f"harvester_stage_{record.__shape__.table}_{batch}_{run}"
+def _stage(table: str, run: str) -> str:
+    return f"harvester_stage_{table}_{run}"
 
 
-def _digest(group: Sequence[Shaped]) -> str:
-    """Of the table and of what is written, whenever that is."""
-    found = blake2b(table(group[0]).encode(), digest_size=16)
-    for item in group:
-        found.update(f"\0{item.event.id}\0{item.rank}".encode())
+def _digest(groups: Sequence[Sequence[Shaped]]) -> str:
+    """Of what is written, whenever that is."""
+    found = blake2b(digest_size=16)
+    for item in chain.from_iterable(groups):
+        found.update(f"{table(item)}\0{item.event.id}\0{item.rank}\0".encode())
     return found.hexdigest()
 
 

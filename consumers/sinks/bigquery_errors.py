@@ -21,7 +21,8 @@ _AGAIN = {
     "timeout",
 }
 _TOMORROW = {"quotaExceeded"}
-_AN_HOUR = 3600.0
+_PAUSE = 900.0
+"""Seconds: a day's quota comes back bit by bit. No sink is waited for longer at once (`harvester.retry.TOLD_CAP`)."""
 _ACTS = ("datasets.create", "datasets.get", "tables.create", "tables.get", "tables.update", "tables.updateData")
 PERMISSIONS = ", ".join(f"bigquery.{act}" for act in (*_ACTS, "tables.getData", "tables.delete", "jobs.create"))
 """What it takes to write: the roles BigQuery Data Editor and BigQuery Job User hold it."""
@@ -44,7 +45,7 @@ def refused(answer: Answered, where: str) -> HarvesterError:
     found = refusal(answer, where, PERMISSIONS)
     reason = _reason(answer)
     if reason in _TOMORROW:
-        return TransientError(str(found), retry_after=_AN_HOUR)
+        return TransientError(str(found), retry_after=_PAUSE)
     return TransientError(str(found)) if reason in _AGAIN and answer.status == 403 else found
 
 
@@ -55,7 +56,7 @@ def failed(job: dict[str, Any], where: str) -> HarvesterError | None:
         return None
     reason, text = error.get("reason", ""), f"{where}: {error.get('reason', '')}: {error.get('message', '')}"
     if reason in _TOMORROW:
-        return TransientError(text, retry_after=_AN_HOUR)
+        return TransientError(text, retry_after=_PAUSE)
     if reason in _AGAIN or "concurrent update" in text:
         return TransientError(text)
     if reason == "invalid":

@@ -88,22 +88,35 @@ def line(record: type[Record], values: Sequence[Any]) -> bytes:
 
 
 def merge(record: type[Record], table: str, stage: str, span: Span | None) -> str:
-    """The stage into the table: new keys inserted, known ones overwritten on an equal or higher rank.
+    """The stage, which has each key once, into the table: new keys inserted, known ones overwritten on an equal or higher rank.
 
     `span`: of the stage's partition column, whose constants spare BigQuery the other partitions; None: it is not known.
     """
     shape = record.__shape__
     names = [quoted(column.name) for column in whole(record)]
     key = quoted(shape.key)
-    newest = f"ROW_NUMBER() OVER (PARTITION BY event_module, {key} ORDER BY event_rank DESC, event_ingested DESC)"
     return (
-        f"MERGE INTO {table} AS old USING (SELECT {_comma(names)} FROM "  # noqa: S608 - quoted
-        f"(SELECT *, {newest} AS harvester_order FROM {stage}) AS staged WHERE harvester_order = 1) AS new "
+        f"MERGE INTO {table} AS old USING {stage} AS new "  # noqa: S608 - quoted
         f"ON old.event_module = new.event_module AND old.{key} = new.{key}{_within(shape.partition, span)} "
         "WHEN MATCHED AND new.event_rank >= COALESCE(old.event_rank, 0) "
         f"THEN UPDATE SET {_comma(f'{name} = new.{name}' for name in names)} "
         f"WHEN NOT MATCHED THEN INSERT ({_comma(names)}) VALUES ({_comma(f'new.{name}' for name in names)})"
     )
+
+
+def turn(table: str) -> str:
+    """The table of `alone`, with its one row."""
+    return f"CREATE TABLE IF NOT EXISTS {table} AS SELECT 0 AS turns"  # our own name
+
+
+def alone(turn_table: str, merges: Iterable[str]) -> str:
+    """All in one transaction that no other of its kind runs beside.
+
+    Two MERGE that only insert do not conflict, so both could insert a key. Two transactions that change rows of one table do, and
+    one of them is cancelled: https://cloud.google.com/bigquery/docs/transactions#transaction_concurrency
+    """
+    changed = f"UPDATE {turn_table} SET turns = turns + 1 WHERE TRUE"  # noqa: S608 - our own name
+    return ";\n".join(("BEGIN TRANSACTION", changed, *merges, "COMMIT TRANSACTION")) + ";"
 
 
 def span_of(record: type[Record], rows: Iterable[Sequence[Any]]) -> Span | None:

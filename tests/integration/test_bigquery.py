@@ -15,7 +15,7 @@ from consumers.sinks.bigquery import BigQuerySink, open_bigquery
 from consumers.sinks.bigquery_settings import BigQuerySettings
 from harvester.errors import ConfigError, InvalidEventError, TransientError
 from harvester.event import Event
-from tests.github_records import pull_request_event, pull_request_node, review_event
+from tests.github_records import pull_request_event, pull_request_node, review_event, review_node
 from tests.servers.bigquery import DATASET, PROJECT, BigQueryServer
 from tests.useractions import useraction_event
 
@@ -33,13 +33,14 @@ async def write(server: BigQueryServer, *events: Event, **settings: Any) -> None
 
 
 def tables(server: BigQueryServer) -> set[str]:
-    return {one["tableReference"]["tableId"] for one in server.call("GET", TABLES).get("tables", ())}
+    found = {one["tableReference"]["tableId"] for one in server.call("GET", TABLES).get("tables", ())}
+    return found - {"harvester_turn"}
 
 
 def jobs(server: BigQueryServer) -> list[str]:
     """What kind each job was, and at which attempt."""
     ids = [job["jobReference"]["jobId"].split("_") for job in server.call("GET", "/front")]
-    return [f"{kind} {attempt}" for _, kind, _, attempt in ids]
+    return [f"{one[1]} {one[-1]}" for one in ids if one[1] != "turn"]
 
 
 async def test_b56_dataset_and_tables_are_made_and_a_batch_leaves_nothing_else(bigquery: BigQueryServer) -> None:
@@ -72,7 +73,7 @@ async def test_b56_a_column_that_a_newer_class_has_more_is_added(bigquery: BigQu
 
 async def test_b57_a_lost_answer_runs_no_job_twice_and_the_same_batch_later_does(bigquery: BigQueryServer) -> None:
     async with sink(bigquery) as opened:
-        bigquery.call("POST", "/front", {"lose": 1})
+        bigquery.call("POST", "/front", {"lose": 1, "of": "load"})
         with pytest.raises(TransientError, match="no answer"):
             await opened.write([pull_request_event()])
         assert jobs(bigquery) == ["load 0"]
@@ -89,7 +90,9 @@ async def test_b57_a_lost_answer_runs_no_job_twice_and_the_same_batch_later_does
 @pytest.mark.parametrize("lost", ["load 0", "merge 0"])
 async def test_a_stage_that_is_gone_between_two_tries_is_loaded_again(bigquery: BigQueryServer, lost: str) -> None:
     async with sink(bigquery) as opened:
-        bigquery.call("POST", "/front", {"lose": 1} if lost == "load 0" else {"fail": "backendError", "of": "merge"})
+        bigquery.call(
+            "POST", "/front", {"lose": 1, "of": "load"} if lost == "load 0" else {"fail": "backendError", "of": "merge"}
+        )
         with pytest.raises(TransientError):
             await opened.write([pull_request_event()])
         assert jobs(bigquery)[-1] == lost
@@ -104,7 +107,7 @@ async def test_a_stage_that_is_gone_between_two_tries_is_loaded_again(bigquery: 
 
 async def test_f33_a_job_that_failed_is_tried_again_under_another_id(bigquery: BigQueryServer) -> None:
     async with sink(bigquery) as opened:
-        bigquery.call("POST", "/front", {"fail": "backendError"})
+        bigquery.call("POST", "/front", {"fail": "backendError", "of": "load"})
         with pytest.raises(TransientError, match="backendError"):
             await opened.write([pull_request_event()])
         bigquery.call("POST", "/front", {"fail": "invalid"})
@@ -113,6 +116,26 @@ async def test_f33_a_job_that_failed_is_tried_again_under_another_id(bigquery: B
         await opened.write([pull_request_event()])
     assert jobs(bigquery) == ["load 0", "load 1", "load 2", "merge 0"]
     assert bigquery.rows(f"SELECT COUNT(*) FROM {DATASET}.pull_requests") == [["1"]]
+
+
+async def test_two_that_merge_overlapping_batches_at_once_write_each_thing_once(bigquery: BigQueryServer) -> None:
+    await write(bigquery, pull_request_event(pull_request_node(1)))
+    bigquery.call("POST", "/front", {"meet": 2})
+    batches = [[pull_request_event(pull_request_node(number)) for number in numbers] for numbers in ((2, 3), (3, 4))]
+    async with sink(bigquery) as one, sink(bigquery) as other:
+        sinks = (one, other)
+        ended = await asyncio.gather(*(sinks[n].write(batches[n]) for n in (0, 1)), return_exceptions=True)
+        for n in (0, 1):
+            if isinstance(ended[n], TransientError):
+                await sinks[n].write(batches[n])
+    assert bigquery.rows(f"SELECT pr_number FROM {DATASET}.pull_requests ORDER BY 1") == [["1"], ["2"], ["3"], ["4"]]
+    assert [type(one) for one in ended if isinstance(one, BaseException)] == [TransientError]
+
+
+async def test_a_time_that_was_not_told_before_makes_no_second_row(bigquery: BigQueryServer) -> None:
+    await write(bigquery, review_event(review_node(submittedAt=None), version=1))
+    await write(bigquery, review_event(review_node(), version=2))
+    assert bigquery.rows(f"SELECT submitted_at IS NULL FROM {DATASET}.reviews") == [["false"]]
 
 
 async def test_q29_a_replay_of_older_states_turns_no_row_back(bigquery: BigQueryServer) -> None:

@@ -2,8 +2,9 @@
 
 The emulator is lax where BigQuery is not. The front refuses a job id that was used, rows with unknown fields, values of another
 type or without a REQUIRED one, null in a list, and a MERGE that meets a row twice. It knows jobs by the ids they were given. And
-it does what tests ask of it: POST /front {"lose": 1} loses the answer to the next job, {"fail": "backendError"} lets it fail,
-{"of": "merge"} the next one of this name alone, {"forget": true} forgets all jobs, GET /front tells those there were.
+it does what tests ask of it: POST /front {"lose": 1} loses the answer to the next job, {"fail": "backendError"} lets it fail;
+with {"of": "merge"} the next one of this name; {"meet": 2} lets the next two merges begin at one time, {"forget": true} forgets
+all jobs, GET /front tells those there were.
 """
 
 import asyncio
@@ -30,11 +31,14 @@ class Front:
         self.lose = 0
         self.fail = ""
         self.of = ""
+        self.meeting: asyncio.Barrier | None = None
+        self.first_ended = asyncio.Event()
 
     async def told(self, request: web.Request) -> web.Response:
         if request.method == "POST":
             asked = await request.json()
             self.lose, self.fail, self.of = asked.get("lose", 0), asked.get("fail", ""), asked.get("of", "")
+            self.meeting = asyncio.Barrier(asked["meet"]) if "meet" in asked else None
             if asked.get("forget"):
                 self.jobs.clear()
         return web.json_response(list(self.jobs.values()))
@@ -53,7 +57,7 @@ class Front:
         if error is None:
             error = await (self.load(request, job, content) if "load" in job["configuration"] else self.query(request, job))
         self.jobs[name] = job | {"status": {"state": "DONE"} | ({"errorResult": error} if error else {})}
-        if self.lose:
+        if self.lose and self.of in name:
             self.lose -= 1
             assert request.transport is not None
             request.transport.close()
@@ -80,21 +84,46 @@ class Front:
 
     async def query(self, request: web.Request, job: Job) -> Any:
         project, statement = request.match_info["project"], job["configuration"]["query"]["query"]
-        parsed = sqlglot.parse_one(statement, dialect="bigquery")
-        if isinstance(parsed, sqlglot.exp.Merge):
-            keys = {column.name for column in parsed.args["on"].find_all(sqlglot.exp.Column) if column.table == "new"}
-            rows = parsed.args["using"].sql(dialect="bigquery")
-            asked = f"SELECT COUNT(*) FROM (SELECT 1 FROM {rows} GROUP BY {', '.join(keys)} HAVING COUNT(*) > 1)"
-            place = f"{self.behind}/bigquery/v2/projects/{project}/queries"
-            async with self.session.post(place, json={"query": asked, "useLegacySql": False}) as answer:
-                found = await answer.json()
-            if found.get("rows") and found["rows"][0]["f"][0]["v"] != "0":
+        parsed = [one for one in sqlglot.parse(statement, dialect="bigquery") if one is not None]
+        merges = [one for one in parsed if isinstance(one, sqlglot.exp.Merge)]
+        if merges and self.meeting:
+            return await self.meet(self.meeting, project, parsed, statement)
+        for merge in merges:
+            if await self.doubles(project, merge):
                 return {"reason": "invalidQuery", "message": "UPDATE/MERGE must match at most one source row for each target row"}
+        return await self.run(project, one_by_one(parsed, statement))
+
+    async def meet(self, meeting: asyncio.Barrier, project: str, parsed: list[Any], statement: str) -> Any:
+        """One of two that begin at one time, and see nothing of what the other does.
+
+        Transactions that change rows of one table conflict, and one is cancelled; what only inserts goes on as if it were alone.
+        """
+        if await meeting.wait() == 0:
+            self.meeting = None
+            error = await self.run(project, [statement])
+            self.first_ended.set()
+            return error
+        await self.first_ended.wait()
+        self.first_ended.clear()
+        changed = [one.this.sql() for one in parsed if isinstance(one, sqlglot.exp.Update)]
+        if isinstance(parsed[0], sqlglot.exp.Transaction) and changed:
+            return {"reason": "invalidQuery", "message": f"Transaction is aborted due to concurrent update against {changed[0]}"}
+        return await self.run(project, [inserted(one) for one in parsed if isinstance(one, sqlglot.exp.Merge)])
+
+    async def doubles(self, project: str, merge: Any) -> bool:
+        keys = {column.name for column in merge.args["on"].find_all(sqlglot.exp.Column) if column.table == "new"}
+        rows = merge.args["using"].sql(dialect="bigquery")
+        asked = f"SELECT COUNT(*) FROM (SELECT 1 FROM {rows} GROUP BY {', '.join(keys)} HAVING COUNT(*) > 1)"
+        place = f"{self.behind}/bigquery/v2/projects/{project}/queries"
+        async with self.session.post(place, json={"query": asked, "useLegacySql": False}) as answer:
+            found = await answer.json()
+        return bool(found.get("rows")) and found["rows"][0]["f"][0]["v"] != "0"
+
+    async def run(self, project: str, statements: list[str]) -> Any:
         place = f"{self.behind}{JOBS.format(project=project)}"
-        for one in one_by_one(parsed, statement):
-            async with self.session.post(
-                place, json={"configuration": {"query": {"query": one, "useLegacySql": False}}}
-            ) as answer:
+        for one in statements:
+            configuration = {"query": {"query": one, "useLegacySql": False}}
+            async with self.session.post(place, json={"configuration": configuration}) as answer:
                 if error := await ended(answer):
                     return error
         return None
@@ -106,12 +135,22 @@ class Front:
             return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
 
 
-def one_by_one(parsed: Any, statement: str) -> list[str]:
+def one_by_one(parsed: list[Any], statement: str) -> list[str]:
     """Statements that the emulator takes for this one: it alters a table in one thing at a time."""
-    if not isinstance(parsed, sqlglot.exp.Alter):
+    if not isinstance(parsed[0], sqlglot.exp.Alter):
         return [statement]
-    table = parsed.this.sql(dialect="bigquery")
-    return [f"ALTER TABLE {table} ADD COLUMN {action.sql(dialect='bigquery')}" for action in parsed.args["actions"]]
+    table = parsed[0].this.sql(dialect="bigquery")
+    return [f"ALTER TABLE {table} ADD COLUMN {action.sql(dialect='bigquery')}" for action in parsed[0].args["actions"]]
+
+
+def inserted(merge: Any) -> str:
+    """What a MERGE does that finds no row."""
+    names = ", ".join(one.sql(dialect="bigquery") for one in merge.find(sqlglot.exp.Insert).this.expressions)
+    table = sqlglot.exp.to_table(merge.this.copy()).copy()
+    table.set("alias", None)
+    return (
+        f"INSERT INTO {table.sql(dialect='bigquery')} ({names}) SELECT {names} FROM {merge.args['using'].sql(dialect='bigquery')}"
+    )
 
 
 def parts(kind: str, header: str, body: bytes) -> tuple[Job, bytes]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlglot
 from aiohttp import web
 
 from consumers.sinks.bigquery import BigQuerySink, open_bigquery
@@ -24,7 +25,7 @@ class Service:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
-        self.tables: dict[str, Any] = {}
+        self.tables: dict[str, Any] = {"harvester_turn": {}}
         self.loaded: list[bytes] = []
         self.dropped: list[str] = []
         self.location = "US"
@@ -74,7 +75,7 @@ class Service:
 
     @property
     def ran(self) -> list[str]:
-        return ["_".join(name.split("_")[1::2]) for name in self.jobs]
+        return [f"{(parts := name.split('_'))[1]}_{parts[-1]}" for name in self.jobs]
 
 
 @asynccontextmanager
@@ -85,11 +86,14 @@ async def opened(service: Service, **settings: Any) -> AsyncIterator[BigQuerySin
             yield sink
 
 
-async def test_a_batch_is_one_load_and_one_merge_a_table_and_its_stages_are_dropped() -> None:
+async def test_a_batch_is_one_load_a_table_and_one_transaction_and_its_stages_are_dropped() -> None:
     service = Service()
     async with opened(service) as sink:
         assert list(await sink.write([pull_request_event(), review_event()])) == []
-    assert sorted(service.ran) == ["load_0", "load_0", "merge_0", "merge_0"]
+    assert sorted(service.ran) == ["load_0", "load_0", "merge_0"]
+    (merge,) = [job["configuration"]["query"]["query"] for job in service.jobs.values() if "query" in job["configuration"]]
+    parts = [type(one).__name__ for one in sqlglot.parse(merge, dialect="bigquery") if one]
+    assert parts == ["Transaction", "Update", "Merge", "Merge", "Commit"], "two that change one row do not run at once"
     stages = {name for name in service.tables if name.startswith("harvester_stage_")}
     assert (len(stages), set(service.dropped)) == (2, stages)
     assert all(int(service.tables[name]["expirationTime"]) > 0 for name in stages)
@@ -120,7 +124,7 @@ async def test_a_stage_that_is_gone_is_not_made_again_for_the_load_that_was_its_
         del service.tables[next(name for name in service.tables if name.startswith("harvester_stage_"))]
         await sink.write([pull_request_event()])
     assert service.ran == ["load_0", "merge_0"]
-    assert set(service.tables) == {"pull_requests"}, "an empty stage would be merged as if it were the batch"
+    assert set(service.tables) == {"harvester_turn", "pull_requests"}, "an empty stage would be merged as if it were the batch"
     loads = [job["configuration"]["load"] for job in service.jobs.values() if "load" in job["configuration"]]
     assert [load["createDisposition"] for load in loads] == ["CREATE_NEVER"]
 
@@ -175,13 +179,22 @@ async def test_a_job_without_an_end_is_given_up_for_now() -> None:
             await sink.write([pull_request_event()])
 
 
+async def test_the_table_of_turns_is_made_with_its_row_where_it_is_not_there() -> None:
+    service = Service()
+    service.tables.clear()
+    async with opened(service) as sink:
+        await sink.write([pull_request_event()])
+    first = next(iter(service.jobs.values()))
+    assert "harvester_turn` AS SELECT 0" in first["configuration"]["query"]["query"]
+
+
 async def test_b34_a_dataset_elsewhere_is_refused_before_anything_is_written() -> None:
     service = Service()
     service.location = "EU"
     async with opened(service) as sink:
         with pytest.raises(ConfigError, match="is in EU, HARVESTER_BIGQUERY_LOCATION says US"):
             await sink.write([pull_request_event()])
-    assert (service.jobs, service.tables) == ({}, {})
+    assert (service.jobs, service.tables) == ({}, {"harvester_turn": {}})
 
 
 async def test_b56_a_table_of_an_older_class_gets_its_columns_in_one_statement() -> None:
