@@ -7,6 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from consumers.records.velocity import Metric, PullRequestMetric
+from consumers.sinks.elasticsearch_cluster import open_cluster
+from consumers.sinks.elasticsearch_settings import ElasticsearchSettings
+from consumers.sinks.elasticsearch_templates import load, pieces
 from consumers.velocity import MEASURES
 from harvester.commands.github_metrics import compute
 from harvester.event import Event
@@ -25,6 +29,7 @@ from tests.github_records import (
 )
 from tests.github_stores import STORES, ask, loaded, settings_of, write
 from tests.servers.fixtures import Servers
+from tests.services import ElasticsearchServer
 
 BOB = {"__typename": "User", "login": "bob", "databaseId": 12}
 CAT = {"__typename": "User", "login": "cat", "databaseId": 14}
@@ -136,6 +141,32 @@ async def test_b53_every_store_computes_what_was_worked_out_by_hand_and_follows_
     # A range is computed whole, and nothing else.
     assert written(await compute(settings, date(2026, 11, 2), date(2026, 11, 4))) == {"metrics": 5, "pr_metrics": 1}
     assert written(await compute(settings)) == {"metrics": 0, "pr_metrics": 0}
+
+
+async def test_f13_an_index_has_the_rows_of_the_warehouse_beside_it_and_is_filled_again_by_a_range(
+    elasticsearch_any: ElasticsearchServer, tmp_path: Path
+) -> None:
+    given = {"HARVESTER_DUCKDB_PATH": str(tmp_path / "events.duckdb"), "HARVESTER_ELASTICSEARCH_URL": elasticsearch_any.url}
+    alone = loaded({**given, "HARVESTER_SINKS": "duckdb"}, tmp_path)
+    both = loaded({**given, "HARVESTER_SINKS": "duckdb,elasticsearch"}, tmp_path)
+    async with open_cluster(ElasticsearchSettings(url=elasticsearch_any.url)) as cluster:
+        for record in (Metric, PullRequestMetric):
+            for piece in pieces(record):
+                await load(cluster, piece)
+    await write(alone, *EVENTS)
+    assert (await compute(both)).keys() == {"duckdb", "elasticsearch"}
+    assert indexed(elasticsearch_any) == DAILY
+    elasticsearch_any.call("DELETE", "/github-metrics")
+    assert await compute(both) == {sink: {"metrics": 0, "pr_metrics": 0} for sink in ("elasticsearch", "duckdb")}
+    await compute(both, date(2026, 11, 3))
+    assert indexed(elasticsearch_any) == {key: row for key, row in DAILY.items() if key[0] >= "2026-11-03"}
+
+
+def indexed(server: ElasticsearchServer) -> dict[tuple[Any, ...], tuple[int, ...]]:
+    """The index as `daily` has the table."""
+    server.call("POST", "/github-metrics/_refresh")
+    rows = [hit["_source"] for hit in server.call("GET", "/github-metrics/_search?size=100")["hits"]["hits"]]
+    return {(row["metric_date"], row["author"], row["author_type"]): tuple(row[one] for one in MEASURES) for row in rows}
 
 
 async def test_b53_rows_have_the_name_that_the_repository_has_now(settings: Loaded) -> None:
