@@ -128,11 +128,10 @@ class _Comparison:
             self._found.not_compared.append(
                 f"{amount_of(len(gone), 'repository', 'repositories')} stored that GitHub does not list: {ids}"
             )
-        self._found.not_compared.append("issue_comments: GitHub's totals count those of issues, too")
+        self._found.not_compared.append("issue_comments: GitHub's list holds those of issues, too")
+        self._found.not_compared.append("commits and reviews: GitHub tells no totals of a repository")
         if not self._deep:
-            self._found.not_compared.append(
-                "states, commits, reviews and review_comments: --deep looks at states and review_comments"
-            )
+            self._found.not_compared.append("states and review_comments: --deep compares them")
         return self._found
 
     async def _one(self, store: Store, repository: "Repository", told: int, rows: int, doubled: int, lacking: int) -> None:
