@@ -190,7 +190,8 @@ def deduplication(store: str) -> str:
     )
     return (
         "-- Made by docs/generate.py. Of each key the row stays that was read last; without doubles nothing is removed.\n"
-        "-- Stop the sink first.\n\n" + "\n".join(tables)
+        "-- Stop the sink first. A table is made with its first row: leave out the statements of those that are not there.\n\n"
+        + "\n".join(tables)
     )
 
 

@@ -48,13 +48,13 @@ def add(schema: str, record: type[Record], names: Collection[str]) -> str:
 
 
 def stage_name(record: type[Record]) -> str:
-    """The table that a batch is copied into, of this connection alone and empty outside of a transaction."""
+    """The table that a batch is copied into, gone with its transaction: a pooler hands the connection to others."""
     return f"harvester_{record.__shape__.table}"
 
 
 def stage(record: type[Record]) -> str:
     name = f"pg_temp.{quoted(stage_name(record))}"
-    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({_comma(_defined(wanted(record).items()))}) ON COMMIT DELETE ROWS"
+    return f"CREATE TEMPORARY TABLE {name} ({_comma(_defined(wanted(record).items()))}) ON COMMIT DROP"
 
 
 def merge(schema: str, record: type[Record]) -> str:

@@ -151,6 +151,14 @@ async def test_several_that_write_the_same_rows_in_any_order_do_not_hold_each_ot
     assert await asked(postgres, COUNT + " WHERE action_outpoint = 5") == [(200, 5)]
 
 
+async def test_nothing_of_a_batch_stays_with_the_connection_which_a_pooler_hands_to_others(postgres: Server) -> None:
+    async with sink(postgres) as opened:
+        await opened.write([useraction_event(1)])
+        assert (await asked(postgres, "SELECT count(*) FROM pg_class WHERE relpersistence = 't'"))[0][0] == 0
+        await opened.write([useraction_event(2)])
+    assert (await asked(postgres, COUNT))[0][0] == 2
+
+
 async def test_a_table_that_is_dropped_under_us_is_made_anew_at_the_next_try(postgres: Server) -> None:
     async with sink(postgres) as opened:
         await opened.write([useraction_event(1)])

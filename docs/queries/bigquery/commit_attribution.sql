@@ -2,8 +2,8 @@
 SELECT
   author,
   COUNT(DISTINCT sha) AS commits_count,
-  COUNT(DISTINCT CONCAT(CAST(repository_id AS STRING), '/', CAST(pr_number AS STRING))) AS prs_count,
-  COUNT(DISTINCT repository_id) AS repositories_count
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS STRING), '/', CAST(pr_number AS STRING))) AS prs_count,
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS STRING))) AS repositories_count
 FROM github_stats.commits
 WHERE commit_date >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 60 DAY)
 GROUP BY author

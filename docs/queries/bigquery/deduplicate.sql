@@ -1,5 +1,5 @@
 -- Made by docs/generate.py. Of each key the row stays that was read last; without doubles nothing is removed.
--- Stop the sink first.
+-- Stop the sink first. A table is made with its first row: leave out the statements of those that are not there.
 
 CREATE OR REPLACE TABLE github_stats.commits
 PARTITION BY TIMESTAMP_TRUNC(commit_date, MONTH)

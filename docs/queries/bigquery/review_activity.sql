@@ -3,8 +3,8 @@
 SELECT
   reviewer,
   COUNT(*) AS reviews_given,
-  COUNT(DISTINCT CONCAT(CAST(repository_id AS STRING), '/', CAST(pr_number AS STRING))) AS prs_reviewed,
-  COUNT(DISTINCT repository_id) AS repositories_count
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS STRING), '/', CAST(pr_number AS STRING))) AS prs_reviewed,
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS STRING))) AS repositories_count
 FROM github_stats.reviews
 WHERE submitted_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 90 DAY) AND reviewer_type = 'User'
 GROUP BY reviewer

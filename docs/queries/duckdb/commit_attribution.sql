@@ -2,8 +2,8 @@
 SELECT
   author,
   COUNT(DISTINCT sha) AS commits_count,
-  COUNT(DISTINCT CONCAT(CAST(repository_id AS VARCHAR), '/', CAST(pr_number AS VARCHAR))) AS prs_count,
-  COUNT(DISTINCT repository_id) AS repositories_count
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS VARCHAR), '/', CAST(pr_number AS VARCHAR))) AS prs_count,
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS VARCHAR))) AS repositories_count
 FROM commits
 WHERE commit_date >= make_timestamp(epoch_us(now())) - INTERVAL 60 DAY
 GROUP BY author

@@ -1,5 +1,5 @@
 -- Made by docs/generate.py. Of each key the row stays that was read last; without doubles nothing is removed.
--- Stop the sink first.
+-- Stop the sink first. A table is made with its first row: leave out the statements of those that are not there.
 
 DELETE FROM commits WHERE rowid IN (
   SELECT rowid FROM (SELECT rowid, ROW_NUMBER() OVER (PARTITION BY event_module, subject ORDER BY ingestion_timestamp DESC, event_rank DESC) AS nth FROM commits) WHERE nth > 1

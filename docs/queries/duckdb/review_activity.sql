@@ -3,8 +3,8 @@
 SELECT
   reviewer,
   COUNT(*) AS reviews_given,
-  COUNT(DISTINCT CONCAT(CAST(repository_id AS VARCHAR), '/', CAST(pr_number AS VARCHAR))) AS prs_reviewed,
-  COUNT(DISTINCT repository_id) AS repositories_count
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS VARCHAR), '/', CAST(pr_number AS VARCHAR))) AS prs_reviewed,
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS VARCHAR))) AS repositories_count
 FROM reviews
 WHERE submitted_at >= make_timestamp(epoch_us(now())) - INTERVAL 90 DAY AND reviewer_type = 'User'
 GROUP BY reviewer

@@ -2,8 +2,8 @@
 SELECT
   author,
   COUNT(DISTINCT sha) AS commits_count,
-  COUNT(DISTINCT CONCAT(CAST(repository_id AS text), '/', CAST(pr_number AS text))) AS prs_count,
-  COUNT(DISTINCT repository_id) AS repositories_count
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS text), '/', CAST(pr_number AS text))) AS prs_count,
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS text))) AS repositories_count
 FROM commits
 WHERE commit_date >= now() - INTERVAL '60 days'
 GROUP BY author

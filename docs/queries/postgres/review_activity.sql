@@ -3,8 +3,8 @@
 SELECT
   reviewer,
   COUNT(*) AS reviews_given,
-  COUNT(DISTINCT CONCAT(CAST(repository_id AS text), '/', CAST(pr_number AS text))) AS prs_reviewed,
-  COUNT(DISTINCT repository_id) AS repositories_count
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS text), '/', CAST(pr_number AS text))) AS prs_reviewed,
+  COUNT(DISTINCT CONCAT(host, '/', CAST(repository_id AS text))) AS repositories_count
 FROM reviews
 WHERE submitted_at >= now() - INTERVAL '90 days' AND reviewer_type = 'User'
 GROUP BY reviewer

@@ -2,7 +2,7 @@
 SELECT
   size_label,
   COUNT(*) AS pr_count,
-  ROUND(AVG(EXTRACT(epoch FROM merged_at - created_at)) / 3600, 2) AS avg_hours_to_merge
+  ROUND(CAST(AVG(date_part('epoch', merged_at - created_at)) / 3600 AS numeric), 2) AS avg_hours_to_merge
 FROM pull_requests
 WHERE is_merged AND size_label IS NOT NULL
 GROUP BY size_label
