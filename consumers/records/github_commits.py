@@ -58,10 +58,10 @@ def commit(event: Event) -> Commit:
     # REST wraps what git knows, beside the accounts; GraphQL has the accounts inside.
     git = inner(node, "commit") or node
     wrote, committed = inner(git, "author"), inner(git, "committer")
-    names = [text(who, "name") for who in (wrote, committed)]
+    names, emails = ([text(who, field) for who in (wrote, committed)] for field in ("name", "email"))
     graphql = git is node
-    author = linked(wrote.get("user") if graphql else node.get("author"), names[0])
-    committer = linked(committed.get("user") if graphql else node.get("committer"), names[1])
+    author = linked(wrote.get("user") if graphql else node.get("author"), names[0], emails[0])
+    committer = linked(committed.get("user") if graphql else node.get("committer"), names[1], emails[1])
     return Commit(
         **data.place(event),
         sha=_sha(text(node, "oid", "sha")),
@@ -70,11 +70,11 @@ def commit(event: Event) -> Commit:
         author_type=author.type,
         author_id=author.id,
         author_name=names[0],
-        author_email=text(wrote, "email"),
+        author_email=emails[0],
         committer=committer.login,
         committer_id=committer.id,
         committer_name=names[1],
-        committer_email=text(committed, "email"),
+        committer_email=emails[1],
         message=text(git, "message"),
         commit_date=time(git, "committedDate") or time(committed, "date"),
         author_date=time(git, "authoredDate") or time(wrote, "date"),

@@ -3,6 +3,7 @@
 What was not told is None, and never 0: half an answer does not look like a small pull request.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ GHOST = "ghost"
 """Who GitHub shows in the place of a deleted account; its REST API gives it an id, that tells nobody."""
 _TYPES = {"User": "User", "EnterpriseUserAccount": "User", "Bot": "Bot", "Mannequin": "Mannequin"}
 _BOT = "[bot]"
+_BOTS_ADDRESS = re.compile(r"(?P<id>[0-9]+)\+(?P<login>[^@]+\[bot\])@users\.noreply\.[^@]+")
+"""Which GitHub gives to every account, here to a bot's."""
 _WEB = "web-flow"
 """The account that REST shows for commits made on GitHub's pages; GraphQL shows none, and both the name GitHub."""
 
@@ -151,9 +154,14 @@ def account(node: Node, *names: str) -> Account:
     return Account(login, type_, number(who, "databaseId", "id"))
 
 
-def linked(user: Any, name: str | None) -> Account:
-    """Whose account an author of commits has: a login, else only the name that git has, which may be a bot's."""
+def linked(user: Any, name: str | None, email: str | None) -> Account:
+    """Whose account an author of commits has: a login, else that of a bot's address, else only the name that git has.
+
+    GraphQL links no bots. REST does so by this address.
+    """
     if not isinstance(user, dict) or text(user, "login") is None:
+        if bot := _BOTS_ADDRESS.fullmatch(email or ""):
+            return Account(bot["login"], "Bot", number({"id": bot["id"]}, "id"))
         return Account(name, "Bot" if name and name.endswith(_BOT) else None)
     found = account({"user": {"type": "User", **user}}, "user")
     if found.login == _WEB or found.type == "Mannequin":  # GraphQL links neither

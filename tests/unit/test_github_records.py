@@ -255,6 +255,14 @@ def test_what_was_committed_on_a_page_of_github_has_one_committer_in_both_shapes
         assert (found["committer"], found["committer_id"], found["committer_email"]) == ("GitHub", None, "noreply@github.com")
 
 
+def test_what_a_bot_committed_has_one_author_in_both_shapes() -> None:
+    wrote = {"name": "renovate", "email": "29139614+renovate[bot]@users.noreply.github.com", "date": "2026-11-01T08:00:00Z"}
+    rest = sample("pr-commits") | {"author": {"login": "renovate[bot]", "id": 29139614, "type": "Bot"}}
+    rest["commit"]["author"] = wrote
+    for found in (read(commit_event(rest)), read(commit_event(commit_node(author=wrote | {"user": None})))):
+        assert (found["author"], found["author_type"], found["author_id"]) == ("renovate[bot]", "Bot", 29139614)
+
+
 def test_reviews_are_counted_by_who_read_them_all() -> None:
     for told, expected in ((2, 2), (0, 0), (None, 1), ("x", None)):
         data = {"review_count": told, "pull_request": pull_request_node()}
