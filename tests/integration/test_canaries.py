@@ -43,6 +43,7 @@ ARGUMENTS = {
     "wanted": "1",
     "folder": "saved",
     "--collection-id": "20250101T120000Z",
+    "--repo": "widgets",
     "--start": stamp(NOON - HOUR),
     "--to": "beginning",
 }
@@ -72,6 +73,7 @@ def secret_options() -> list[Option]:
 def canaries() -> dict[str, str]:
     """Variable → value, for every secret that there is."""
     found = {option.name: f"{CANARY}{number}{SPECIAL}" for number, option in enumerate(secret_options())}
+    found["HARVESTER_GITHUB_TOKEN"] = found["HARVESTER_GITHUB_TOKEN"].encode("ascii", "ignore").decode()  # or it is never sent
     assert len(found) >= 4
     return found
 
@@ -215,8 +217,6 @@ def installation(folder: Path, vendor: str, collector: str, values: Mapping[str,
             "HARVESTER_OPENCAST_LOGIN": "basic",
             "HARVESTER_OPENCAST_URL": vendor,
             "HARVESTER_OPENCAST_USER": "harvester",
-            "HARVESTER_GITHUB_ORG": "acme",
-            "HARVESTER_GITHUB_URL": vendor,
             "HARVESTER_LOGS_URL": f"{collector}/{{token}}/{{tags}}",
             "HARVESTER_ELASTICSEARCH_URL": "http://127.0.0.1:9",
         },
@@ -271,8 +271,8 @@ def test_s05_no_secret_is_left_behind_by_servers_that_repeat_what_they_were_sent
                 "HARVESTER_OPENCAST_TIMEOUT": "5",
             },
         )
-        if status == 500:  # an outage is waited out three times by each command: half a minute, for what Opencast's shows
-            del site.settings["HARVESTER_GITHUB_ORG"]
+        if status in (401, 404):  # each other answer is asked for three times again by each command: half a minute
+            site.settings |= {"HARVESTER_GITHUB_ORG": "acme", "HARVESTER_GITHUB_URL": url}
         ended = run_all(site, seen, HARVESTER_ELASTICSEARCH_URL=url, HARVESTER_KIBANA_URL=url)
         assert ended["useractions (0)"] in (1, 3)
         assert ended["setup load-index-templates (0)"] in (1, 3, 4)
