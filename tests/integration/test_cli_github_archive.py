@@ -10,6 +10,9 @@ import duckdb
 import msgspec
 import pytest
 
+from consumers.segments import MANIFESTS, SUFFIX
+from consumers.wiped import FOLDER
+from harvester.commands.github import COMMANDS
 from harvester.event import Event, event_id
 from tests.archiving import COLLECTED, chunk_pull_request, chunked, stored, written
 from tests.github_records import ALL_GITHUB, READ_AT
@@ -119,6 +122,23 @@ def test_b27_the_summary_has_every_repository_and_type_and_what_is_unfinished(si
     assert (done.code, shown.code) == (0, 0)
     assert "not complete: collection 20260102T000000Z of acme: running" in shown.out
     assert "2 repositories, 15 files, 17 records" in shown.out
+
+
+def test_b51_the_page_of_the_archive_has_each_part_and_every_command_that_works_on_it() -> None:
+    page = (Path(__file__).parents[2] / "docs/GCS_PERSISTENCE.md").read_text()
+    parts = {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")}
+    assert {"Flow", "Layout and format", "Checkpoints", "Commands", "Retention and cost", "Permissions", "Trouble"} <= parts
+    on_it = {"load-gcs", "gcs-summary", "wipe-gcs", "resume"}
+    assert on_it <= set(COMMANDS)
+    commands = [
+        *(f"harvest github {name}" for name in on_it),
+        "harvest archive verify",
+        "harvest replay",
+        "harvest consume archive",
+    ]
+    assert [command for command in commands if command not in page] == []
+    names = ("_checkpoints/", FOLDER, MANIFESTS, SUFFIX)
+    assert [name for name in names if name not in page] == []
 
 
 async def checkpoint(url: str, name: str, state: str) -> None:
