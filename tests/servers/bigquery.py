@@ -117,18 +117,8 @@ class BigQuery:
 def _make(place: Path) -> None:
     venv.create(place, with_pip=True)
     python = place / "bin" / "python"
-    install: list[str | Path] = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--require-hashes",
-        "-r",
-        PINS,
-    ]
+    quietly = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes", "-r"]
+    install: list[str | Path] = [python, "-m", "pip", *quietly, PINS]
     subprocess.run(install, check=True, timeout=PATIENCE)
     subprocess.run([python, "-c", _EXTENSIONS], check=True, env={"HOME": str(place)})
 
