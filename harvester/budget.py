@@ -189,6 +189,7 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.hourly, self.seen = message.terms.hourly, now
         for news in message.news:
             self.tell(news, now)
+        self.plans.pop(message.who, None)
         if message.plan is not None:
             self.plans[message.who] = (message.plan, now + _PLANS_LAST)
         flying, verdict = message.flying, GRANTED
@@ -247,10 +248,18 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
             room = min(room, bucket.left - terms.least(bucket.limit))
         return max(0, room)
 
+    def unspent(self, resource: str) -> int:
+        """What of the hour may still be spent: by our own count, and by the vendor's word."""
+        bucket = self.of(resource)
+        own = self.hourly - bucket.used
+        return max(0, own if bucket.left is None else min(own, bucket.left))
+
     def forget(self, now: float) -> None:
         """Leave out what is too long ago."""
         for bucket in self.buckets.values():
             bucket.spent = {step: n for step, n in bucket.spent.items() if (step + 1) * HOUR_STEP > now - HOUR}
+            if bucket.left is not None and bucket.whole <= now - MINUTE:
+                bucket.left = None
         self.minute = {step: n for step, n in self.minute.items() if (step + 1) * MINUTE_STEP > now - MINUTE}
         self.flying = {who: one for who, one in self.flying.items() if one[0] and one[1] > now}
         self.plans = {who: one for who, one in self.plans.items() if one[1] > now}

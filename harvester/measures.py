@@ -134,6 +134,12 @@ ratelimit_limit = _gauge("ratelimit_limit", "Requests that the vendor allows in 
 ratelimit_remaining = _gauge("ratelimit_remaining", "Requests that are left of them, as the vendor last said.", "source")
 ratelimit_reset = _gauge("ratelimit_reset_timestamp_seconds", "When the next period begins, as the vendor last said.", "source")
 ratelimit_wait = _counter("ratelimit_wait_seconds_total", "Seconds waited because the vendor asked for it.", "source")
+budget_left = _gauge(
+    "budget_left",
+    "Requests (core) or points (graphql) that may still be spent in the running hour, of all processes and credentials together.",
+    "source",
+    "resource",
+)
 retry_wait = _counter("retry_wait_seconds_total", "Seconds waited before another try, by reason.", "source", "reason")
 notices = _counter(
     "webhook_notices_total",

@@ -108,6 +108,11 @@ class HttpMetrics:
         self._retry_waits.get(reason, self._ratelimit_wait).inc(seconds)
 
 
+def budget(source: str, resource: str, left: int) -> None:
+    """What of a resource of a vendor may still be spent."""
+    measures.budget_left.labels(source, resource).set(left)
+
+
 class SourceMetrics:
     """What is known of one source as a whole."""
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from harvester import __version__
+from harvester.budget import Account
 from harvester.coverage import Coverage
 from harvester.limits import Spent
 from harvester.lock import me
@@ -53,6 +54,32 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     """Who harvests it now; "" when nobody holds its lease."""
     spent: Spent | None = None
     """What of the vendor's calls of a day is spent, as noted last; None: it counts none."""
+
+
+class BudgetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One resource of a credential that processes share."""
+
+    name: str
+    """The source, and a digest of the credential."""
+    resource: str
+    used: int
+    """In the running hour, by all of them together."""
+    hourly: int
+    """What they may spend in an hour."""
+    limit: int | None = None
+    """What the vendor allows; None: it does not say."""
+    left: int | None = None
+    """What it leaves of that."""
+
+
+class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
+    """History that some process reads now."""
+
+    name: str
+    done: float
+    """The share that is read."""
+    ends: datetime | None
+    """When it ends, by its pace and by what may be spent; None: too little is done to tell."""
 
 
 class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +135,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     paused: Mapping[str, str]
     """Source, stream or sink → since when, and by whom."""
     problems: Sequence[Problem]
+    budgets: Sequence[BudgetReport] = ()
+    backfills: Sequence[BackfillReport] = ()
 
 
 class Told(NamedTuple):
@@ -122,6 +151,8 @@ class Told(NamedTuple):
     """Source → its now."""
     spent: Mapping[str, Spent] = {}
     """Stream, with its source → what of a day's calls is spent."""
+    accounts: Mapping[str, Account] = {}
+    """Credential → what is spent of it."""
     pauses: Mapping[str, Pause] = {}
     groups: Sequence[Group] = ()
     lags: Mapping[str, int] = {}
@@ -156,7 +187,22 @@ def collect(told: Told, *, process: Process | None, more: Sequence[Problem] = ()
         letters=told.letters,
         paused={name: str(pause) for name, pause in told.pauses.items()},
         problems=problems,
+        budgets=[*_budgets(told)],
+        backfills=[*_backfills(told)],
     )
+
+
+def _budgets(told: Told) -> Iterable[BudgetReport]:
+    for name, account in told.accounts.items():
+        for resource, one in sorted(account.buckets.items()):
+            yield BudgetReport(name=name, resource=resource, used=one.used, hourly=account.hourly, limit=one.limit, left=one.left)
+
+
+def _backfills(told: Told) -> Iterable[BackfillReport]:
+    plans = {plan.name: plan for account in told.accounts.values() for plan, _ in account.plans.values()}
+    for name, plan in sorted(plans.items()):
+        ends = datetime.fromtimestamp(round(plan.ends), UTC) if plan.ends else None
+        yield BackfillReport(name=name, done=round(plan.done, 4), ends=ends)
 
 
 def _sources(told: Told, at: datetime) -> Iterable[StreamReport]:

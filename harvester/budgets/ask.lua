@@ -91,7 +91,10 @@ local function look(bucket)
   return 0, ''
 end
 
-for _, bucket in pairs(account.buckets) do bucket.spent = kept(bucket.spent or {}, HOUR_STEP, HOUR) end
+for _, bucket in pairs(account.buckets) do
+  bucket.spent = kept(bucket.spent or {}, HOUR_STEP, HOUR)
+  if bucket.left and bucket.whole <= now - MINUTE then bucket.left = nil end
+end
 account.minute = kept(account.minute, MINUTE_STEP, MINUTE)
 for who, one in pairs(account.flying) do
   if one[1] == 0 or one[2] <= now then account.flying[who] = nil end
@@ -105,7 +108,7 @@ for _, news in ipairs(message.news) do
   if given(news.heard) then hear(bucket, news.heard) end
   if news.blocked > 0 then bucket.blocked = math.max(bucket.blocked or 0, now + news.blocked) end
 end
-if given(message.plan) then account.plans[message.who] = {message.plan, now + PLANS_LAST} end
+account.plans[message.who] = given(message.plan) and {message.plan, now + PLANS_LAST} or nil
 
 local answer, flying = {seconds = 0, why = ''}, message.flying
 if message.resource ~= '' then

@@ -9,6 +9,7 @@ from consumers.enrichers.opencast import EpisodeSettings
 from harvester.commands import parts
 from harvester.commands.harvesting import FILLING, Shot, open_shot, tell
 from harvester.commands.options import although_paused_option, json_option, source_type, stream_option
+from harvester.commands.outlook import Outlook, watched
 from harvester.commands.progress import bar
 from harvester.commands.times import ordered, parse_time, shown
 from harvester.commands.words import amount_of
@@ -69,17 +70,30 @@ async def _backfill(
 
 async def fill(shot: Shot, todo: Intervals, title: str) -> None:
     """Read these intervals, oldest first."""
-    total = todo.total
-    done = 0.0
+    total, name = todo.total.total_seconds(), shot.stream.name
+    fresh = todo - shot.book.coverage(name).read
+    outlook = Outlook(f"{shot.source.name}/{name}", shot.backfill)
+    done, reached = 0.0, None
+
+    def look() -> None:
+        share = max(done, (fresh - missing()).total.total_seconds()) / total if total else 1.0
+        shown_bar.update(share * total, count=shot.harvest.totals["read"], reached=reached, ends=outlook.at(share))
+
+    def missing() -> Intervals:
+        return fresh - shot.book.coverage(name).read
+
+    def step(window: Interval) -> None:
+        nonlocal done, reached
+        done, reached = done + (window.end - window.start).total_seconds(), window.end
+        look()
+
     with bar(title, total) as shown_bar:
-
-        def step(window: Interval) -> None:
-            nonlocal done
-            done += (window.end - window.start).total_seconds()
-            shown_bar.update(done, count=shot.harvest.totals["read"], reached=window.end)
-
         shot.harvest.on_window = step
-        await shot.harvest.read(todo)
+        try:
+            async with watched(look):
+                await shot.harvest.read(todo)
+        finally:
+            outlook.over()
 
 
 def _show(shot: Shot, todo: Intervals, *, as_json: bool) -> int:

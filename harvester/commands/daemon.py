@@ -10,6 +10,7 @@ from typing import NamedTuple
 from harvester import metrics
 from harvester.collector import relaxed
 from harvester.commands import parts
+from harvester.commands.budgets import accounts_of, measure
 from harvester.commands.room import room
 from harvester.commands.spent import spent_of
 from harvester.coverage import Coverage
@@ -196,6 +197,7 @@ async def _looked(daemon: Daemon) -> Told:
     told = Told(
         coverages=coverages,
         spent=spent_of(coverages),
+        accounts=await accounts_of(core, names),
         owners={name: await _owners(name, daemon) for name in names},
         now={name: _now(live.source) for name, live in daemon.live.items()},
         groups=await queue.groups(),
@@ -228,6 +230,7 @@ def _measure(told: Told, core: CoreSettings, daemon: Daemon) -> None:
         metrics.lag(name, amount)
     for name in {*told.letters, *daemon.sinks, *daemon.live}:
         metrics.letters(name, told.letters.get(name, {}))
+    measure(told.accounts)
     size = told.size
     age = (datetime.now(UTC) - size.oldest).total_seconds() if size.oldest else 0.0
     metrics.queue(parse(core.queue_url).scheme, size.messages, size.bytes, max(0.0, age))

@@ -127,7 +127,9 @@ async def open_site(loaded: Loaded, *, daemon: bool = False) -> AsyncIterator[Si
         await known(sinks, loaded, stores)
         book = OpenBook(stores.coverages, SOURCE, stores.queue, pace=timedelta(seconds=core.coverage_pace), gathers=True)
         await book.load()
-        source = await stack.enter_async_context(parts.open_source(SOURCE, loaded, ONE_SHOT, on_wait=waits, backfill=Backfill()))
+        backfill = Backfill()
+        opening = parts.open_source(SOURCE, loaded, ONE_SHOT, on_wait=waits, backfill=backfill)
+        source = await stack.enter_async_context(opening)
         streams = await source.streams()
         if lacks := lacking(source):
             get_logger("github").warning(f"what the token may read{lacks}")

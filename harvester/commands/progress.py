@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
 
+from harvester.commands.outlook import clock_time
+
 _PATIENCE = 2.0
 
 
@@ -29,13 +31,26 @@ class Bar:
         self._task: Any = None
         self._last: dict[str, Any] = {"completed": 0, "rate": "", "reached": ""}
 
-    def update(self, done: float, *, count: int = 0, reached: datetime | None = None, total: float | None = None) -> None:
-        """`done` of the total; `count` things so far; `reached`: up to which time; `total`: when it is known only now."""
+    def update(
+        self,
+        done: float,
+        *,
+        count: int = 0,
+        reached: datetime | None = None,
+        total: float | None = None,
+        ends: datetime | None = None,
+    ) -> None:
+        """`done` of the total; `count` things so far; `reached`: up to which time; `total`: when it is known only now.
+
+        `ends`: when all will be done, by a forecast.
+        """
         with self._lock:
             seconds = time.monotonic() - self._began
             self._total = self._total if total is None else total
             rate = f"{count / seconds:,.0f} {self._unit}/s" if seconds else ""
             date = f"{reached:%Y-%m-%d %H:%M}" if reached else ""
+            if ends:
+                date = f"{date}  ends {clock_time(ends)}".strip()
             self._last = {"completed": min(done, self._total), "rate": rate, "reached": date}
             if self._shown is not None:
                 self._shown.update(self._task, total=self._total, **self._last)

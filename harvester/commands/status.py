@@ -8,6 +8,8 @@ import msgspec
 
 from harvester.commands import parts, presence
 from harvester.commands.asking import NobodyError, ask
+from harvester.commands.budgets import accounts_of
+from harvester.commands.budgets import lines as budget_lines
 from harvester.commands.options import json_option
 from harvester.commands.spent import lines as spent_lines
 from harvester.commands.spent import spent_of
@@ -90,6 +92,7 @@ async def _of_stores(core: CoreSettings) -> Report:
             books = {source: (await store.load(source)).streams for source in core.sources}
             owners = {source: await store.owners(source) for source in core.sources}
             told = told._replace(coverages=books, owners=owners, pauses=await paused(store), spent=spent_of(books))
+            told = told._replace(accounts=await accounts_of(core, core.sources))
     if await presence.missing(core.letters_url) is None:
         async with open_letters(core.letters_url, core) as letters:
             told = told._replace(letters=await letters.counts())
@@ -126,6 +129,7 @@ def screen(report: Report, listen: str) -> list[str]:
     lines += [line for one in report.sinks if ", " in one.reader for line in ("", f"· {one.name} is fed by {one.reader}")]
     lines += [line for name, pause in report.paused.items() for line in ("", f"· {name} is {pause}; harvest resume {name}")]
     lines += [line for told in spent_lines(report.sources, report.at) for line in ("", told)]
+    lines += [line for told in budget_lines(report.budgets, report.backfills, report.at) for line in ("", told)]
     lines += [line for one in report.sinks if one.pending for line in ("", _pending(one))]
     for problem in report.problems:
         lines += ["", f"! {problem.name}: {problem.what}", f"  next: {problem.next}"]

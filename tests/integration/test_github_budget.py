@@ -1,5 +1,6 @@
 """Two processes with one token: together they never exceed what GitHub allows, and live reading stays live beside a backfill."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from math import inf
 from pathlib import Path
@@ -34,6 +35,8 @@ class Work:
         self._site = site
         self._name = f"pulls/{number}"
         self.longest = 0.0
+        self.told = ""
+        """What the budget's files say of the backfill."""
 
     def run(self, **more: str) -> None:
         """`more`: settings of the backfill alone."""
@@ -47,6 +50,9 @@ class Work:
 
     def _looked(self, backfill: Process) -> bool:
         self.longest = max(self.longest, self._behind())
+        for path in (self._site.folder / "var/coverage/budgets").glob("*.json"):
+            text = path.read_text()
+            self.told = text if "github/pulls/" in text else self.told
         return not backfill.running()
 
     def _behind(self) -> float:
@@ -67,6 +73,11 @@ def test_b63_b67_a_daemon_and_a_backfill_with_one_token_never_exceed_the_limits(
         work = Work(site, github.sandbox.world.repositories[0].id)
         work.run()
         counts = github.stats.snapshot()
+        status = site.harvest("status").out
     assert counts.violations == {}
     assert sum(sum(outcomes.values()) for outcomes in counts.requests.values()) > 100
     assert work.longest < 10
+    assert re.search(r"· github-[0-9a-f]{16}: [\d,]+ of 4,500 requests of the hour spent \(the vendor allows 5,000, ", status)
+    if where == "file":
+        assert re.search(r'"plans":\{"[0-9a-f]+":\[\{"name":"github/pulls/\d+","done":[\d.e-]+,"ends":\d', work.told)
+    assert "backfill of" not in status, "it is over"
