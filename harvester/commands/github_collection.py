@@ -14,6 +14,7 @@ from harvester.commands.github_draining import drain
 from harvester.commands.github_reading import LISTED, PARTS, SWEEP, Part, Reading, Wish
 from harvester.commands.github_site import ARCHIVE, SOURCE, Site
 from harvester.commands.harvesting import start_set
+from harvester.commands.outlook import Outlook
 from harvester.commands.parts import group_of, limits
 from harvester.commands.progress import bar
 from harvester.commands.times import ordered
@@ -127,6 +128,7 @@ class Collection:
         self._written: dict[str, Counter[str]] = {name: Counter(counts) for name, counts in self._checkpoint.sinks.items()}
         self._next = 0.0
         self._turn = asyncio.Lock()
+        self._outlook = Outlook(f"{site.source.name}/{self._checkpoint.collection_id}", site.backfill)
         self._reading = Reading(
             site.source,
             self._parts,
@@ -153,6 +155,8 @@ class Collection:
                 await self._site.book.store()
                 await self._write()
             raise CutError(telling.cut(self._checkpoint)) from error
+        finally:
+            self._outlook.over()
         telling.ended(self._checkpoint, time.monotonic() - began, daemon=self._site.daemon)
         return self._checkpoint
 
@@ -181,7 +185,9 @@ class Collection:
 
     async def _note(self) -> None:
         """After a page: the bar, and the checkpoint when it is time for it."""
-        self._shown.update(self._reading.done, count=self._reading.events)
+        done = self._reading.done
+        ends = self._outlook.at(done / len(self._parts)) if self._parts else None
+        self._shown.update(done, count=self._reading.events, ends=ends)
         if time.monotonic() < self._next or self._turn.locked():
             return
         async with self._turn:

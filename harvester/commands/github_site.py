@@ -57,6 +57,8 @@ class Site(NamedTuple):
     """In the order in which they are written: the archive first."""
     organisation: str
     """Whose folder of the archive the checkpoints are in: the first of several."""
+    backfill: Backfill
+    """Live reading goes before collections; how far one is is told by it."""
     daemon: bool = False
     """Whether nobody is there who reads more than the log."""
 
@@ -134,6 +136,6 @@ async def open_site(loaded: Loaded, *, daemon: bool = False) -> AsyncIterator[Si
         if lacks := lacking(source):
             get_logger("github").warning(f"what the token may read{lacks}")
         try:
-            yield Site(loaded, stores, objects, source, streams, book, sinks, loaded.get(GithubSettings).org[0], daemon)
+            yield Site(loaded, stores, objects, source, streams, book, sinks, loaded.get(GithubSettings).org[0], backfill, daemon)
         finally:
             await book.store()
