@@ -11,7 +11,7 @@ import msgspec
 HOUR, HOUR_STEP = 3600, 30
 MINUTE, MINUTE_STEP = 62, 2
 """Longer than a vendor counts: what is sent at the end of one minute may arrive in the next."""
-FLYING_LASTS = 20.0
+FLYING_LASTS = 5.0
 """Seconds after which requests in flight are forgotten of a process that tells nothing any more."""
 POLL = 0.05
 """Seconds until it is asked again, when there is no room in flight."""

@@ -1,6 +1,6 @@
 -- What `Account.ask` of harvester/budget.py does, in one act: news in, verdict out. KEYS[1]: the account, ARGV[1]: the message.
 local HOUR, HOUR_STEP, MINUTE, MINUTE_STEP = 3600, 30, 62, 2
-local FLYING_LASTS, PLANS_LAST, POLL, FIRST = 20, 90, 0.05, 0.5
+local FLYING_LASTS, PLANS_LAST, POLL, FIRST = 5, 90, 0.05, 0.5
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000

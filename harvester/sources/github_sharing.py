@@ -19,7 +19,7 @@ _ASK_AGAIN = 5.0
 """Seconds between two tries of a store that is away."""
 _TELL_LATER = 0.2
 """Seconds that news wait for a request that takes them along."""
-_BEAT = 5.0
+_BEAT = 1.5
 """Seconds after which requests in flight, and how far a backfill is, are told again."""
 
 
