@@ -17,6 +17,7 @@ from tests.github import kill, rebuild, stores
 from tests.github.judge import together
 from tests.github.ledger import OLD_CALLS, OLD_RUNS, Calls
 from tests.github.size import Plan, Report, prove
+from tests.github.watch import BATCH, PAGE
 
 
 def main() -> int:
@@ -61,11 +62,11 @@ def _kill(given: argparse.Namespace, folder: Path) -> int:
     more = report.requests - report.collections * report.undisturbed
     struck = f"{report.reading} while reading, {report.writing} while archiving or writing; {report.struck:.0%} cut work"
     usual = f"{report.undisturbed:,} for one that is not killed"
-    again = f"{report.again.rows} rows of a list and {report.again.details} details: {report.again.pages:.2f} pages"
+    again = f"{report.again.rows} rows of a list and {report.again.details} pull requests (a page is {PAGE} and {BATCH}"
     lines = [
         f"{report.collections} collections, killed {report.kills} times: {struck}",
         f"{found.true:,} rows true: {_kept(*found[1:])}, unaccounted {report.unaccounted}",
-        f"of one stream a life was told again at most {again}",
+        f"of one stream a life was told again at most {again}, with up to {report.ties} more of one second)",
         f"{report.requests:,} requests, {usual}: {more:,} more, of all {report.starting:,} at starts; {report.seconds:.0f} s",
     ]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -8,7 +8,7 @@ from aiohttp import ClientSession, web
 
 from harvester.sandbox.serve import listening
 from tests.github.kill import Plan, prove
-from tests.github.watch import TOKENS, Watch
+from tests.github.watch import TOKENS, Again, Watch
 
 SMALL = Plan(kills=2, most=2, repositories=3, pulls_per_day=4, days=6, batch=1000)
 
@@ -65,4 +65,7 @@ async def test_a_life_is_blamed_for_each_row_that_an_earlier_one_was_told() -> N
         await ask(second, "3,8")
         await ask_for(second, 2)
         assert (watch.again.rows, watch.again.details, watch.answered) == (2, 1, 1)
-        assert watch.again.pages == 1 / 25
+        assert watch.again.a_page(0)
+    assert not Again(101, 0).a_page(0)
+    assert not Again(0, 27).a_page(1)
+    assert Again(101, 26).a_page(1)

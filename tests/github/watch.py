@@ -22,9 +22,9 @@ class Again(NamedTuple):
     rows: int
     details: int
 
-    @property
-    def pages(self) -> float:
-        return max(self.rows / PAGE, self.details / BATCH)
+    def a_page(self, ties: int) -> bool:
+        """Whether that is no more than one page. What changed in one second is read together: with a page come `ties` at most."""
+        return self.rows <= PAGE + ties and self.details <= BATCH + ties
 
 
 class Watch:
