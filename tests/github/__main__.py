@@ -94,7 +94,7 @@ def text(report: Report, plan: Plan) -> str:
     lines = [
         f"{plan.repositories} repositories, {report.pulls:,} pull requests, {what}",
         *(f"  {table:<16} {one.true:>7,} true: {_kept(*one[1:])}" for table, one in report.tables.items()),
-        f"{_kept(*found[1:])}; {report.letters} letters",
+        f"{_kept(*found[1:])}; {report.letters} letters; {report.untold} reviews without the time of change, by REST",
         f"history: {history}; the predecessor's plan: {old:,} calls, {report.backfill_ratio:.1f} × as many",
         f"live: {_calls(report.live)}",
         f"idle day: {_calls(report.idle)}; the predecessor's plan, {OLD_RUNS} runs a day: {report.idle_ratio:.0f} × as many",

@@ -83,6 +83,8 @@ class Report(NamedTuple):
     faults: int
     """Of the vendor and of the way there."""
     letters: int
+    untold: int
+    """Reviews that are true but for the time of their change, which is null."""
     unread: int
     """Streams that did not come to their end for anything but a repository that is gone."""
     events: int
@@ -224,6 +226,7 @@ async def prove(plan: Plan, folder: Path) -> Report:
             early=stats.early,
             faults=sum(stats.faults.values()),
             letters=len(await all_letters(held.letters)),
+            untold=judge.untold,
             unread=polling.broke_off,
             events=(await held.queue.counts())[""]["published"],
             seconds=time.monotonic() - began,

@@ -97,6 +97,15 @@ def test_the_judge_sees_a_row_that_is_gone_copied_made_up_or_wrong_in_any_column
         assert judge.of({**held, table: [*rows[:nth], wrong, *rows[nth + 1 :]]})[table].stale == 1, name
 
 
+def test_the_judge_forgives_and_counts_a_review_that_lacks_the_time_which_rest_does_not_tell(sandbox: GitHubSandbox) -> None:
+    judge, held = Judge(sandbox.truth(), sandbox.world.repositories, NOW), ours(sandbox.truth())
+    nth, _ = next(there(sandbox, "reviews"))
+    rows = held["reviews"]
+    for more, stale, untold in (({}, 0, 1), ({"state": "PENDING"}, 1, 0)):
+        told = [*rows[:nth], {**rows[nth], "updated_at": None, **more}, *rows[nth + 1 :]]
+        assert (judge.of({"reviews": told})["reviews"].stale, judge.untold) == (stale, untold)
+
+
 def test_the_judge_takes_old_names_of_a_repository_and_no_others(sandbox: GitHubSandbox) -> None:
     truth = sandbox.truth()
     judge, held = Judge(truth, sandbox.world.repositories, NOW), ours(truth)
