@@ -67,6 +67,7 @@ class Details:
 
         Raises GoneError or DeniedError when it is the repository that is refused, TransientError.
         """
+        alone = False
         while self._mode.graphql:
             asked = numbers[: self.size]
             try:
@@ -78,8 +79,9 @@ class Details:
                     raise
                 break
             except (TooHeavyError, UnusableError, TooLargeError, StatusError):
-                if len(asked) == 1:
+                if alone:
                     break
+                alone = len(asked) == 1  # once more, for REST tells less: not when a review changed
                 self.size = max(1, len(asked) // 2)
                 continue
             self.size = min(_MOST, self.size + _GROWS)

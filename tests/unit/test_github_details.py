@@ -44,6 +44,17 @@ def test_a_batch_says_once_what_it_asks_for() -> None:
     assert batch_query(range(1, 26)).count("mergeCommit") == 1
 
 
+async def test_one_pull_request_is_asked_for_once_more_before_rest_that_tells_less_is_asked() -> None:
+    organisation = of_pulls(Pull(1, at(1), reviews=[review(1)]))
+    organisation.reply = lambda _, body: (
+        refusal(502, "Something went wrong") if asked_for(body) and organisation.count("p1:") == 1 else None
+    )
+    async with served(organisation) as source:
+        got = await read(await stream_of(source))
+    assert organisation.count("p1:") == 2
+    assert [told["review"]["updatedAt"] for told in data(got.events, "review")] == [at(10)]
+
+
 async def test_one_pull_request_that_graphql_cannot_give_is_read_by_rest() -> None:
     organisation = of_pulls(*(Pull(n, at(n), reviews=[review(n)]) for n in range(1, 4)))
     organisation.reply = lambda _, body: refusal(504, "timeout") if 2 in asked_for(body) else None
