@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -36,7 +36,7 @@ class Url(NamedTuple):
         for name in known.keys() & self.query.keys():
             value = self.query[name]
             try:
-                values[name] = msgspec.convert(_number(value), known[name].type, strict=False)
+                values[name] = _converted(value, known[name].type)
             except msgspec.ValidationError as error:
                 faults.append(f"{self.text}: option {name}={value}: {error} (write 30, 0.5 or 16MiB)")
         if faults:
@@ -68,6 +68,14 @@ def directory_path(url: Url) -> Path:
     if not path.strip("/"):
         raise ConfigError(f"{url.text}: write file:///absolute/directory or file://relative/directory")
     return Path(path)
+
+
+def _converted(text: str, kind: Any) -> object:
+    """As it stands where that is a value of this kind, so that a text of digits stays one; else as a size."""
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError:
+        return msgspec.convert(_number(text), kind, strict=False)
 
 
 def _number(text: str) -> str | int:
