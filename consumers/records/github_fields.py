@@ -21,7 +21,7 @@ GHOST = "ghost"
 """Who GitHub shows in the place of a deleted account; its REST API gives it an id, that tells nobody."""
 _TYPES = {"User": "User", "EnterpriseUserAccount": "User", "Bot": "Bot", "Mannequin": "Mannequin"}
 _BOT = "[bot]"
-_BOTS_ADDRESS = re.compile(r"(?P<id>[0-9]+)\+(?P<login>[^@]+\[bot\])@users\.noreply\.[^@]+")
+_BOTS_ADDRESS = re.compile(r"(?P<id>[0-9]{1,20})\+(?P<login>[^@]{1,100}\[bot\])@users\.noreply\.[^@]{1,100}")
 """Which GitHub gives to every account, here to a bot's."""
 _WEB = "web-flow"
 """The account that REST shows for commits made on GitHub's pages; GraphQL shows none, and both the name GitHub."""
