@@ -67,7 +67,12 @@ class BigQuery:
     provide: str = ".venv/bin/python -m tests.servers.bigquery, once (700 MB)"
 
     def address(self, url: str) -> BigQueryServer:
-        return BigQueryServer(self.name, url.rstrip("/"), "unknown", f"the environment, {url}")
+        url = url.rstrip("/")
+        try:
+            _ready(url)
+        except OSError as error:
+            raise AssertionError(f"{self.name}: nobody answers at {url}: {error}") from error
+        return BigQueryServer(self.name, url, "unknown", f"the environment, {url}")
 
     def container(self) -> AbstractContextManager[Server]:
         raise MissingServerError(self.name, "no image of it is used")
