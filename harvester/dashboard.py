@@ -154,6 +154,12 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "Only of vendors that tell it.",
         ),
         Panel(
+            "May still be spent",
+            "short",
+            {"{{source}} {{resource}}": _newest("budget_left", by="source, resource")},
+            "By all processes together, in the running hour.",
+        ),
+        Panel(
             "Until the next period", "s", {"{{source}}": f"{_newest('ratelimit_reset_timestamp_seconds', by='source')} - time()"}
         ),
         Panel(
