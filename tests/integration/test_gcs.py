@@ -1,7 +1,10 @@
 """Cloud Storage: who we are there, what its answers mean, and what is refused before anything is asked."""
 
+import asyncio
 import json
+import os
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -69,6 +72,36 @@ async def test_b41_the_key_file_of_a_service_account_is_our_login_and_one_token_
             assert [name async for name in objects.names("")] == []
     assert [request.path for request in asked] == ["/token", "/storage/v1/b/bucket/o", "/storage/v1/b/bucket/o"]
     assert {request.headers.get("Authorization") for request in asked[1:]} == {f"Bearer {TOKEN}"}
+
+
+_LOGIN = """
+from urllib3 import PoolManager
+from google.auth.transport.urllib3 import Request
+from harvester.access import NOBODY
+from harvester.google import _credentials
+found = _credentials(NOBODY, "gs", "https://www.googleapis.com/auth/devstorage.read_write")
+found.refresh(Request(PoolManager()))
+print(found.token)
+"""
+
+
+async def test_b41_without_a_key_file_the_account_that_the_platform_gives_is_our_login(tmp_path: Path) -> None:
+    def platform(request: web.Request) -> tuple[int, str]:
+        if request.path.endswith("/token"):
+            return 200, json.dumps({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
+        return 200, json.dumps({"email": "harvester@tests.example", "scopes": [], "aliases": ["default"]})
+
+    async with google(say=platform, headers={"Metadata-Flavor": "Google"}) as (url, asked):
+        host = url.removeprefix("http://")
+        # The names by which the client of Google finds the metadata server; read once, at import.
+        here = {"GCE_METADATA_HOST": host, "GCE_METADATA_ROOT": host, "GCE_METADATA_IP": host, "CLOUDSDK_CONFIG": str(tmp_path)}
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        run = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _LOGIN, env={**kept, **here}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await run.communicate()
+    assert out.decode().strip() == TOKEN, err.decode()
+    assert any(request.path.endswith("/service-accounts/default/token") for request in asked)
 
 
 @pytest.mark.parametrize(
