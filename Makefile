@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 ARGS   ?=
-# Tests wait as long as they work. Each worker starts the servers that its tests use; the tests of a heavy one go to one worker.
-WORKERS ?= 2
+# Tests wait longer than they work: three workers on two cores. Each worker starts the servers that its tests use; the tests of a heavy one go to one worker.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench crash several docs requirements sbom clean
