@@ -154,7 +154,7 @@ image() {
 job() {
   image
   say "job $NAME: deployed"
-  run run jobs deploy "$NAME" --region="$REGION" --image="$IMAGE" --args=github,collect,--hours,24 --service-account="$RUNNER" \
+  run run jobs deploy "$NAME" --region="$REGION" --image="$IMAGE" --args=github,collect,--go-on --service-account="$RUNNER" \
     --set-env-vars="$SETTINGS" --set-secrets="GITHUB_TOKEN=$SECRET:latest" \
     --tasks=1 --max-retries=0 --task-timeout="${RUNS_FOR}s" --cpu=1 --memory=1Gi
   grant run jobs add-iam-policy-binding "$NAME" --region="$REGION" --member="serviceAccount:$CALLER" --role=roles/run.invoker

@@ -92,6 +92,11 @@ class OpenBook:
         # Of five thousand streams a few have something that is not stored.
         return {**self._stored.streams, **{name: self.coverage(name) for name in {**self._writing, **self._new}}}
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was ever stored, not even that an operator reset it."""
+        return not self._stored.epoch
+
     def begun(self, stream: str) -> bool:
         """Whether it is stored where a stream begins."""
         return self._stored.streams.get(stream, Coverage()).start is not None

@@ -1,4 +1,5 @@
-"""The entry of a Cloud Function (second generation, HTTP) that Cloud Scheduler calls: one collection of the last day.
+"""The entry of a Cloud Function (second generation, HTTP) that Cloud Scheduler calls: one collection
+of what changed since the last.
 
 deployment/deploy.sh puts this file beside the packages of the product. Settings are the function's variables; the state of a run
 is in memory (/tmp), what is to stay is in the archive and in BigQuery.
@@ -10,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-COMMAND = ("github", "collect", "--hours", "24")
+COMMAND = ("github", "collect", "--go-on")
 ENDED = {0: "complete", 3: "failed: a setting is wrong", 4: "refused for safety", 5: "partial: see the log for what is missing"}
 
 

@@ -116,7 +116,7 @@ resource "google_cloud_run_v2_job" "collector" {
 
       containers {
         image = var.image
-        args  = ["github", "collect", "--hours", "24"]
+        args  = ["github", "collect", "--go-on"]
 
         resources {
           limits = {

@@ -40,6 +40,17 @@ class Standing(msgspec.Struct, kw_only=True):
     """What is not."""
 
 
+class Fact(msgspec.Struct, kw_only=True):
+    """What is read of one stream, and written into all sinks: its coverage."""
+
+    start: datetime | None = None
+    """Where it began; None when the collection was of a range."""
+    read: Sequence[tuple[datetime, datetime]] = ()
+    settled: Sequence[tuple[datetime, datetime]] = ()
+    notes: bytes = b""
+    notes_at: datetime | None = None
+
+
 class Hole(msgspec.Struct, kw_only=True):
     """What the collection has not got, and why."""
 
@@ -61,6 +72,8 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     until: datetime
     whole: bool
     """Whether all repositories that there were are asked for."""
+    live: bool = False
+    """Whether it reads up to now, and not a range."""
     repositories: Sequence[str] = ()
     completed: Sequence[str] = ()
     streams: Mapping[str, Standing] = {}
@@ -72,6 +85,8 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     holes: Sequence[Hole] = ()
     manifests: Sequence[str] = ()
     """Objects of the archive that name the segments written meanwhile."""
+    facts: Mapping[str, Fact] = {}
+    """What a process without a book goes on with; of one that ended, and left nothing in the queue."""
     updated: datetime | None = None
     ended: datetime | None = None
 
@@ -123,13 +138,20 @@ async def named(objects: Objects, organisation: str, collection: str) -> "Kept":
 
 async def unfinished(objects: Objects, organisation: str) -> AsyncIterator["Kept"]:
     """Collections that were cut off, oldest first. What cannot be read is told in the log, and left."""
+    async for kept in newest(objects, organisation):
+        if kept.checkpoint.state == "running":
+            yield kept
+
+
+async def newest(objects: Objects, organisation: str) -> AsyncIterator["Kept"]:
+    """The newest collections, oldest first. What cannot be read is told in the log, and left."""
     for one in (await ids(objects, organisation))[-LOOKED_AT:]:
         try:
             kept = await _kept(objects, f"{organisation}/{_FOLDER}{one}.json")
         except (ConfigError, RefusedError) as error:
             get_logger("github").warning("a checkpoint cannot be read", collection_id=one, error=str(error))
             continue
-        if kept is not None and kept.checkpoint.state == "running":
+        if kept is not None:
             yield kept
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from harvester.commands import github_telling as telling
 from harvester.commands.github_checkpoints import Checkpoint, Hole, Kept, Kind, id_of, unfinished
 from harvester.commands.github_draining import drain
+from harvester.commands.github_going_on import facts
 from harvester.commands.github_reading import LISTED, PARTS, SWEEP, Part, Reading, Wish
 from harvester.commands.github_site import ARCHIVE, SOURCE, Site
 from harvester.commands.harvesting import start_set
@@ -44,6 +45,8 @@ class Asked(NamedTuple):
     """
     until: datetime | None = None
     repositories: Sequence[str] = ()
+    goes_on: bool = False
+    """Whether streams that are known stay as they are although `since` is given, as with None."""
 
 
 async def completed(site: Site) -> list[Checkpoint]:
@@ -71,7 +74,9 @@ async def resumed(site: Site, kept: Kept, only: Sequence[str] = ()) -> Checkpoin
     if only:
         others = {names[key] for key in wanted}
         holes += [hole for hole in before.holes if hole.repository and hole.repository not in others]
-    before.state, before.holes, before.ended = "running", (), None
+    if before.state != "running":
+        before.dead_letters = 0  # who resumes has seen to them
+    before.state, before.holes, before.ended, before.facts = "running", (), None, {}
     await kept.write()
     return await Collection(site, kept, wish, wanted, holes).run()
 
@@ -86,14 +91,16 @@ async def begun(site: Site, asked: Asked) -> Checkpoint:
         first = now - asked.since if isinstance(asked.since, timedelta) else asked.since
     ordered(first, until, "--since/--until", now=now)
     live = asked.until is None and not isinstance(asked.since, datetime)
-    wish = Wish(first, until, live, further_back=asked.since is not None, sweeps=asked.kind != "backfill")
+    back = asked.since is not None and not asked.goes_on
+    wish = Wish(first, until, live, further_back=back, sweeps=asked.kind != "backfill")
     checkpoint = Checkpoint(
         collection_id=id_of(datetime.now(UTC)),
         kind=asked.kind,
         organisation=site.organisation,
-        since=first if asked.since else _edge(site, ids, first),
+        since=first if back else _edge(site, ids, first),
         until=until,
         whole=not asked.repositories,
+        live=live,
     )
     kept = Kept(site.objects, checkpoint)
     await kept.begin()
@@ -124,6 +131,7 @@ class Collection:
         self._checkpoint.repositories = sorted({*self._checkpoint.repositories, *(names[key] for key in wanted)})
         self._parts = _parts(site, wanted, wish)
         self._before = {name: Counter(counts) for name, counts in self._checkpoint.counts.items()}
+        self._letters = self._checkpoint.dead_letters
         self._away: dict[str, str] = {}
         self._written: dict[str, Counter[str]] = {name: Counter(counts) for name, counts in self._checkpoint.sinks.items()}
         self._next = 0.0
@@ -207,13 +215,13 @@ class Collection:
         names = {*self._before, *reading.counts}
         nothing = Counter[str]()
         found.counts = {n: self._before.get(n, nothing) + reading.counts.get(n, nothing) for n in sorted(names)}
-        found.dead_letters = reading.dead_letters
+        found.dead_letters = self._letters + reading.dead_letters
+        found.sinks = {name: dict(counts) for name, counts in self._written.items()}
         found.holes = [*self._holes, *reading.holes]
         await self._kept.write()
 
     async def _end(self) -> None:
         found, reading = self._checkpoint, self._reading
-        found.sinks = {name: dict(counts) for name, counts in self._written.items()}
         found.manifests = await self._manifests()
         reading.touched = {part.stream.name for part in self._parts}
         await self._write()
@@ -223,6 +231,7 @@ class Collection:
         letters = found.dead_letters + sum(counts.get("dead_lettered", 0) for counts in self._written.values())
         whole = not found.holes and not letters and len(found.completed) == len(found.repositories)
         found.state = "complete" if whole else "partial" if found.completed or not found.repositories else "failed"
+        found.facts = facts(self._site, found, [part.stream.name for part in self._parts])
         found.ended = datetime.now(UTC)
         await self._kept.write()
 

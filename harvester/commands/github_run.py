@@ -8,6 +8,7 @@ import msgspec
 
 from harvester.commands.github_checkpoints import Checkpoint
 from harvester.commands.github_collection import Asked, begun, completed
+from harvester.commands.github_going_on import remembered
 from harvester.commands.github_metrics import compute, lines
 from harvester.commands.github_site import open_site
 from harvester.commands.github_telling import EXIT_CODES
@@ -33,6 +34,7 @@ def repos_option(function: F) -> F:
 async def collect(loaded: Loaded, asked: Asked, *, as_json: bool) -> int:
     """The exit code: 0 all complete, 5 with holes or dead letters, 1 failed."""
     async with open_site(loaded) as site:
+        asked = asked._replace(goes_on=asked.goes_on and await remembered(site))
         ended = [*await completed(site), await begun(site, asked)]
     return worst(tell(ended, as_json=as_json), await derive(loaded))
 

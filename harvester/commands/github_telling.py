@@ -99,7 +99,7 @@ def _missing(checkpoint: Checkpoint) -> None:
         _say(f"next: harvest github resume --collection-id {checkpoint.collection_id}")
     for hole in checkpoint.holes:
         if hole not in reading:
-            _say(f"not written: {hole.part}: {hole.why}; it waits in the queue, the next collection writes it")
+            _say(f"not written: {hole.part}: {hole.why}; it waits in the queue, the next collection with this queue writes it")
     if checkpoint.dead_letters:
         _say(f"{amount_of(checkpoint.dead_letters, 'dead letter')}: harvest dead-letters list --group github")
     for sink, counts in checkpoint.sinks.items():

@@ -71,7 +71,7 @@ def test_b69_wrong_usage_and_a_missing_gcloud_are_told(tmp_path: Path) -> None:
 def test_b68_b69_a_job_runs_every_hour_and_only_the_schedule_may_start_it(job: Twice) -> None:
     state = job.first.state
     made, schedule = state["job github-collector"], state["schedule github-collector"]
-    assert made["args"] == "github,collect,--hours,24"
+    assert made["args"] == "github,collect,--go-on"
     assert made["image"] in state["images"]
     assert schedule["schedule"] == "0 * * * *"
     assert schedule["uri"].endswith("/projects/acme-data/locations/us-central1/jobs/github-collector:run")

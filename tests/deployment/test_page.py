@@ -122,7 +122,7 @@ def test_b68_b73_whatever_is_started_is_a_command_of_ours() -> None:
         re.findall(r"--args=(\S+)", (ROOT / "deployment/deploy.sh").read_text(encoding="utf-8"))[0].split(","),
         *(shlex.split(line)[0].split(",") for line in re.findall(r"--args (\S+)", PAGE)),
     ]
-    assert len(started) == 6
+    assert len(started) == 5
     for words in started:
         check_call(words)
 

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from harvester.commands.github_checkpoints import name_of
 from harvester.errors import TransientError
 from harvester.sandbox.github_settings import GitHubSwitches
 from tests.github_site import NOON, checkpoints, held, organisation, requests, requests_so_far, site_of, true
@@ -186,6 +188,18 @@ def test_b22_scheduled_goes_on_after_a_failed_cycle_and_ends_with_0_by_a_signal(
         first, second = checkpoints(site)[:2]
         assert first.since < NOON - timedelta(days=10)
         assert second.since > NOON - timedelta(hours=1), "from where streams stand, less the overlap"
+
+
+def test_b79_dead_letters_of_before_a_kill_are_still_told_by_who_completes_it(tmp_path: Path) -> None:
+    with organisation() as github:
+        site = site_of(tmp_path, github)
+        assert site.harvest("github", "collect").code == 0
+        [kept] = checkpoints(site)
+        kept.state, kept.dead_letters = "running", 2
+        path = tmp_path / "var/archive" / name_of("acme", kept.collection_id)
+        path.write_bytes(msgspec.json.encode(kept))
+        assert site.harvest("github", "collect").code == 5
+        assert (checkpoints(site)[0].state, checkpoints(site)[0].dead_letters) == ("partial", 2)
 
 
 def test_b22_two_collections_never_run_at_once(tmp_path: Path) -> None:
