@@ -128,7 +128,8 @@ token() {
     say "secret $SECRET: holds this token"
   else
     say "secret $SECRET: a new version"
-    printf %s "$GITHUB_TOKEN" | run secrets versions add "$SECRET" --data-file=-
+    # No pipe: a dry run reads nothing, and whoever writes into it would end the script.
+    run secrets versions add "$SECRET" --data-file=- < <(printf %s "$GITHUB_TOKEN")
   fi
   grant secrets add-iam-policy-binding "$SECRET" --member="serviceAccount:$RUNNER" --role=roles/secretmanager.secretAccessor
 }
