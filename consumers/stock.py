@@ -1,7 +1,7 @@
 """What of GitHub's is in an archive, by repository and data type: our segments and the predecessor's chunks."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -9,7 +9,8 @@ from urllib.parse import unquote
 import msgspec
 
 from consumers.archived import Wanted, ahead, listed, segments
-from consumers.segments import Segment
+from consumers.segments import Segment, lines_of
+from harvester.errors import PermanentError
 from harvester.event import Event
 from harvester.protocols import Objects
 
@@ -104,6 +105,26 @@ class _Counted(msgspec.Struct):
     data: list[msgspec.Raw]
 
 
+class _Number(msgspec.Struct):
+    id: int
+
+
+class _Numbered(msgspec.Struct):
+    repository: _Number
+
+
+class _Base(msgspec.Struct):
+    repo: _Number | None = None
+
+
+class _Item(msgspec.Struct):
+    base: _Base | None = None
+
+
+class _Chunk(msgspec.Struct):
+    data: list[_Item]
+
+
 class Unfinished(msgspec.Struct, kw_only=True):
     """A collection that is not complete."""
 
@@ -125,6 +146,27 @@ async def names_of(objects: Objects, repository: str = "") -> Sequence[tuple[str
     """All objects of GitHub's data, those that no manifest names too."""
     placed = ((name, place_of(name)) for name in await listed(objects, ""))
     return [(name, place) for name, place in placed if place is not None and is_of(place, repository)]
+
+
+async def numbers_of(objects: Objects, names: Sequence[str]) -> Mapping[str, frozenset[int]]:
+    """Which repositories, by number, are in each of these objects; none where that cannot be told. All of them are read.
+
+    A name is given away again: what lies under it may be of the repository that bears it now, and of the one before.
+    """
+    found: dict[str, frozenset[int]] = {}
+    async for name, body in ahead(objects, names):
+        try:
+            found[name] = frozenset(_numbers(name, body or b""))
+        except (PermanentError, msgspec.MsgspecError):
+            found[name] = frozenset()
+    return found
+
+
+def _numbers(name: str, body: bytes) -> set[int]:
+    if name.endswith(".json"):
+        items = msgspec.json.decode(body, type=_Chunk).data
+        return {item.base.repo.id for item in items if item.base and item.base.repo}
+    return {msgspec.json.decode(event.data, type=_Numbered).repository.id for event, _ in lines_of(name, body)}
 
 
 async def stock(objects: Objects) -> Stock:

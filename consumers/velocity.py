@@ -25,6 +25,8 @@ TABLES = ("pull_requests", "pr_commits", "commits", "reviews", "review_comments"
 """What is read; all of them have to be there."""
 _PLACE = "event_module, host, repository_id"
 _PULL = "event_module, repository_id, pr_number"
+_LONGEST = 100
+"""Characters of an author: a name of git can be of any length, and an index takes ids of 512 bytes."""
 _LIMITS = (("XS", 10), ("S", 30), ("M", 100), ("L", 500), ("XL", 1000))
 _BAND = (
     "CASE WHEN size_label IS NOT NULL THEN SUBSTR(size_label, 6) "
@@ -88,7 +90,7 @@ Name = Callable[[str], str]
 def computed(record: type[Record], dialect: Dialect, name: Name, days: Days, *, changed: bool) -> str:
     """The rows of `record` as they should be: texts, integers and booleans, with times as seconds and days as texts.
 
-    `changed`: those alone that its table has otherwise, or not at all; and for what it has too much, a row of zeros.
+    For what its table has too much, a row of zeros. `changed`: those alone that it has otherwise, or not at all.
     """
     made = _pull_requests(dialect, name, days) if record is PullRequestMetric else _daily(dialect, name, days)
     columns = [(column.name, column.kind) for column in record.__shape__.columns if not column.name.startswith("event_")]
@@ -97,11 +99,10 @@ def computed(record: type[Record], dialect: Dialect, name: Name, days: Days, *, 
         f"{_told(dialect, f'new.{column}', kind)} AS {column}" for column, kind in [("event_module", "text"), *shown]
     )
     statement = f"WITH {made} SELECT {told} FROM computed AS new"  # noqa: S608 - names of ours
-    if not changed:
-        return statement
     table, on = name(record.__shape__.table), "old.event_module = new.event_module AND old.subject = new.subject"
     differs = " OR ".join(f"old.{column} IS DISTINCT FROM new.{column}" for column, _ in shown)
-    statement += f" LEFT JOIN {table} AS old ON {on} WHERE old.subject IS NULL OR {differs}"
+    if changed:
+        statement += f" LEFT JOIN {table} AS old ON {on} WHERE old.subject IS NULL OR {differs}"
     if record is Metric:
         zeroed = (
             f"{'0' if column in MEASURES else _told(dialect, f'old.{column}', kind)} AS {column}"
@@ -129,7 +130,7 @@ def _told(dialect: Dialect, column: str, kind: Kind | str) -> str:
 
 def _daily(dialect: Dialect, name: Name, days: Days) -> str:
     acts = " UNION ALL ".join(
-        f"SELECT {_PLACE}, {who} AS author, {kind} AS author_type, {id_} AS author_id, "  # noqa: S608 - names of ours
+        f"SELECT {_PLACE}, SUBSTR({who}, 1, {_LONGEST}) AS author, {kind} AS author_type, {id_} AS author_id, "  # noqa: S608 - names of ours
         f"{dialect.day.format(time)} AS day, {_measures(given)} FROM {name(table)} WHERE {time} IS NOT NULL"
         for table, who, kind, id_, time, given in _ACTS
     )

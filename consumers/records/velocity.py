@@ -26,7 +26,7 @@ class Metric(
     repository_id: Annotated[int, "number of the repository, which stays when it is renamed or moved"]
     repository: Annotated[str, "name of the repository when something of it was read last"]
     organization: Annotated[str, "login of its owner then"]
-    author: Annotated[str, "login, or the name that git has where no account is linked; `?` when it was not told"]
+    author: Annotated[str, "login, or git's name (100 characters of it) where no account is linked; `?` when it was not told"]
     author_type: Annotated[str, "User, Bot, Mannequin or Unknown"]
     author_id: Annotated[int | None, "number of the author's account"]
     prs_opened: Annotated[int, "pull requests opened"]

@@ -9,6 +9,7 @@ from harvester.google import Answered, refusal
 
 _AGAIN = {
     "backendError",
+    "duplicate",  # two made one table at the same time: it is there when it is looked for again
     "internalError",
     "jobBackendError",
     "jobInternalError",

@@ -187,3 +187,36 @@ def test_b28_a_wipe_that_was_cut_off_is_given_again_and_its_rest_is_no_part_of_t
     again = site.harvest("github", "wipe-gcs", "--repo", "widgets", "--confirm")
     assert (again.code, "1 object of acme/widgets deleted" in again.err) == (0, True)
     assert not kept.exists()
+
+
+def follower(event: Event) -> Event:
+    """The same in another repository, which took the name widgets when the first was renamed; read a day later."""
+    data = bytes(event.data).replace(b'"id":123,"name":"widgets"', b'"id":789,"name":"widgets"')
+    return msgspec.structs.replace(event, data=msgspec.Raw(data), subject=event.subject.replace("123", "789"), read_at=NEXT_DAY)
+
+
+def test_b28_a_repository_that_bears_the_name_of_another_is_wiped_by_its_number_and_the_other_stays(site: Site) -> None:
+    asyncio.run(written(f"file://{site.folder}/archive", [*map(follower, ALL_GITHUB)]))
+    folder = site.folder / "archive/acme/widgets"
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    for given in ((), ("--confirm",), ("--number", "5", "--confirm")):
+        refused = site.harvest("github", "wipe-gcs", "--repo", "widgets", *given)
+        assert refused.code == 2
+        assert "123 (7 objects), 789 (7 objects)" in refused.err
+    assert {path for path in folder.rglob("*") if path.is_file()} == before
+    done = site.harvest("github", "wipe-gcs", "--repo", "widgets", "--number", "123", "--confirm")
+    assert (done.code, "7 objects of acme/widgets deleted" in done.err) == (0, True)
+    assert {path.parent.name for path in folder.rglob("*") if path.is_file()} == {f"{NEXT_DAY:%Y-%m-%d}"}
+    assert site.harvest("archive", "verify").code == 0
+
+
+def test_b28_what_holds_things_of_several_repositories_stays_and_is_told(site: Site) -> None:
+    asyncio.run(
+        written(
+            f"file://{site.folder}/archive", [ALL_GITHUB[0], msgspec.structs.replace(follower(ALL_GITHUB[0]), read_at=READ_AT)]
+        )
+    )
+    done = site.harvest("github", "wipe-gcs", "--repo", "widgets", "--number", "789")
+    assert done.code == 4
+    assert "1 object of acme/widgets stay" in done.err
+    assert "0 objects of acme/widgets would be deleted" in done.err

@@ -28,6 +28,7 @@ from tests.github_records import (
     review_node,
 )
 from tests.github_stores import STORES, ask, loaded, settings_of, write
+from tests.indexed import put_templates
 from tests.servers.fixtures import Servers
 from tests.services import ElasticsearchServer
 
@@ -180,3 +181,23 @@ async def test_b53_rows_have_the_name_that_the_repository_has_now_and_a_range_is
 def renamed(event: Event) -> Event:
     data = bytes(event.data).replace(b'"name":"widgets"', b'"name":"gadgets"')
     return msgspec.structs.replace(event, data=msgspec.Raw(data), read_at=datetime(2026, 11, 28, tzinfo=UTC))
+
+
+async def test_b53_a_range_takes_back_what_is_no_more_of_its_days(settings: Loaded) -> None:
+    await write(settings, *EVENTS)
+    await compute(settings)
+    await write(settings, pull_request_event(pull_request_node(14, author=None, **OPEN), version=2))
+    await compute(settings, date(2026, 11, 5))
+    assert await daily(settings) == DAILY | {("2026-11-05", "ghost", "Unknown"): (0,) * 9}
+
+
+async def test_f13_a_name_that_is_longer_than_an_id_can_be_stops_no_metrics(
+    elasticsearch_any: ElasticsearchServer, tmp_path: Path
+) -> None:
+    given = {"HARVESTER_DUCKDB_PATH": str(tmp_path / "events.duckdb"), "HARVESTER_ELASTICSEARCH_URL": elasticsearch_any.url}
+    put_templates(elasticsearch_any)
+    node = commit_node("d" * 40, author=GIT | {"name": "é" * 600})
+    await write(loaded({**given, "HARVESTER_SINKS": "duckdb"}, tmp_path), commit_event(node))
+    both = loaded({**given, "HARVESTER_SINKS": "duckdb,elasticsearch"}, tmp_path)
+    assert (await compute(both))["elasticsearch"]["metrics"] == 1
+    assert {author for _, author, _ in await daily(loaded({**given, "HARVESTER_SINKS": "duckdb"}, tmp_path))} == {"é" * 100}
