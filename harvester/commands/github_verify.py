@@ -106,7 +106,6 @@ class _Comparison:
     async def verdict(self) -> Verdict:
         told = {one.repository.id: one for one in await self._totals.repositories()}
         counts = {store.sink: await self._counts(store, "pull_requests") for store in self._stores}
-        remarks = {store.sink: await self._counts(store, "review_comments") for store in self._stores} if self._deep else {}
         with bar("github verify", len(told), unit="repositories") as shown:
             for done, (key, one) in enumerate(sorted(told.items()), 1):
                 shown.update(done, count=done)
@@ -116,10 +115,10 @@ class _Comparison:
                     continue
                 self._found.repositories += 1
                 self._found.pull_requests += one.pull_requests
-                said = await self._remarks(one.repository)
+                remarks = await self._remarks(one.repository) if self._deep else None
                 for store in self._stores:
                     rows, known = counts[store.sink].get(key, (0, 0))
-                    lacking = 0 if said is None else said - remarks[store.sink].get(key, (0, 0))[0]
+                    lacking = await self._lacking(store, key, remarks) if remarks else 0
                     if rows != one.pull_requests or rows != known or lacking or self._deep:
                         await self._one(store, one.repository, one.pull_requests, rows, rows - known, lacking)
         gone = sorted({key for each in counts.values() for key in each} - told.keys())
@@ -158,17 +157,32 @@ class _Comparison:
         if drift.missing or drift.too_many or drift.stale or drift.doubled or drift.review_comments:
             self._found.drift.append(drift)
 
-    async def _remarks(self, repository: "Repository") -> int | None:
-        """How many remarks on lines there are, of the time that is read."""
-        since = self._streams.get(f"review_comments/{repository.id}", Coverage()).start
-        return await self._totals.review_comments(repository, since) if self._deep else None
+    async def _remarks(self, repository: "Repository") -> tuple[int, int] | None:
+        """How many remarks on lines there are of the time that is read, and how many changed since; None: that is refused."""
+        coverage = self._streams.get(f"review_comments/{repository.id}", Coverage())
+        there = await self._totals.review_comments(repository, coverage.start)
+        fresh = await self._totals.review_comments(repository, coverage.live_edge) if there and coverage.live_edge else 0
+        return None if there is None or fresh is None else (there, fresh)
 
-    async def _counts(self, store: Store, table: str) -> Mapping[int, tuple[int, int]]:
-        """Repository → rows, and how many things they are of."""
+    async def _lacking(self, store: Store, repository: int, remarks: tuple[int, int]) -> int:
+        """How many remarks are missing; negative: too many. What changed since reading ended may be stored, or be new."""
+        there, fresh = remarks
+        since = self._streams.get(f"review_comments/{repository}", Coverage()).start
+        rows = await self._counts(store, "review_comments", repository, since)
+        stored = rows.get(repository, (0, 0))[0]
+        return max(0, there - fresh - stored) or min(0, there - stored)
+
+    async def _counts(
+        self, store: Store, table: str, repository: int | None = None, since: datetime | None = None
+    ) -> Mapping[int, tuple[int, int]]:
+        """Repository → rows, and how many things they are of; those that changed since, of this one alone."""
         integer, host = store.dialect.integer, self._source.host.replace("'", "''")
+        where = f"host = '{host}'" if repository is None else f"host = '{host}' AND repository_id = {repository:d}"
+        if since is not None:
+            where += f" AND {store.dialect.seconds.format('updated_at')} >= {int(since.timestamp())}"
         rows = await store.ask(
             f"SELECT repository_id, CAST(COUNT(*) AS {integer}) AS amount, CAST(COUNT(DISTINCT subject) AS {integer}) AS things "  # noqa: S608 - names of ours
-            f"FROM {store.name(table)} WHERE host = '{host}' GROUP BY repository_id"
+            f"FROM {store.name(table)} WHERE {where} GROUP BY repository_id"
         )
         return {int(row["repository_id"]): (int(row["amount"]), int(row["things"])) for row in rows}
 

@@ -1,5 +1,6 @@
 """`harvest github verify`: what is missing, doubled or stale in a warehouse is named, and nothing else is."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,20 @@ def test_without_a_warehouse_there_is_nothing_to_compare_with(tmp_path: Path) ->
     done = Site(tmp_path, HARVESTER_SINKS="archive", **given).harvest("github", "verify")
     assert done.code == 3
     assert "duckdb, postgres or bigquery" in done.err
+
+
+def test_remarks_of_before_reading_began_or_after_it_ended_are_no_drift(tmp_path: Path) -> None:
+    with organisation() as running:
+        site = site_of(tmp_path, running, HARVESTER_SINKS="duckdb")
+        assert site.harvest("github", "backfill", "--days", "5").code == 0
+        # Of the predecessor, say: older than what is read.
+        old = "SELECT * REPLACE (-1 AS comment_id, subject || '/old' AS subject, updated_at - INTERVAL 100 DAY AS updated_at)"
+        change(site, f"INSERT INTO review_comments {old} FROM review_comments ORDER BY comment_id LIMIT 1")
+        deep = site.harvest("github", "verify", "--deep", "--json")
+        assert (deep.code, deep.json["drift"]) == (0, []), deep.out
+        running.clock.advance(timedelta(days=1))
+        later = site.harvest("github", "verify", "--deep", "--json")
+        assert later.json["pull_requests"] > deep.json["pull_requests"]
+        assert (later.code, later.json["drift"]) == (0, []), later.out
+        change(site, "DELETE FROM review_comments WHERE comment_id > 0")
+        assert min(one["review_comments"] for one in site.harvest("github", "verify", "--deep", "--json").json["drift"]) > 0
