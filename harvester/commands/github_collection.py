@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from harvester.commands import github_telling as telling
-from harvester.commands.github_checkpoints import Checkpoint, Hole, Kept, Kind, id_of, unfinished
+from harvester.commands.github_checkpoints import Checkpoint, Hole, Kept, Kind, Standing, id_of, unfinished
 from harvester.commands.github_draining import drain
 from harvester.commands.github_going_on import facts
 from harvester.commands.github_reading import LISTED, PARTS, SWEEP, Part, Reading, Wish
@@ -70,6 +70,8 @@ async def resumed(site: Site, kept: Kept, only: Sequence[str] = ()) -> Checkpoin
     wish = Wish(before.since, before.until, live=False, further_back=before.kind != "scheduled")
     ids = {int(name.partition("/")[2]): one.repository for name, one in before.streams.items()}
     wanted = (names.keys() if before.whole else ids.keys() & names.keys()) & set(site.chosen(only))
+    renamed = {name for key, name in ids.items() if key in names} - {*names.values()}
+    before.repositories = [name for name in before.repositories if name not in renamed]
     holes = [Hole(repository=name, part="", why="it is not there any more") for key, name in ids.items() if key not in names]
     if only:
         others = {names[key] for key in wanted}
@@ -102,6 +104,9 @@ async def begun(site: Site, asked: Asked) -> Checkpoint:
         whole=not asked.repositories,
         live=live,
     )
+    if asked.repositories:  # who completes it knows by these which are meant, also before its first page
+        left, names = [(checkpoint.since, until)], site.names
+        checkpoint.streams = {f"{part}/{key}": Standing(repository=names[key], left=left) for key in ids for part in PARTS}
     kept = Kept(site.objects, checkpoint)
     await kept.begin()
     return await Collection(site, kept, wish, ids).run()

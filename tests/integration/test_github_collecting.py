@@ -190,6 +190,34 @@ def test_b22_scheduled_goes_on_after_a_failed_cycle_and_ends_with_0_by_a_signal(
         assert second.since > NOON - timedelta(hours=1), "from where streams stand, less the overlap"
 
 
+def test_b47_one_of_some_repositories_that_was_killed_before_its_first_page_is_read_and_not_called_complete_unread(
+    tmp_path: Path,
+) -> None:
+    with organisation() as github, pytest.MonkeyPatch.context() as patch:
+        site = site_of(tmp_path, github)
+        patch.setattr("harvester.commands.github_collection.Collection.run", away)
+        assert site.harvest("github", "backfill", "--days", "11", "--repos", "widgets").code == 1
+        patch.undo()
+        assert checkpoints(site)[0].state == "running"
+        done = site.harvest("github", "collect", "--repos", "lectures", "--hours", "1")
+        assert done.code == 0, done.err
+        first = checkpoints(site)[0]
+        assert (first.state, first.repositories) == ("complete", ["widgets"])
+        assert first.counts["widgets"]["pull_requests"] > 0
+
+
+def test_a_repository_that_was_renamed_since_a_kill_counts_once_under_its_new_name(tmp_path: Path) -> None:
+    with organisation() as github:
+        site = site_of(tmp_path, github)
+        assert site.harvest("github", "collect").code == 0
+        [kept] = checkpoints(site)
+        path = tmp_path / "var/archive" / name_of("acme", kept.collection_id)
+        kept.state = "running"
+        path.write_bytes(msgspec.json.encode(kept).replace(b'"widgets"', b'"called-otherwise-then"'))
+        assert site.harvest("github", "collect").code == 0
+        assert checkpoints(site)[0].repositories == checkpoints(site)[0].completed == checkpoints(site)[1].repositories
+
+
 def test_b79_dead_letters_of_before_a_kill_are_still_told_by_who_completes_it(tmp_path: Path) -> None:
     with organisation() as github:
         site = site_of(tmp_path, github)
