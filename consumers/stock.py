@@ -148,6 +148,14 @@ async def names_of(objects: Objects, repository: str = "") -> Sequence[tuple[str
     return [(name, place) for name, place in placed if place is not None and is_of(place, repository)]
 
 
+async def gone_of(objects: Objects, there: Sequence[tuple[str, Place]]) -> Sequence[tuple[str, Place]]:
+    """What manifests name of GitHub's and is not `there`, though nobody wiped it: lost, or wiped while it was being written."""
+    known = {name for name, _ in there}
+    named = await segments(objects, OfGithub(), lambda _: None)
+    placed = ((segment.name, place_of(segment.name)) for segment in named if segment.name not in known)
+    return [(name, place) for name, place in placed if place is not None]
+
+
 async def numbers_of(objects: Objects, names: Sequence[str]) -> Mapping[str, frozenset[int]]:
     """Which repositories, by number, are in each of these objects; none where that cannot be told. All of them are read.
 

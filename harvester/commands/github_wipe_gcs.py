@@ -44,11 +44,12 @@ def command(*, repo: str, number: int | None, confirm: bool, as_json: bool) -> i
 
 
 async def _wipe(loaded: Loaded, repo: str, number: int | None, *, confirm: bool, as_json: bool) -> int:
-    from consumers.stock import names_of
+    from consumers.stock import gone_of, names_of
     from consumers.wiped import wipe
 
     async with github_archive.opened(loaded) as objects:
         there = await names_of(objects)
+        there = [*there, *await gone_of(objects, there)]
         whole = github_archive.one_of(repo, [place for _, place in there])
         names = await _of_one(objects, whole, [name for name, place in there if place.whole == whole], number)
         if as_json:

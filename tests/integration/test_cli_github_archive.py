@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import duckdb
 import msgspec
 import pytest
 
-from consumers.segments import MANIFESTS, SUFFIX
+from consumers.segments import MANIFESTS, SUFFIX, Manifest
 from consumers.wiped import FOLDER
 from harvester.commands.github import COMMANDS
 from harvester.event import Event, event_id
@@ -220,3 +220,24 @@ def test_b28_what_holds_things_of_several_repositories_stays_and_is_told(site: S
     assert done.code == 4
     assert "1 object of acme/widgets stay" in done.err
     assert "0 objects of acme/widgets would be deleted" in done.err
+
+
+def test_b28_what_manifests_name_and_is_gone_is_wiped_with_the_rest(site: Site) -> None:
+    next((site.folder / "archive/acme/widgets/reviews").rglob("*.zst")).unlink()
+    assert site.harvest("github", "wipe-gcs", "--repo", "widgets", "--confirm").code == 0
+    assert site.harvest("archive", "verify").code == 0
+    # Who archived while it was wiped names what is gone: the same command again sets it right.
+    manifests = (site.folder / "archive/_manifests").rglob("*.json")
+    (named,) = [path for path in manifests if b"acme/widgets" in path.read_bytes()]
+    named.with_name(named.name.replace("-000001", "-000009")).write_bytes(later(named.read_bytes()))
+    assert site.harvest("github", "load-gcs").code == 5
+    again = site.harvest("github", "wipe-gcs", "--repo", "widgets", "--confirm")
+    assert (again.code, "7 objects of acme/widgets deleted" in again.err) == (0, True)
+    assert site.harvest("github", "load-gcs").code == 0
+    assert site.harvest("github", "wipe-gcs", "--repo", "widgets", "--confirm").code == 2
+
+
+def later(body: bytes) -> bytes:
+    """The same manifest, written now by another."""
+    found = msgspec.json.decode(body, type=Manifest)
+    return msgspec.json.encode(msgspec.structs.replace(found, writer="other", written=datetime.now(UTC)))
