@@ -221,4 +221,8 @@ def _tell(found: Verdict, stores: Sequence[Store], *, as_json: bool) -> None:
         err=True,
     )
     if found.drift:
-        click.echo("next: harvest github load-gcs, which writes again what is archived; else harvest github backfill", err=True)
+        click.echo(
+            "next: harvest github load-gcs, which writes again what is archived; what was never read: harvest github backfill; "
+            "what is read: harvest backfill github --stream pulls/NUMBER --start TIME --again",
+            err=True,
+        )

@@ -61,7 +61,8 @@ async def _wipe(loaded: Loaded, repo: str, number: int | None, *, confirm: bool,
                 click.echo(f"… and {len(names) - _SHOWN:,} more; --json lists all")
             raise RefusedError(
                 f"{amount_of(len(names), 'object')} of {whole} would be deleted, nothing was; next: the same command with "
-                f"--confirm. It cannot be undone; GitHub has to be asked again for what is still there"
+                f"--confirm. It cannot be undone: no collection reads again what it knows as read; what is still at "
+                f"GitHub is read again by harvest backfill github --stream pulls/NUMBER --start TIME --again"
             )
         await wipe(objects, whole, names)
     click.echo(f"{amount_of(len(names), 'object')} of {whole} deleted", err=True)

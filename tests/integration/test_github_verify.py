@@ -79,3 +79,19 @@ def test_remarks_of_before_reading_began_or_after_it_ended_are_no_drift(tmp_path
         assert (later.code, later.json["drift"]) == (0, []), later.out
         change(site, "DELETE FROM review_comments WHERE comment_id > 0")
         assert min(one["review_comments"] for one in site.harvest("github", "verify", "--deep", "--json").json["drift"]) > 0
+
+
+def test_what_was_wiped_is_archived_anew_when_it_is_read_again_as_the_command_says(tmp_path: Path) -> None:
+    with organisation() as running:
+        site = site_of(tmp_path, running, HARVESTER_SINKS="duckdb,archive")
+        assert site.harvest("github", "backfill", "--days", "5").code == 0
+        ((number,),) = change(site, "SELECT DISTINCT repository_id FROM pull_requests WHERE repository = 'lectures'")
+        told = site.harvest("github", "wipe-gcs", "--repo", "lectures").err
+        assert "harvest backfill github --stream pulls/NUMBER --start TIME --again" in told
+        assert site.harvest("github", "wipe-gcs", "--repo", "lectures", "--confirm").code == 0
+        again = site.harvest("backfill", "github", "--stream", f"pulls/{number}", "--start", "20250605120000", "--again")
+        assert again.code == 0, again.err
+        assert site.harvest("github", "backfill", "--days", "5", "--repos", "lectures").code == 0
+        amounts = site.harvest("github", "gcs-summary", "--json").json["amounts"]
+        there = {one["data_type"] for one in amounts if one["repository"] == "acme/lectures"}
+        assert {"pull_requests", "commits", "reviews"} <= there
