@@ -108,6 +108,10 @@ class Sharing:
             self._take_back(kept)
             self._is_away(error)
             return None
+        except asyncio.CancelledError:
+            # Whether the store took it is not known. Told twice it only makes careful; what is given back is given once at most.
+            self._take_back({name: one._replace(spent=max(0, one.spent)) for name, one in kept.items()})
+            raise
         if self._warned:
             _log.info("the budget is there again", source="github", credential=self.key)
         self._away, self._warned = float("-inf"), False
