@@ -159,18 +159,28 @@ async def test_a_backfill_is_known_by_what_it_tells(opened: Opener) -> None:
 
 
 async def test_every_store_decides_as_an_account_does(opened: Opener) -> None:
-    draw, account, seen = random.Random(7), Account(), set[str]()
+    differ = ["not asked"]
     async with opened() as budget:
-        for _ in range(300):
-            message = _any(draw)
-            should, told = account.ask(message, time.time()), await budget.ask("key", message)
-            assert _rounded(told) == _rounded(should)
-            assert told.seconds == pytest.approx(should.seconds, abs=3)
-            seen.add(told.why)
-        there = (await budget.accounts())["key"]
+        # What is forgotten just between our look at the clock and the store's is told otherwise by the two: once, not thrice.
+        while differ[-1] and len(differ) <= 3:
+            differ.append(await _differs(budget, f"key{len(differ)}"))
+    assert differ[-1] == "", differ
+
+
+async def _differs(budget: Budget, key: str) -> str:
+    """Ask both the same three hundred times: where they differ first, "" when they do not."""
+    draw, account, seen = random.Random(7), Account(), set[str]()
+    for number in range(300):
+        message = _any(draw)
+        should, told = account.ask(message, time.time()), await budget.ask(key, message)
+        if _rounded(told) != _rounded(should) or told.seconds != pytest.approx(should.seconds, abs=3):
+            return f"{number}: {told} instead of {should}"
+        seen.add(told.why)
+    there = (await budget.accounts())[key]
     assert seen == {"", "told", "hour", "left", "minute", "flying"}
     for name in ("core", "graphql"):
         assert (there.of(name).used, there.of(name).left) == (account.of(name).used, account.of(name).left)
+    return ""
 
 
 def _any(draw: random.Random) -> Message:

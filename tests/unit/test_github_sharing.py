@@ -14,7 +14,7 @@ class _Slow:
         self.asked, self.may = asyncio.Event(), asyncio.Event()
         self.news: list[News] = []
 
-    async def ask(self, key: str, message: Message) -> Verdict:  # noqa: ARG002
+    async def ask(self, key: str, message: Message) -> Verdict:
         self.asked.set()
         await self.may.wait()
         self.news += message.news
