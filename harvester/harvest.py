@@ -164,6 +164,7 @@ class Harvest:
                 elif record:
                     await outbox.drain()
                     await self._cover(self._noted(self._fact(page.covered, asked_at), live))
+                    self.metrics.advanced()
         crash.point("harvest.after_publish")
         if record:
             await self._cover(fact)

@@ -122,7 +122,11 @@ stream_pause = _gauge(
     "stream_pause_seconds", "Seconds between two live polls of the stream, some of which rest longer.", *_STREAM
 )
 lag = _gauge("source_lag_seconds", "The vendor's now minus the live edge, when it was read last.", *_STREAM)
-success = _gauge("last_success_timestamp_seconds", "When a window was last read to its end, by our clock.", *_STREAM)
+success = _gauge(
+    "last_success_timestamp_seconds",
+    "When a window, or a page that covers what it tells, was last read to its end, by our clock; before it, when it began.",
+    *_STREAM,
+)
 catchup = _gauge("catchup_remaining_seconds", "Time between start and now that is not read yet.", *_STREAM)
 gaps = _gauge("gaps", "Gaps: unread times between the start and the live edge.", *_STREAM)
 skew = _gauge("source_clock_skew_seconds", "The vendor's clock minus ours.", "source")

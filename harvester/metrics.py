@@ -53,9 +53,14 @@ class StreamMetrics:
         self._late.inc(events)
 
     def expects(self, seconds: float, pause: float) -> None:
-        """How old the watermark becomes while all is well, and how many seconds pass between two polls."""
+        """How old the watermark becomes while all is well, and how many seconds pass between two polls. The stream begins now."""
         self._expected.set(seconds)
         self._pause.set(pause)
+        self.advanced()
+
+    def advanced(self) -> None:
+        """A page within a window became durable, and what it covers: a long window is no silence."""
+        self._success.set_to_current_time()
 
     def progress(
         self, watermark: datetime | None, live_edge: datetime | None, now: datetime, gaps: int, remaining: float | None = None

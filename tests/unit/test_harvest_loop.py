@@ -149,6 +149,23 @@ async def test_f04_a_window_that_breaks_in_its_middle_is_not_covered(stores: Sto
     assert await newest(stores.queue) == vendor.truth()
 
 
+async def test_a_page_that_covers_is_no_silence_though_its_window_has_no_end_yet(stores: Stores, clock: Clock) -> None:
+    vendor = Vendor(clock, page=2, covers=True)
+    vendor.fill(NOON - HOUR, 6)
+    labels = {"source": SOURCE, "stream": STREAM}
+
+    async def breaks(number: int) -> None:
+        if number == 0:
+            measures.success.labels(SOURCE, STREAM).set(0)
+        if number == 2:
+            raise TransientError("the vendor is away")
+
+    vendor.before_page = breaks
+    with pytest.raises(TransientError):
+        await (await opened(stores, vendor)).poll(NOON - HOUR)
+    assert measures.REGISTRY.get_sample_value("harvester_last_success_timestamp_seconds", labels)
+
+
 async def test_f20_a_window_whose_publish_fails_is_not_covered(stores: Stores, clock: Clock) -> None:
     vendor = Vendor(clock)
     vendor.fill(NOON - HOUR, 20)

@@ -74,6 +74,13 @@ def test_progress_tells_watermark_lag_gaps_and_success(name: str) -> None:
     assert value("catchup_remaining_seconds", **labels) == 7200
 
 
+def test_a_stream_that_begins_has_read_nothing_since_now_and_not_since_1970(name: str) -> None:
+    metrics.StreamMetrics(name, "s").expects(60, 60)
+    success = value("last_success_timestamp_seconds", source=name, stream="s")
+    assert success is not None
+    assert abs(success - datetime.now(UTC).timestamp()) < 60
+
+
 def test_a_sink_counts_what_its_loop_tells(name: str) -> None:
     sink = metrics.SinkMetrics(name)
     sink.consumed(10)
