@@ -81,6 +81,12 @@ def test_a_stream_that_begins_has_read_nothing_since_now_and_not_since_1970(name
     assert abs(success - datetime.now(UTC).timestamp()) < 60
 
 
+def test_b62_what_may_still_be_spent_is_told_for_each_resource(name: str) -> None:
+    metrics.budget(name, "core", 4400)
+    metrics.budget(name, "graphql", 12)
+    assert [value("budget_left", source=name, resource=one) for one in ("core", "graphql")] == [4400, 12]
+
+
 def test_a_sink_counts_what_its_loop_tells(name: str) -> None:
     sink = metrics.SinkMetrics(name)
     sink.consumed(10)
