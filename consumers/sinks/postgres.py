@@ -100,25 +100,9 @@ class PostgresSink:
         await connection.execute(sql.merge(self._schema, record))
 
     async def _prepare(self, connection: Any, record: type[Record]) -> None:
-        """Make the record's table, or add the columns that a newer class has more; ConfigError: one of them has another type."""
-        if record in self._ready:
-            return
-        name, wanted = sql.name_of(self._schema, record), sql.wanted(record)
-        there: dict[str, str] = dict(await connection.fetch(sql.THERE, name))
-        faults = [
-            f"postgres {self._place}: {name} has {column} as {there[column]}, it should be {type_}: rename the table"
-            for column, type_ in wanted.items()
-            if there.get(column, type_) != type_
-        ]
-        if faults:
-            raise ConfigError(*faults)
-        if missing := wanted.keys() - there.keys():
-            async with connection.transaction():
-                await connection.execute(sql.ALONE)
-                if not await connection.fetchval(sql.SCHEMA, sql.quoted(self._schema)):
-                    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.quoted(self._schema)}")
-                await connection.execute(sql.add(self._schema, record, missing) if there else sql.create(self._schema, record))
-        self._ready.add(record)
+        if record not in self._ready:
+            await ready_table(connection, record, self._place, self._schema)
+            self._ready.add(record)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -138,24 +122,46 @@ def _as_key(record: type[Record], name: str) -> Any:
     return number if number is not None and str(number) == name and -_MOST <= number < _MOST else None
 
 
+async def ready_table(connection: Any, record: type[Record], place: Place, schema: str) -> None:
+    """Make the record's table, or add the columns that a newer class has more; ConfigError: one of them has another type."""
+    name, wanted = sql.name_of(schema, record), sql.wanted(record)
+    there: dict[str, str] = dict(await connection.fetch(sql.THERE, name))
+    faults = [
+        f"postgres {place}: {name} has {column} as {there[column]}, it should be {type_}: rename the table"
+        for column, type_ in wanted.items()
+        if there.get(column, type_) != type_
+    ]
+    if faults:
+        raise ConfigError(*faults)
+    if missing := wanted.keys() - there.keys():
+        async with connection.transaction():
+            await connection.execute(sql.ALONE)
+            if not await connection.fetchval(sql.SCHEMA, sql.quoted(schema)):
+                await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.quoted(schema)}")
+            await connection.execute(sql.add(schema, record, missing) if there else sql.create(schema, record))
+
+
+def connection_options(settings: PostgresSettings, place: Place) -> dict[str, Any]:
+    """What a connection or a pool of them is opened with."""
+    return {
+        "host": place.host,
+        "port": place.port,
+        "database": place.database,
+        "user": settings.user or None,
+        "password": settings.password.get_secret_value() or None,
+        "ssl": place.tls,
+        "timeout": settings.timeout,
+        "command_timeout": settings.timeout,
+        "statement_cache_size": 0,  # a pooler in between hands the next statement to another connection
+        "server_settings": {"application_name": "event-harvester"},
+    }
+
+
 @asynccontextmanager
 async def open_postgres(settings: PostgresSettings, *, now: Callable[[], datetime] | None = None) -> AsyncIterator[PostgresSink]:
     """The sink as set. No server is asked before the first batch. ConfigError: an address or authority that cannot serve."""
     place = place_of(settings)
-    pool = asyncpg.create_pool(
-        host=place.host,
-        port=place.port,
-        database=place.database,
-        user=settings.user or None,
-        password=settings.password.get_secret_value() or None,
-        ssl=place.tls,
-        timeout=settings.timeout,
-        command_timeout=settings.timeout,
-        min_size=0,
-        max_size=_CONNECTIONS,
-        statement_cache_size=0,  # a pooler in between hands the next statement to another connection
-        server_settings={"application_name": "event-harvester"},
-    )
+    pool = asyncpg.create_pool(**connection_options(settings, place), min_size=0, max_size=_CONNECTIONS)
     await pool
     try:
         yield PostgresSink(pool, place, settings, now or (lambda: datetime.now(UTC)))

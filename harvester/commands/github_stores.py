@@ -124,18 +124,11 @@ class _Postgres:
         return f"{self._quoted(self._schema)}.{self._quoted(table)}"
 
     async def prepare(self, records: Sequence[type[Record]]) -> None:
-        from consumers.sinks import postgres_sql as sql
+        from consumers.sinks.postgres import ready_table
 
         try:
-            async with self._connection.transaction():
-                await self._connection.execute(sql.ALONE)
-                if not await self._connection.fetchval(sql.SCHEMA, sql.quoted(self._schema)):
-                    await self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.quoted(self._schema)}")
-                for record in records:
-                    there = dict(await self._connection.fetch(sql.THERE, sql.name_of(self._schema, record)))
-                    if missing := sql.wanted(record).keys() - there.keys():
-                        made = sql.add(self._schema, record, missing) if there else sql.create(self._schema, record)
-                        await self._connection.execute(made)
+            for record in records:
+                await ready_table(self._connection, record, self._place, self._schema)
         except _raised() as error:
             raise self._named(error) from error
 
@@ -167,22 +160,12 @@ def _raised() -> tuple[type[Exception], ...]:
 async def _postgres(settings: PostgresSettings) -> AsyncIterator[Store]:
     import asyncpg
 
+    from consumers.sinks.postgres import connection_options
     from consumers.sinks.postgres_errors import RAISED, named
 
     place = place_of(settings)
     try:
-        connection = await asyncpg.connect(
-            host=place.host,
-            port=place.port,
-            database=place.database,
-            user=settings.user or None,
-            password=settings.password.get_secret_value() or None,
-            ssl=place.tls,
-            timeout=settings.timeout,
-            command_timeout=settings.timeout,
-            statement_cache_size=0,
-            server_settings={"application_name": "event-harvester"},
-        )
+        connection = await asyncpg.connect(**connection_options(settings, place))
     except RAISED as error:
         raise named(error, place) from error
     try:
