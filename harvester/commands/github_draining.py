@@ -5,16 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from consumers.consume import consume
-from consumers.deaths import open_deaths
-from consumers.sinks import RAW
 from harvester.commands import parts
-from harvester.commands.progress import bar
+from harvester.commands.run import feed
 from harvester.errors import HarvesterError, TransientError
 from harvester.loading import Loaded
 from harvester.logs import get_logger
 from harvester.settings import CoreSettings
-from harvester.turns import REPAIRS, Owners, Turn
+from harvester.states import Component
 from harvester.url import parse
 
 TRIES = 4
@@ -43,42 +40,41 @@ async def known(names: Sequence[str], loaded: Loaded, stores: parts.Stores) -> N
             get_logger("github").warning("a sink does not answer", sink=parts.group_of(name), error=str(error))
 
 
+class _Patience(Component):
+    """Stops the feeding when the sink did not answer so often in a row."""
+
+    def __init__(self, name: str, stop: asyncio.Event) -> None:
+        super().__init__(name, "sink")
+        self.failures: list[str] = []
+        self._stop = stop
+
+    def waiting(self, reason: object, *, seconds: float | None = None, breaker: bool = False) -> None:
+        super().waiting(reason, seconds=seconds, breaker=breaker)
+        self.failures.append(str(reason))
+        if len(self.failures) == TRIES:
+            self._stop.set()
+
+    def worked(self) -> None:
+        super().worked()
+        self.failures.clear()
+
+
 async def drain(name: str, loaded: Loaded, stores: parts.Stores) -> Drained:
     """Feed one sink until the queue has nothing more for it. What it cannot take stays in the queue."""
-    core, counts, stop = loaded.get(CoreSettings), Counter[str](), asyncio.Event()
-    failures: list[str] = []
-
-    def waits(error: Exception, _: float) -> None:
-        failures.append(str(error))
-        if len(failures) == TRIES:
-            stop.set()
-
+    counts, stop = Counter[str](), asyncio.Event()
+    patience = _Patience(name, stop)
     try:
-        async with (
-            parts.open_enrichers(loaded, parts.QUICK, wanted=parts.group_of(name) not in RAW) as enrichers,
-            parts.sink_named(name, loaded) as sink,
-            open_deaths(parts.work_folder(core), sink.name, stores.queue.id) as deaths,
-        ):
-            processing = parts.processing(sink, stores.letters, stop, enrichers, deaths=deaths, on_wait=waits)
-            waiting = sum((await stores.queue.lag(sink.name)).values())
-            with bar(f"into {sink.name}", waiting) as shown:
-
-                def committed(more: Mapping[str, int]) -> None:
-                    counts.update(more)
-                    failures.clear()
-                    shown.update(counts["consumed"], count=counts["consumed"])
-
-                await consume(
-                    stores.queue,
-                    sink.name,
-                    processing,
-                    stores.letters,
-                    stop,
-                    flow=parts.flow(core, sink),
-                    turn=Turn(Owners(stores.coverages, REPAIRS), sink.name),
-                    until_empty=True,
-                    on_commit=committed,
-                )
+        await feed(
+            name,
+            loaded,
+            stores,
+            stop,
+            accept_rejections=False,
+            until_empty=True,
+            component=patience,
+            counts=counts,
+            title="into",
+        )
     except HarvesterError as error:
         return Drained(counts, str(error))
-    return Drained(counts, failures[-1] if stop.is_set() else "")
+    return Drained(counts, patience.failures[-1] if stop.is_set() else "")

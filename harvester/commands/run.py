@@ -93,13 +93,15 @@ async def feed(
     accept_rejections: bool,
     until_empty: bool = False,
     component: Component | None = None,
+    counts: Counter[str] | None = None,
+    title: str = "consume",
     tell: Tell = silent,
 ) -> Mapping[str, int]:
     """Feed one sink until the stop, or until there is nothing left; what was counted. `component` is told how it goes.
 
-    `tell` takes the own events of this member.
+    `counts` is counted in while it goes on. `tell` takes the own events of this member.
     """
-    core, counts = loaded.get(CoreSettings), Counter[str]()
+    core, counts = loaded.get(CoreSettings), Counter() if counts is None else counts
     component = component or Component(name, "sink")
 
     def waits(error: Exception, seconds: float) -> None:
@@ -116,7 +118,7 @@ async def feed(
         )
         waiting = sum((await stores.queue.lag(sink.name)).values()) if until_empty else 0
         component.running()
-        with bar(f"consume {sink.name}", waiting, printing=name == "-", wanted=until_empty) as shown:
+        with bar(f"{title} {sink.name}", waiting, printing=name == "-", wanted=until_empty) as shown:
 
             def committed(more: Mapping[str, int]) -> None:
                 counts.update(more)
