@@ -144,7 +144,11 @@ class Stock(msgspec.Struct, kw_only=True):
 
 async def names_of(objects: Objects, repository: str = "") -> Sequence[tuple[str, Place]]:
     """All objects of GitHub's data, those that no manifest names too."""
-    placed = ((name, place_of(name)) for name in await listed(objects, ""))
+    return _placed(await listed(objects, ""), repository)
+
+
+def _placed(names: Sequence[str], repository: str = "") -> Sequence[tuple[str, Place]]:
+    placed = ((name, place_of(name)) for name in names)
     return [(name, place) for name, place in placed if place is not None and is_of(place, repository)]
 
 
@@ -189,7 +193,8 @@ async def stock(objects: Objects) -> Stock:
         place = place_of(segment.name)
         assert place is not None
         of(place).add(segment.events, segment.bytes, segment.first_read.date(), segment.last_read.date())
-    chunks = {name: place for name, place in await names_of(objects) if place.chunk}
+    everything = await listed(objects, "")
+    chunks = {name: place for name, place in _placed(everything) if place.chunk}
     async for name, body in ahead(objects, list(chunks)):
         try:
             records = len(msgspec.json.decode(body or b"", type=_Counted).data)
@@ -197,14 +202,13 @@ async def stock(objects: Objects) -> Stock:
             bad.append(name)
             continue
         of(chunks[name]).add(records, len(body or b""), chunks[name].day, chunks[name].day)
-    unfinished = [one async for one in _unfinished(objects, bad)]
+    unfinished = [one async for one in _unfinished(objects, everything, bad)]
     return Stock(amounts=[found[key] for key in sorted(found)], unfinished=unfinished, unreadable=bad)
 
 
-async def _unfinished(objects: Objects, bad: list[str]) -> AsyncIterator[Unfinished]:
+async def _unfinished(objects: Objects, names: Sequence[str], bad: list[str]) -> AsyncIterator[Unfinished]:
     """By checkpoints; the predecessor's do not say how a collection ended."""
-    names = [name for name in await listed(objects, "") if _CHECKPOINT.match(name)]
-    async for name, body in ahead(objects, names):
+    async for name, body in ahead(objects, [name for name in names if _CHECKPOINT.match(name)]):
         try:
             said = msgspec.json.decode(body or b"", type=dict[str, Any])
         except msgspec.MsgspecError:
