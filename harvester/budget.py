@@ -74,11 +74,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Room(NamedTuple):
-    """Of one resource: what this process has spent, what it may spend now, and what in an hour."""
+    """Of one resource: what this process has spent, what it may spend now and in an hour, and the seconds until there is more."""
 
     spent: int
     left: int
     hourly: int
+    wait: float = 0.0
 
 
 class Backfill:

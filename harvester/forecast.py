@@ -23,5 +23,5 @@ def seconds_left(done: float, elapsed: float, rooms: Mapping[str, Room]) -> floa
     for room in rooms.values():
         missing = room.spent * rest - room.left
         if missing > 0:  # it has to wait for hours to come, and ends within the last of them
-            found = max(found, missing / room.hourly * _HOUR)
+            found = max(found, room.wait, missing / room.hourly * _HOUR)
     return found

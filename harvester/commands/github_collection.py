@@ -15,7 +15,7 @@ from harvester.commands.github_going_on import facts
 from harvester.commands.github_reading import LISTED, PARTS, SWEEP, Part, Reading, Wish
 from harvester.commands.github_site import ARCHIVE, SOURCE, Site
 from harvester.commands.harvesting import start_set
-from harvester.commands.outlook import Outlook
+from harvester.commands.outlook import Outlook, watched
 from harvester.commands.parts import group_of, limits
 from harvester.commands.progress import bar
 from harvester.commands.times import ordered
@@ -179,7 +179,8 @@ class Collection:
         while not over:
             with bar(self._checkpoint.kind, len(self._parts)) as shown:
                 self._shown = shown
-                await reading.read(_ROUND)
+                async with watched(self._look):  # the forecast moves also while limits let nothing go
+                    await reading.read(_ROUND)
             over = not reading.left
             await self._site.book.store()
             await self._drain()
@@ -196,11 +197,14 @@ class Collection:
                 if name == ARCHIVE:
                     return
 
-    async def _note(self) -> None:
-        """After a page: the bar, and the checkpoint when it is time for it."""
+    def _look(self) -> None:
         done = self._reading.done
         ends = self._outlook.at(done / len(self._parts)) if self._parts else None
         self._shown.update(done, count=self._reading.events, ends=ends)
+
+    async def _note(self) -> None:
+        """After a page: the bar, and the checkpoint when it is time for it."""
+        self._look()
         if time.monotonic() < self._next or self._turn.locked():
             return
         async with self._turn:

@@ -29,7 +29,7 @@ class Bar:
         self._lock = Lock()
         self._shown: Any = None
         self._task: Any = None
-        self._last: dict[str, Any] = {"completed": 0, "rate": "", "reached": ""}
+        self._last: dict[str, Any] = {"completed": 0, "rate": "", "reached": "", "ends": None}
 
     def update(
         self,
@@ -51,21 +51,28 @@ class Bar:
             date = f"{reached:%Y-%m-%d %H:%M}" if reached else ""
             if ends:
                 date = f"{date}  ends {clock_time(ends)}".strip()
-            self._last = {"completed": min(done, self._total), "rate": rate, "reached": date}
+            self._last = {"completed": min(done, self._total), "rate": rate, "reached": date, "ends": ends}
             if self._shown is not None:
                 self._shown.update(self._task, total=self._total, **self._last)
 
     def show(self) -> None:
         """From now on it is seen, also before the first part is done."""
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.text import Text
+
+        class Left(TimeRemainingColumn):
+            """By the pace alone: where a forecast knows of limits, it is not shown beside it."""
+
+            def render(self, task: Task) -> Text:
+                return Text() if task.fields["ends"] else super().render(task)
 
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),  # gives way, so that rate and time left are whole on a narrow terminal
             TaskProgressColumn(),
             TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
+            Left(),
             TextColumn("{task.fields[reached]}"),
         )
         with self._lock:

@@ -168,9 +168,14 @@ class Limits:
 
     def room(self, resource: Resource) -> Room:
         """What was spent, and what may be, as far as it is known here."""
-        left = self._own.room(resource, self._terms, self._pacing.monotonic())
-        denied = self._denied.get(resource, (GRANTED, 0.0))[1] > self._pacing.monotonic()
-        return Room(self._spent.get(resource, 0), 0 if denied else left, self._terms.part(self._terms.hourly))
+        now, bucket, terms = self._pacing.monotonic(), self._own.of(resource), self._terms
+        left = self._own.room(resource, terms, now)
+        denied = self._denied.get(resource, (GRANTED, 0.0))[1] > now
+        hourly = terms.part(terms.hourly)
+        if bucket.limit is not None:
+            hourly = max(1, min(hourly, bucket.limit - terms.least(bucket.limit)))
+        whole = bucket.whole - now if bucket.left is not None else 0.0
+        return Room(self._spent.get(resource, 0), 0 if denied else left, hourly, max(0.0, whole, self.ready(resource)[0]))
 
     def _tell(self, news: News) -> None:
         self._own.tell(news, self._pacing.monotonic())

@@ -135,7 +135,8 @@ def rooms(logins: Sequence[Login]) -> Mapping[str, Room]:
     found: dict[str, Room] = {}
     for resource in RESOURCES:
         each = [one.limits.room(resource) for one in logins]
-        found[resource] = Room(sum(r.spent for r in each), sum(r.left for r in each), sum(r.hourly for r in each))
+        wait = min((r.wait for r in each), default=0.0)
+        found[resource] = Room(sum(r.spent for r in each), sum(r.left for r in each), sum(r.hourly for r in each), wait)
     return found
 
 
