@@ -16,6 +16,8 @@ help:  ## what there is
 demo: $(VENV)/.run  ## harvest a simulated week with every fault, and see the proof (no credentials)
 	@$(BIN)/harvest demo $(ARGS)
 
+# Tests start the program many hundred times: what Python compiled of it and of the tests is kept, whatever the environment says.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev  ## all tests, with the real servers that are to be had here; the longer proofs are crash and bench
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
