@@ -21,7 +21,7 @@ from harvester.errors import HarvesterError, RefusedError
 from harvester.limits import Bound
 from harvester.logs import get_logger
 from harvester.ownevents import Tell, silent
-from harvester.protocols import DeadLetters, Delivery, Queue, Subscription
+from harvester.protocols import DeadLetters, Delivery, Grouped, Subscription
 from harvester.turns import Turn
 
 _COMMIT_FIRST = os.environ.get("HARVESTER_CRASH_ORDER") == "commit-first"
@@ -47,7 +47,7 @@ class Flow(NamedTuple):
 
 
 async def consume(
-    queue: Queue,
+    queue: Grouped,
     group: str,
     processing: Processing,
     letters: DeadLetters,

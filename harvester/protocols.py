@@ -224,8 +224,8 @@ class Marked(Protocol):
         ...
 
 
-class Queue(Outlet, Protocol):
-    """A log of messages with independent consumer groups."""
+class Grouped(Protocol):
+    """What consumer groups read."""
 
     def subscribe(self, group: str) -> AbstractAsyncContextManager[Subscription]:
         """A new group begins at the oldest message kept. RefusedError: the group has its one member already."""
@@ -234,6 +234,10 @@ class Queue(Outlet, Protocol):
     async def lag(self, group: str) -> Mapping[str, int]:
         """Messages the group has not committed, per partition."""
         ...
+
+
+class Queue(Outlet, Grouped, Protocol):
+    """A log of messages with independent consumer groups."""
 
     async def groups(self) -> Sequence[Group]: ...
 

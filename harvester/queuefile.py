@@ -123,8 +123,13 @@ def peek(connection: sqlite3.Connection, position: int, limit: int) -> list[Deli
 
 def lag(connection: sqlite3.Connection, name: str) -> int:
     """How many messages the group has before it; a group that does not exist has all."""
+    return end(connection) - reached(connection, name)
+
+
+def reached(connection: sqlite3.Connection, name: str) -> int:
+    """The first position the group has not committed; of a group that does not exist the oldest kept."""
     found = group(connection, name)
-    return end(connection) - (found.position if found else oldest(connection))
+    return found.position if found else oldest(connection)
 
 
 def group(connection: sqlite3.Connection, name: str) -> Position | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harvester.commands import github_telling as telling
 from harvester.commands.github_checkpoints import Checkpoint, Hole, Kept, Kind, Standing, id_of, unfinished
-from harvester.commands.github_draining import drain
+from harvester.commands.github_draining import drained
 from harvester.commands.github_going_on import facts
 from harvester.commands.github_reading import LISTED, PARTS, SWEEP, Part, Reading, Wish
 from harvester.commands.github_site import ARCHIVE, SOURCE, Site
@@ -187,15 +187,12 @@ class Collection:
 
     async def _drain(self) -> None:
         """The archive, and only when it has all the warehouses: none of them is ever ahead of it."""
-        for name in self._site.sinks:
-            done = await drain(name, self._site.loaded, self._site.stores)
+        async for name, done in drained(self._site.sinks, ARCHIVE, self._site.loaded, self._site.stores):
             self._written.setdefault(group_of(name), Counter()).update(done.counts)
             self._away.pop(group_of(name), None)
             if done.why:
                 self._away[group_of(name)] = done.why
                 get_logger("github").warning("a sink was not written", sink=group_of(name), error=done.why)
-                if name == ARCHIVE:
-                    return
 
     def _look(self) -> None:
         done = self._reading.done

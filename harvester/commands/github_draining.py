@@ -1,10 +1,11 @@
-"""The writing half of a collection: what is in the queue into one sink, until nothing is left or the sink does not answer."""
+"""The writing half of a collection: what is in the queue into its sinks, until nothing is left or one does not answer."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
+from harvester.behind import Placed
 from harvester.commands import parts
 from harvester.commands.run import feed
 from harvester.errors import HarvesterError, TransientError
@@ -16,6 +17,8 @@ from harvester.url import parse
 
 TRIES = 4
 """How often a sink that does not answer is asked: one-shot commands do not wait for ever."""
+LOOKS, PAUSE = 60, 1.0
+"""How often, and so many seconds apart, it is looked whether other members of the archive's group wrote what they took."""
 
 
 class Drained(NamedTuple):
@@ -59,8 +62,45 @@ class _Patience(Component):
         self.failures.clear()
 
 
-async def drain(name: str, loaded: Loaded, stores: parts.Stores) -> Drained:
-    """Feed one sink until the queue has nothing more for it. What it cannot take stays in the queue."""
+async def drained(sinks: Sequence[str], archive: str, loaded: Loaded, stores: parts.Stores) -> AsyncIterator[tuple[str, Drained]]:
+    """Feed the archive, and only when it has everything the others, as far as it has it: none of them is ever ahead of it.
+
+    A queue that keeps no order (SQS) cannot tell how far that is: what others publish meanwhile comes to all that are fed later.
+    """
+    bound: Mapping[str, int] | None = None
+    for name in sinks:
+        if name == archive and isinstance(stores.queue, Placed):
+            done, bound = await _archived(name, loaded, stores, stores.queue)
+        else:
+            done = await drain(name, loaded, stores, bound)
+        yield name, done
+        if name == archive and done.why:
+            return
+
+
+async def _archived(name: str, loaded: Loaded, stores: parts.Stores, queue: Placed) -> tuple[Drained, Mapping[str, int]]:
+    """The archive, fed with everything that is in the queue now; and how far it has all."""
+    done = Drained({})
+    try:
+        ends = await queue.ends()
+        done = await drain(name, loaded, stores)
+        return done, {} if done.why else await _acknowledged(queue, name, ends)
+    except HarvesterError as error:
+        return Drained(done.counts, str(error)), {}
+
+
+async def _acknowledged(queue: Placed, group: str, ends: Mapping[str, int]) -> Mapping[str, int]:
+    """How far the group has all, once that is up to `ends`. TransientError: other members of it keep some for too long."""
+    for _ in range(LOOKS):
+        reached = await queue.reached(group)
+        if all(reached.get(partition, 0) >= end for partition, end in ends.items()):
+            return reached
+        await asyncio.sleep(PAUSE)
+    raise TransientError(f"another member of group {group} has not written what it took: warehouses wait for it")
+
+
+async def drain(name: str, loaded: Loaded, stores: parts.Stores, bound: Mapping[str, int] | None = None) -> Drained:
+    """Feed one sink until the queue has nothing more for it before the bound. What it cannot take stays in the queue."""
     counts, stop = Counter[str](), asyncio.Event()
     patience = _Patience(name, stop)
     try:
@@ -74,6 +114,7 @@ async def drain(name: str, loaded: Loaded, stores: parts.Stores) -> Drained:
             component=patience,
             counts=counts,
             title="into",
+            bound=bound,
         )
     except HarvesterError as error:
         return Drained(counts, str(error))

@@ -13,6 +13,7 @@ from consumers.deaths import open_deaths
 from consumers.enrichers.opencast import EpisodeSettings
 from consumers.sinks import RAW
 from harvester import metrics
+from harvester.behind import Behind
 from harvester.commands import parts, presence
 from harvester.commands.daemon import Daemon, begun, run_daemon
 from harvester.commands.harvesting import start_set
@@ -96,10 +97,11 @@ async def feed(
     counts: Counter[str] | None = None,
     title: str = "consume",
     tell: Tell = silent,
+    bound: Mapping[str, int] | None = None,
 ) -> Mapping[str, int]:
     """Feed one sink until the stop, or until there is nothing left; what was counted. `component` is told how it goes.
 
-    `counts` is counted in while it goes on. `tell` takes the own events of this member.
+    `counts` is counted in while it goes on. `tell` takes the own events of this member. `bound`: as `Behind` says.
     """
     core, counts = loaded.get(CoreSettings), Counter() if counts is None else counts
     component = component or Component(name, "sink")
@@ -127,7 +129,7 @@ async def feed(
                     shown.update(counts["consumed"], count=counts["consumed"])
 
             await consume(
-                stores.queue,
+                stores.queue if bound is None else Behind(stores.queue, bound),
                 sink.name,
                 processing,
                 stores.letters,

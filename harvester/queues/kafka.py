@@ -113,6 +113,14 @@ class KafkaQueue:
         bounds = await self._cluster.bounds(self._partitions)
         return {str(p.partition): max(0, end - _offset(stands.get(p), first)) for p, (first, end) in bounds.items()}
 
+    async def reached(self, group: str) -> Mapping[str, int]:
+        stands = await self._cluster.stands(group, self._partitions)
+        bounds = await self._cluster.bounds(self._partitions)
+        return {str(p.partition): _offset(stands.get(p), first) for p, (first, _) in bounds.items()}
+
+    async def ends(self) -> Mapping[str, int]:
+        return {str(p.partition): end for p, end in (await self._cluster.ends(self._partitions)).items()}
+
     async def groups(self) -> Sequence[Group]:
         found = []
         for name in await self._cluster.groups():
@@ -150,7 +158,7 @@ class KafkaQueue:
         return Mark(sum(ends.values()), " ".join(f"{p.partition}:{end}" for p, end in ends.items()))
 
     async def holds(self, mark: Mark) -> bool:
-        ends = {str(p.partition): end for p, end in (await self._cluster.ends(self._partitions)).items()}
+        ends = await self.ends()
         marked = dict(part.split(":") for part in mark.last.split())
         return all(ends.get(number, 0) >= int(end) for number, end in marked.items()) and mark.taken <= sum(ends.values())
 

@@ -133,6 +133,12 @@ class SqliteQueue:
     async def lag(self, group: str) -> Mapping[str, int]:
         return {"0": await self._reader.run(queuefile.lag, group)}
 
+    async def reached(self, group: str) -> Mapping[str, int]:
+        return {"0": await self._reader.run(queuefile.reached, group)}
+
+    async def ends(self) -> Mapping[str, int]:
+        return {"0": await self._reader.run(queuefile.end)}
+
     async def groups(self) -> Sequence[Group]:
         found, end = await self._reader.run(lambda c: (queuefile.groups(c), queuefile.end(c)))
         owners = await self._reader.run(lambda _: [holder(self._lock_path(g.name)) for g in found])

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from harvester.behind import Behind, Placed
 from harvester.errors import ConfigError, RefusedError
 from harvester.protocols import Message
 from tests.contracts.queues import Driver, Opener, apart, bodies, drain, left, messages
@@ -221,3 +222,27 @@ async def test_a_group_whose_name_could_leave_its_place_is_refused(opened: Opene
     async with opened() as queue:
         with pytest.raises(ConfigError):
             await queue.subscribe(group).__aenter__()
+
+
+async def test_b43_a_group_that_stays_behind_another_gets_what_that_has_committed_and_the_rest_when_it_has_more(
+    queue_driver: Driver, opened: Opener
+) -> None:
+    async with opened() as queue:
+        if not isinstance(queue, Placed):
+            assert not queue_driver.ordered
+            return
+        await queue.publish([Message(f"k{n}", f"{n:03}".encode()) for n in range(50)])
+        got: list[str] = []
+        for amount in (50, 80):
+            async with queue.subscribe("one") as first:
+                await first.commit(await drain(first, amount - len(got)))
+            bound = await queue.reached("one")
+            assert bound == await queue.ends()
+            await queue.publish([Message(f"k{n}", f"{n:03}".encode()) for n in range(amount, amount + 30)])
+            async with Behind(queue, bound).subscribe("two") as behind:
+                while found := await behind.receive(20, 0):
+                    got += bodies(found)
+                    await behind.commit(found)
+            assert sorted(got) == [f"{n:03}" for n in range(amount)]
+            assert await queue.reached("two") == bound
+        assert await Behind(queue, bound).lag("two") == await queue.lag("two") != {}
