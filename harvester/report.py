@@ -95,7 +95,7 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
     lag: int = 0
     """Messages that it has not committed."""
     reader: str = ""
-    """Who feeds it now."""
+    """Who feeds it now, or collects and feeds it in turns."""
     breaker: Literal["open", "closed"] = "closed"
     pending: int = 0
     """Events that were written without their enrichment: repaired by themselves."""
@@ -159,6 +159,8 @@ class Told(NamedTuple):
     """Of sinks that are set; they may have no group yet."""
     letters: Mapping[str, Mapping[str, int]] = {}
     size: Size = Size(0, 0, None)
+    collects: Mapping[str, str] = {}
+    """Sink that collections feed → who collects now, "" between two of them."""
 
 
 def about_me() -> Process:
@@ -176,7 +178,7 @@ def collect(told: Told, *, process: Process | None, more: Sequence[Problem] = ()
         bytes=size.bytes,
         oldest_age_seconds=0.0 if size.oldest is None else max(0.0, round((at - size.oldest).total_seconds(), 1)),
     )
-    problems = [*more, *_of_sources(sources), *_of_sinks(sinks), *_of_letters(told.letters)]
+    problems = [*more, *_of_sources(sources), *_of_sinks(sinks, told), *_of_letters(told.letters)]
     return Report(
         at=at,
         state="degraded" if problems else "ok",
@@ -246,7 +248,7 @@ def _sinks(told: Told) -> Iterable[SinkReport]:
     groups = {group.name: group for group in told.groups}
     for name in sorted({*standings, *groups, *told.lags}):
         standing, group, pause = standings.get(name), groups.get(name), told.pauses.get(name)
-        reader = group.owner if group else ""
+        reader = (group.owner if group else "") or told.collects.get(name, "")
         elsewhere = "paused" if pause else "running" if reader else "idle"
         yield SinkReport(
             name=name,
@@ -271,7 +273,7 @@ def _of_sources(sources: Iterable[StreamReport]) -> Iterable[Problem]:
             yield Problem(name=one.name, what=f"{what}: not read", next=f"harvest coverage fill {one.name}")
 
 
-def _of_sinks(sinks: Iterable[SinkReport]) -> Iterable[Problem]:
+def _of_sinks(sinks: Iterable[SinkReport], told: Told) -> Iterable[Problem]:
     for one in sinks:
         if one.breaker == "open":
             way = f"harvest dead-letters list --group {one.name}; mend the cause, or start it with --accept-rejections"
@@ -279,8 +281,18 @@ def _of_sinks(sinks: Iterable[SinkReport]) -> Iterable[Problem]:
         elif one.state in _NEXT:
             yield _not_running(one)
         elif one.state == "idle" and one.lag:
-            way = f"harvest consume {one.name}; or harvest queue forget {one.name}, when nobody needs it any more"
-            yield Problem(name=one.name, what=f"nobody feeds it, and {one.lag:,} messages wait for it", next=way)
+            what = f"nobody feeds it, and {one.lag:,} messages wait for it"
+            yield Problem(name=one.name, what=what, next=_who_feeds(one, told))
+
+
+def _who_feeds(one: SinkReport, told: Told) -> str:
+    """What brings it on. To forget a sink is a way only for one that is not set, and its price is told."""
+    way = f"harvest consume {one.name}"
+    if one.name in told.collects:
+        return f"harvest github collect, which completes what was cut off and feeds it; or {way}"
+    if one.name in told.lags:
+        return way
+    return f"{way}; or, where it is wanted no more, harvest queue forget {one.name}, which drops these {one.lag:,} messages for it"
 
 
 def _not_running(one: StreamReport | SinkReport) -> Problem:

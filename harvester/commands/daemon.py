@@ -11,6 +11,7 @@ from harvester import metrics
 from harvester.collector import relaxed
 from harvester.commands import parts
 from harvester.commands.budgets import accounts_of, measure
+from harvester.commands.collecting import collects
 from harvester.commands.room import room
 from harvester.commands.spent import spent_of
 from harvester.coverage import Coverage
@@ -191,7 +192,7 @@ async def _looking_around(daemon: Daemon, health: Health) -> AsyncIterator[None]
 
 
 async def _looked(daemon: Daemon) -> Told:
-    core, (queue, _, letters) = daemon.loaded.get(CoreSettings), daemon.stores
+    core, (queue, books, letters) = daemon.loaded.get(CoreSettings), daemon.stores
     names = dict.fromkeys([*core.sources, *daemon.live])
     coverages = {name: await _coverages(name, daemon) for name in names}
     told = Told(
@@ -205,6 +206,7 @@ async def _looked(daemon: Daemon) -> Told:
         letters=await letters.counts(),
         size=await queue.size(),
     )
+    told = told._replace(collects=await collects(core, books, told))
     _measure(told, core, daemon)
     await asyncio.to_thread(room, core)
     return told

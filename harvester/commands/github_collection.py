@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from harvester.commands import github_telling as telling
+from harvester.commands.collecting import ARCHIVE, SOURCE
 from harvester.commands.github_checkpoints import Checkpoint, Hole, Kept, Kind, Standing, id_of, unfinished
 from harvester.commands.github_draining import drained
 from harvester.commands.github_going_on import facts
 from harvester.commands.github_reading import LISTED, PARTS, SWEEP, Part, Reading, Wish
-from harvester.commands.github_site import ARCHIVE, SOURCE, Site
+from harvester.commands.github_site import Site
 from harvester.commands.harvesting import start_set
 from harvester.commands.outlook import Outlook, watched
 from harvester.commands.parts import group_of, limits

@@ -9,7 +9,8 @@ from consumers.records.mapping import record_classes
 from consumers.records.record import Record
 from consumers.sinks.archive_settings import ArchiveSettings
 from harvester.commands import parts
-from harvester.commands.github_site import SOURCE, lacking, settings
+from harvester.commands.collecting import SOURCE
+from harvester.commands.github_site import lacking, settings
 from harvester.commands.github_stores import Store, open_store, stores_of
 from harvester.commands.options import json_option
 from harvester.commands.setup import prepared

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from consumers.sinks.archive_settings import ArchiveSettings
 from harvester.budget import Backfill
 from harvester.commands import parts, presence
+from harvester.commands.collecting import ARCHIVE, RUN_ONE, SOURCE
 from harvester.commands.github_draining import known
 from harvester.commands.github_reading import waits
 from harvester.commands.options import refuse_paused
@@ -28,9 +29,6 @@ from harvester.settings import CoreSettings
 from harvester.sources.github_repository import Repository
 from harvester.sources.github_settings import GithubSettings
 
-SOURCE, ARCHIVE = "github", "archive"
-RUN_ONE = "collection"
-"""The lease of whoever collects: two collections never run at once."""
 _NEAR, _SHOWN = 3, 10
 
 

@@ -173,11 +173,12 @@ def seek(group: str, target: str, yes: bool) -> int:
 @click.argument("group")
 @yes_option
 def forget(group: str, yes: bool) -> int:
-    """Drop GROUP: nothing is kept for it any longer."""
+    """Drop GROUP: nothing is kept for it any longer, and what waits for it is lost to its sink."""
 
     async def act(queue: Queue) -> int:
-        _known(group, {g.name: g for g in await queue.groups()})
-        confirmed(f"Drop group {group}? What it has not read may then be trimmed.", yes=yes)
+        waits = _known(group, {g.name: g for g in await queue.groups()}).lag
+        lost = f"{amount_of(waits, 'message waits', 'messages wait')} for it: it would never get them" if waits else "It has read all"
+        confirmed(f"Drop group {group}? {lost}.", yes=yes)
         await queue.forget(group)
         done("queue forget", target=group)
         click.echo(f"{group} is forgotten", err=True)

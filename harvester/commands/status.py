@@ -10,6 +10,7 @@ from harvester.commands import parts, presence
 from harvester.commands.asking import NobodyError, ask
 from harvester.commands.budgets import accounts_of
 from harvester.commands.budgets import lines as budget_lines
+from harvester.commands.collecting import collects
 from harvester.commands.options import json_option
 from harvester.commands.spent import lines as spent_lines
 from harvester.commands.spent import spent_of
@@ -109,6 +110,9 @@ async def _of_stores(core: CoreSettings) -> Report:
                 more.append(
                     Problem(name=source, what=what, next=f"harvest coverage reset {source}, or check HARVESTER_QUEUE_URL")
                 )
+        if presence.has_books(core.coverage_url):
+            async with open_coverages(core.coverage_url, core) as store:
+                told = told._replace(collects=await collects(core, store, told))
     return collect(told, process=None, more=more)
 
 

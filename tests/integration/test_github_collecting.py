@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -161,13 +162,26 @@ def test_a_token_that_is_refused_fails_the_collection_after_few_requests(tmp_pat
         assert sum(requests(github).values()) <= 2
 
 
+def status(site: Site) -> Any:
+    """What it says, with the sources that are set by default: GitHub is none of them."""
+    return site.harvest("status", "--json").json
+
+
 def test_b47_a_signal_ends_a_collection_with_130_and_says_who_completes_it(tmp_path: Path) -> None:
-    with organisation(latency=0.05) as github:
+    with organisation(latency=0.1) as github:
         site = site_of(tmp_path, github, HARVESTER_GITHUB_MAX_WORKERS="1")
         with site.process("github", "backfill", "--days", "11") as process:
-            process.until(lambda: sum(requests_so_far(github).values()) > 6)
+            process.until(lambda: site.lag("archive") > 0 and site.lag() > 0 and sum(requests_so_far(github).values()) > 10)
+            github.sandbox.switch(GitHubSwitches(latency=1))  # it reads on while it is looked at
+            fed = {one["name"]: (one["state"], one["reader"]) for one in status(site)["sinks"]}
+            assert {fed["archive"][0], fed["duckdb"][0]} == {"running"}
+            assert all(f"pid {process.pid}" in reader for _, reader in fed.values())
+            assert not [one for one in status(site)["problems"] if one["name"] in fed], "it is no problem that they wait"
             assert process.stop() == 130
             assert "completes it first" in process.err
+        waits = [one for one in status(site)["problems"] if one["name"] == "archive"]
+        assert [one["next"].partition(",")[0] for one in waits] == ["harvest github collect"]
+        assert "forget" not in str(status(site)), "whoever follows that loses what the archive lacks"
         [kept] = checkpoints(site)
         assert kept.state == "running"
         assert any(one.read_to for one in kept.streams.values())

@@ -116,7 +116,27 @@ def test_a_group_that_nobody_feeds_is_a_problem_once_something_waits_for_it() ->
     (problem,) = report.problems
     assert (problem.name, "12 messages" in problem.what) == ("old", True)
     assert "harvest consume old" in problem.next
-    assert "harvest queue forget old" in problem.next
+    assert problem.next.endswith("harvest queue forget old, which drops these 12 messages for it"), "the price is told"
+
+
+def test_a_sink_that_is_set_is_never_offered_to_be_forgotten() -> None:
+    report = collect(Told(groups=[group("duckdb", 12)], lags={"duckdb": 12}), process=None)
+    assert report.problems[0].next == "harvest consume duckdb"
+
+
+def test_a_sink_waits_for_the_collection_that_runs_and_that_is_no_problem() -> None:
+    told = Told(groups=[group("archive", 12), group("old", 1)], lags={"duckdb": 12})
+    report = collect(told._replace(collects={"archive": "host pid 7", "duckdb": "host pid 7"}), process=None)
+    states = {one.name: (one.state, one.reader) for one in report.sinks}
+    assert states == {"archive": ("running", "host pid 7"), "duckdb": ("running", "host pid 7"), "old": ("idle", "")}
+    assert [problem.name for problem in report.problems] == ["old"]
+
+
+def test_what_waits_between_two_collections_is_told_with_the_collection_that_feeds_it_and_is_never_to_be_forgotten() -> None:
+    report = collect(Told(groups=[group("archive", 12)], collects={"archive": ""}), process=None)
+    (problem,) = report.problems
+    assert problem.what == "nobody feeds it, and 12 messages wait for it"
+    assert problem.next == "harvest github collect, which completes what was cut off and feeds it; or harvest consume archive"
 
 
 def test_a_sink_that_was_never_fed_has_everything_before_it() -> None:
