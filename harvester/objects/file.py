@@ -5,6 +5,7 @@ file system whose flock works across hosts.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from hashlib import blake2b
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _LOCKS = ".locks"
 _KNOWN = 4096
 """Folders that are known to be durable."""
+_TURNS: dict[Path, threading.Lock] = {}
+"""Folder → the threads of this process write in it one after the other, whichever store of it they have."""
 
 
 class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,7 @@ class FileObjects:
     def __init__(self, path: Path, options: FileOptions) -> None:
         self._path = path
         self._options = options
+        self._turn = _TURNS.setdefault(path.absolute(), threading.Lock())
         self._durable: set[Path] = set()
 
     async def get(self, name: str) -> Stored | None:
@@ -100,14 +104,16 @@ class FileObjects:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        self._make(self._path / _LOCKS)
-        lock = Lock(self._path / _LOCKS / "write", me())
-        if other := lock.other(self._options.patience):
-            raise TransientError(f"objects in {self._path} are being written by {other}")
-        try:
-            yield
-        finally:
-            lock.release()
+        # A flock goes to whoever asks first, which is the thread that gave it back: others of its process would wait in vain.
+        with self._turn:
+            self._make(self._path / _LOCKS)
+            lock = Lock(self._path / _LOCKS / "write", me())
+            if other := lock.other(self._options.patience):
+                raise TransientError(f"objects in {self._path} are being written by {other}")
+            try:
+                yield
+            finally:
+                lock.release()
 
     def _make(self, folder: Path) -> None:
         """Have it, with its name and those of all above it durable: a synced file is gone with the folder that it is in.

@@ -1,5 +1,7 @@
 """Objects in a folder: what survives when the machine loses its power."""
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,14 @@ async def test_a_folder_that_somebody_took_away_is_made_again(tmp_path: Path) ->
         (tmp_path / "store/a").rmdir()
         await objects.put("a/b/one", b"2")
         assert (await objects.get("a/b/one") or b"")[0] == b"2"
+
+
+async def test_many_writes_of_one_process_wait_for_each_other_and_none_is_refused_by_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harvester.objects.file.sync_directory", lambda _: time.sleep(0.01))  # a slow disk
+    url = f"file://{tmp_path}/store?patience=0.02"
+    async with open_objects(url) as one, open_objects(url) as other:  # the archive's, and that of the checkpoint beside it
+        puts = [store.put(f"{number}", b"1", replaces="") for number, store in enumerate([one, other] * 8)]
+        await asyncio.gather(*puts)
+        assert len([name async for name in one.names("")]) == len(puts)
