@@ -292,7 +292,7 @@ def _who_feeds(one: SinkReport, told: Told) -> str:
         return f"harvest github collect, which completes what was cut off and feeds it; or {way}"
     if one.name in told.lags:
         return way
-    return f"{way}; or, where it is wanted no more, harvest queue forget {one.name}, which drops these {one.lag:,} messages for it"
+    return f"{way}; or, if nobody wants it, harvest queue forget {one.name}, which drops these {one.lag:,} messages for it"
 
 
 def _not_running(one: StreamReport | SinkReport) -> Problem:

@@ -4,14 +4,13 @@ import click
 import msgspec
 
 from consumers.sinks.archive_settings import ArchiveSettings
-from harvester.commands import parts
+from harvester.commands import archives, parts
 from harvester.commands.options import json_option
 from harvester.commands.progress import bar
 from harvester.commands.words import amount_of
 from harvester.errors import ConfigError
 from harvester.loading import Loaded
 from harvester.service import run_once
-from harvester.settings import CoreSettings
 
 _SHOWN = 20
 
@@ -37,15 +36,12 @@ def verify(*, as_json: bool) -> int:
 
 
 async def _verified(loaded: Loaded, *, as_json: bool) -> int:
-    from harvester.objects import open_objects
-
     try:
         from consumers.verifying import verified
     except ModuleNotFoundError as error:
         raise ConfigError(f"the archive needs {error.name}: install event-harvester[archive]") from error
 
-    url = loaded.get(ArchiveSettings).url
-    async with open_objects(url, loaded.get(CoreSettings)) as objects:
+    async with archives.there(loaded) as objects:
         with bar("archive verify", 0, unit="segments") as shown:
             found = await verified(objects, told=lambda done, total: shown.update(done, count=done, total=total))
     if as_json:

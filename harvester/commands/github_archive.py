@@ -1,8 +1,7 @@
-"""What the commands of GitHub's archive have in common: how it is opened, and what is said where there is none."""
+"""What the commands of GitHub's archive have in common: its settings, and what is said where there is none."""
 
 import difflib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,10 +12,7 @@ from harvester.commands import parts
 from harvester.commands.github_site import need_archive
 from harvester.errors import ConfigError
 from harvester.loading import Loaded
-from harvester.objects import open_objects
 from harvester.privacy import PrivacySettings
-from harvester.protocols import Objects
-from harvester.settings import CoreSettings
 
 if TYPE_CHECKING:
     from consumers.stock import Place
@@ -34,13 +30,6 @@ def settings(what: str, *more: type[BaseModel]) -> Loaded:
         raise ConfigError(f"the archive needs {error.name}: install event-harvester[archive]") from error
     assert consumers.stock
     return loaded
-
-
-@asynccontextmanager
-async def opened(loaded: Loaded) -> AsyncIterator[Objects]:
-    """The archive's objects."""
-    async with open_objects(loaded.get(ArchiveSettings).url, loaded.get(CoreSettings)) as objects:
-        yield objects
 
 
 def one_of(repository: str, places: "Sequence[Place]") -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from harvester.commands import github_archive
+from harvester.commands import archives, github_archive
 from harvester.commands.options import json_option
 from harvester.commands.words import amount_of
 from harvester.loading import Loaded
@@ -27,7 +27,7 @@ def command(*, as_json: bool) -> int:
 async def _summary(loaded: Loaded, *, as_json: bool) -> int:
     from consumers.stock import stock
 
-    async with github_archive.opened(loaded) as objects:
+    async with archives.there(loaded) as objects:
         found = await stock(objects)
     if as_json:
         click.echo(msgspec.json.encode({**msgspec.to_builtins(found), "totals": _totals(found)}))

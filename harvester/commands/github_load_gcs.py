@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from consumers.sinks import RAW
-from harvester.commands import github_archive, parts
+from harvester.commands import archives, github_archive, parts
 from harvester.commands.github_metrics import Told, compute, day_of, lines
 from harvester.commands.github_stores import stores_of
 from harvester.commands.options import although_paused_option, json_option
@@ -56,7 +56,7 @@ async def _load(loaded: Loaded, names: Sequence[str], repo: str, day: date | Non
     from consumers.stock import names_of
 
     async with AsyncExitStack() as stack:
-        objects = await stack.enter_async_context(github_archive.opened(loaded))
+        objects = await stack.enter_async_context(archives.there(loaded))
         if repo:
             repo = github_archive.one_of(repo, [place for _, place in await names_of(objects)])
         wanted, types = _wanted(repo, day), Counter[str]()

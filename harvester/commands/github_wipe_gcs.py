@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from harvester.commands import github_archive
+from harvester.commands import archives, github_archive
 from harvester.commands.options import json_option
 from harvester.commands.words import amount_of
 from harvester.errors import RefusedError
@@ -47,7 +47,7 @@ async def _wipe(loaded: Loaded, repo: str, number: int | None, *, confirm: bool,
     from consumers.stock import gone_of, names_of
     from consumers.wiped import wipe
 
-    async with github_archive.opened(loaded) as objects:
+    async with archives.there(loaded) as objects:
         there = await names_of(objects)
         there = [*there, *await gone_of(objects, there)]
         whole = github_archive.one_of(repo, [place for _, place in there])

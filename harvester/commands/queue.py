@@ -177,7 +177,8 @@ def forget(group: str, yes: bool) -> int:
 
     async def act(queue: Queue) -> int:
         waits = _known(group, {g.name: g for g in await queue.groups()}).lag
-        lost = f"{amount_of(waits, 'message waits', 'messages wait')} for it: it would never get them" if waits else "It has read all"
+        left = amount_of(waits, "message waits", "messages wait")
+        lost = f"{left} for it: it would never get them" if waits else "It has read all"
         confirmed(f"Drop group {group}? {lost}.", yes=yes)
         await queue.forget(group)
         done("queue forget", target=group)

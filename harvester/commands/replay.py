@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from consumers.enrichers.opencast import EpisodeSettings
 from consumers.sinks import RAW
 from consumers.sinks.archive_settings import ArchiveSettings
-from harvester.commands import parts
+from harvester.commands import archives, parts
 from harvester.commands.options import although_paused_option, json_option, refuse_paused, sink_type
 from harvester.commands.replay_feed import Counts, feed, most_of
 from harvester.commands.replay_read import Reading, reading, unread
@@ -20,7 +20,6 @@ from harvester.coverages import open_coverages
 from harvester.errors import ConfigError
 from harvester.letters import open_letters
 from harvester.loading import Loaded
-from harvester.objects import open_objects
 from harvester.pauses import paused
 from harvester.privacy import PrivacySettings, Veil
 from harvester.service import run_once
@@ -133,7 +132,7 @@ async def _looked(loaded: Loaded, names: Sequence[str], wanted: "Wanted", form: 
     from harvester.commands.replay_look import look
 
     async with AsyncExitStack() as stack:
-        objects = await stack.enter_async_context(open_objects(loaded.get(ArchiveSettings).url, loaded.get(CoreSettings)))
+        objects = await stack.enter_async_context(archives.there(loaded))
         sinks = {parts.group_of(name): await stack.enter_async_context(parts.sink_named(name, loaded)) for name in names}
         read = await reading(objects, wanted, form, veil(loaded, form))
         await look(read, sinks, ask, as_json=as_json)
@@ -145,7 +144,7 @@ async def _replayed(
 ) -> int:
     core = loaded.get(CoreSettings)
     async with AsyncExitStack() as stack:
-        objects = await stack.enter_async_context(open_objects(loaded.get(ArchiveSettings).url, core))
+        objects = await stack.enter_async_context(archives.there(loaded))
         ways, most = await open_ways(stack, loaded, names, accept_rejections=accept_rejections)
         read = await reading(objects, wanted, form, veil(loaded, form))
         counts = await feed(read, ways, core, most)

@@ -32,6 +32,25 @@ def test_a_look_into_a_queue_that_is_not_there_makes_nothing_and_says_what_to_do
     assert made(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["archive verify", "replay --dry-run", "replay", "github gcs-summary", "github load-gcs", "github wipe-gcs --repo widgets"],
+)
+def test_an_archive_that_does_not_exist_is_no_empty_one_and_is_told_with_its_place_and_setting(
+    tmp_path: Path, command: str
+) -> None:
+    done = Site(tmp_path).harvest(*command.split())
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith(
+        f"harvest: there is no archive: the folder {tmp_path}/var/archive does not exist (HARVESTER_ARCHIVE_URL=file://var/archive)"
+    )
+    assert "next: " in done.err
+    assert made(tmp_path) == []
+    (tmp_path / "empty").mkdir()
+    empty = Site(tmp_path, HARVESTER_ARCHIVE_URL=f"file://{tmp_path}/empty").harvest(*command.split())
+    assert (empty.code, "there is no archive" in empty.err) == (2 if "wipe" in command else 0, False)
+
+
 @pytest.mark.parametrize(("command", "words"), [("list", "no letters"), ("requeue --all", "0 letters are due")])
 def test_no_dead_letters_are_no_fault_and_make_nothing(tmp_path: Path, command: str, words: str) -> None:
     done = Site(tmp_path).harvest("dead-letters", *command.split())

@@ -95,3 +95,16 @@ def test_b49_b43_a_bucket_that_is_missing_is_made_and_collected_into(gcs: Server
         assert checkpoints(site) == []
         resumed: Any = site.harvest("github", "resume", "--collection-id", done.json["collection_id"], "--json").json
         assert resumed["state"] == "complete"
+
+
+@pytest.mark.parametrize("command", ["archive verify", "github gcs-summary"])
+def test_a_bucket_that_does_not_exist_is_told_with_its_setting_and_is_no_empty_archive(
+    gcs: Server, s3: Server, tmp_path: Path, command: str
+) -> None:
+    for url in (bucket_of(gcs), f"s3://never-made/x?endpoint={s3.url}&region=eu-west-1"):
+        keys = {"HARVESTER_AWS_ACCESS_KEY_ID": "any", "HARVESTER_AWS_SECRET_ACCESS_KEY": "any"}
+        done = Site(tmp_path, HARVESTER_ARCHIVE_URL=url, **keys).harvest(*command.split())
+        assert (done.code, done.out) == (3, ""), done.err
+        assert f"HARVESTER_ARCHIVE_URL={url}" in done.err
+        assert "there is no bucket" in done.err
+        assert "harvest setup" in done.err
