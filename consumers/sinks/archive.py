@@ -14,10 +14,12 @@ from consumers.segments import Manifest, Packed, Segment, manifest_name, packed
 from consumers.sinks.archive_settings import ArchiveSettings
 from harvester import crash
 from harvester.access import NOBODY, Access
-from harvester.errors import ConflictError, PermanentError, TransientError
+from harvester.errors import ConfigError, ConflictError, PermanentError, TransientError
 from harvester.event import Event
 from harvester.objects import open_objects
+from harvester.objects.file import cannot
 from harvester.protocols import Objects
+from harvester.url import directory_path, parse
 
 _AT_ONCE = 16
 
@@ -100,9 +102,15 @@ class ArchiveSink:
 async def open_archive(
     settings: ArchiveSettings, access: Access = NOBODY, *, now: Callable[[], datetime] | None = None
 ) -> AsyncIterator[ArchiveSink]:
-    """The archive that is set; nothing is asked before the first write. `access` says who we are there.
+    """The archive that is set; no server is asked before the first write. `access` says who we are there.
 
-    ConfigError: the address cannot serve, or its driver's library is not installed.
+    ConfigError: the address cannot serve, a folder cannot be made there, or its driver's library is not installed.
     """
+    place = parse(settings.url)
+    if place.scheme == "file" and (why := await asyncio.to_thread(cannot, directory_path(place))):
+        raise ConfigError(
+            f"the archive cannot be kept at {place.text}: {why}; next: set HARVESTER_ARCHIVE_URL to a writable folder, "
+            f"such as file:///srv/archive, or to gs://BUCKET or s3://BUCKET; or give this process the right to write there"
+        )
     async with open_objects(settings.url, access) as objects:
         yield ArchiveSink(objects, settings, now=now or (lambda: datetime.now(UTC)))

@@ -19,7 +19,7 @@ from harvester.commands.harvesting import start_set
 from harvester.commands.outlook import Outlook, watched
 from harvester.commands.parts import group_of, limits
 from harvester.commands.progress import bar
-from harvester.commands.times import ordered
+from harvester.commands.times import ordered, past
 from harvester.errors import HarvesterError, TransientError
 from harvester.logs import get_logger
 from harvester.service import CutError
@@ -92,6 +92,7 @@ async def begun(site: Site, asked: Asked) -> Checkpoint:
         first = start_set(SOURCE, site.loaded) or now - timedelta(days=site.loaded.get(GithubSettings).lookback_days)
     else:
         first = now - asked.since if isinstance(asked.since, timedelta) else asked.since
+    past(first, now, "--since")
     ordered(first, until, "--since/--until", now=now)
     live = asked.until is None and not isinstance(asked.since, datetime)
     back = asked.since is not None and not asked.goes_on

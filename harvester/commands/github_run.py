@@ -12,6 +12,7 @@ from harvester.commands.github_going_on import remembered
 from harvester.commands.github_metrics import compute, lines
 from harvester.commands.github_site import open_site
 from harvester.commands.github_telling import EXIT_CODES
+from harvester.commands.times import shown
 from harvester.errors import HarvesterError
 from harvester.loading import Loaded
 from harvester.logs import COLLECTED, get_logger
@@ -21,7 +22,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _words(_: click.Context, __: click.Parameter, value: str | None) -> Sequence[str]:
-    return tuple(filter(None, (word.strip() for word in (value or "").split(","))))
+    names = tuple(filter(None, (word.strip() for word in (value or "").split(","))))
+    if value is not None and not names:
+        raise click.BadParameter(f"{value!r} names no repository: write widgets,gadgets, or leave the option out for all of them")
+    return names
 
 
 def repos_option(function: F) -> F:
@@ -60,3 +64,13 @@ def tell(ended: Sequence[Checkpoint], *, as_json: bool) -> int:
     if as_json:
         click.echo(msgspec.json.encode(ended[-1]))
     return worst(*(EXIT_CODES[one.state] for one in ended))
+
+
+def nothing_left(checkpoint: Checkpoint, *, as_json: bool) -> int:
+    """What is said of a collection that is complete already, and the exit code."""
+    click.echo(
+        f"collection {checkpoint.collection_id} is complete since {shown(checkpoint.ended)}: nothing was to be done; "
+        f"what changed since then is read by harvest github collect",
+        err=True,
+    )
+    return tell([checkpoint], as_json=as_json)

@@ -18,9 +18,7 @@ _SHOWN = 20
 
 
 @click.command("wipe-gcs")
-@click.option(
-    "--repo", required=True, metavar="NAME", help="The repository, by its name at that time, or owner/name.  [required]"
-)
+@click.option("--repo", required=True, metavar="NAME", help="The repository, by its name at that time, or owner/name.")
 @click.option(
     "--number",
     type=int,

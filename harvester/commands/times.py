@@ -32,9 +32,14 @@ def ordered(start: datetime, end: datetime, options: str, *, now: datetime | Non
 def begun(span: Interval, now: datetime, options: str) -> Interval:
     """The part of the span that is not in the future. Exit 2 when there is none: a stream must not begin there."""
     ordered(span.start, span.end, options, now=now)
-    if span.start >= now:
-        raise click.UsageError(f"{options}: {shown(span.start)} is in the future: now is {shown(now)} (the server's clock)")
+    past(span.start, now, options)
     return Interval(span.start, min(span.end, now))
+
+
+def past(start: datetime, now: datetime, options: str) -> None:
+    """Exit 2 when that is in the future, by the server's clock."""
+    if start >= now:
+        raise click.UsageError(f"{options}: {shown(start)} is in the future: now is {shown(now)} (the server's clock)")
 
 
 def shown(moment: datetime | None) -> str:

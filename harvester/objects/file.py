@@ -5,6 +5,7 @@ file system whose flock works across hosts.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
@@ -40,6 +41,15 @@ def open_objects(url: str, _: Access = NOBODY) -> AbstractAsyncContextManager[Ob
     """The objects in the directory that `url` names, made with the first of them."""
     parsed = parse(url)
     return _opened(FileObjects(directory_path(parsed), parsed.options(FileOptions)))
+
+
+def cannot(path: Path) -> str:
+    """Why no objects can be kept in that directory, which need not be there yet; "" when they can. Makes nothing."""
+    path = path.absolute()
+    there = next(one for one in (path, *path.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        return f"{there} is no folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"this process may not write into {there}"
 
 
 @asynccontextmanager

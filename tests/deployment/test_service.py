@@ -9,7 +9,7 @@ from pathlib import Path
 from tests import services as servers
 from tests.containers.dockerfile import DOCKERFILE, faults, said, stages
 from tests.containers.test_systemd import HARDENED, HARVEST, unit
-from tests.github_site import checkpoints, held, organisation, true
+from tests.github_site import checkpoints, held, organisation, requests, site_of, true
 from tests.site import ROOT, Site
 
 UNIT = ROOT / "deployment/systemd/github-collector.service"
@@ -99,6 +99,16 @@ def test_b72_b74_what_is_started_collects_and_ends_orderly_at_a_stop(tmp_path: P
             collector.until(lambda: [one.state for one in checkpoints(site)] == ["complete"])
             assert collector.stop() == 0
         assert held(site)["pull_requests"] == true(github)["pull_requests"] != set()
+
+
+def test_b72_a_token_that_is_refused_is_asked_about_once_told_and_not_restarted_for_ever(tmp_path: Path) -> None:
+    with organisation() as github:
+        site = site_of(tmp_path, github, HARVESTER_GITHUB_TOKEN="other")
+        with site.process(*SCHEDULED) as collector:
+            told = collector.logged("a collection failed; the next one comes at its time")
+            assert "the token was refused: check HARVESTER_GITHUB_TOKEN" in told["error.message"]
+            assert collector.stop() == 0, "it waited for the next one"
+        assert sum(requests(github).values()) == 1
 
 
 def test_b68_the_function_collects_the_last_day_and_keeps_nothing(tmp_path: Path) -> None:

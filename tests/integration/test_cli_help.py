@@ -44,6 +44,7 @@ def test_e12_no_help_screen_shows_a_mark_of_its_layout(words: tuple[str, ...], c
     shown = command.get_help(click.Context(command, info_name=" ".join(("harvest", *words))))
     assert not {"\\", "\b", "\f"} & set(shown)
     assert not re.search(r"harvest \S+.* {3,}\S.*harvest ", shown), "examples stand on lines of their own"
+    assert not re.search(r"\[required\]\s+\[required\]", shown)
 
 
 @pytest.mark.parametrize(

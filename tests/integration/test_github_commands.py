@@ -31,6 +31,8 @@ def github() -> Iterator[RunningGitHub]:
         ("resume --collection-id 2025-01-01", "20250101T120000Z"),
         ("resume --collection-id now", "20250101T120000Z"),
         ("scheduled --interval 0", "--interval"),
+        ("backfill --repos ,", "--repos"),
+        ("collect --repos=", "'' names no repository: write widgets,gadgets, or leave the option out for all of them"),
     ],
 )
 def test_b19_b20_b29_wrong_usage_ends_with_2_before_anything_is_asked(tmp_path: Path, command: str, told: str) -> None:
@@ -69,9 +71,33 @@ def test_b29_both_forms_of_an_id_are_taken_and_what_is_whole_costs_no_list_again
     short = kept.collection_id.replace("-", "").replace(":", "").removesuffix("+0000") + "Z"
     requests(github)
     for form in (kept.collection_id, short):
-        assert site.harvest("github", "resume", "--collection-id", form).code == 0
-    assert requests(github).keys() == {"/orgs/{org}/repos"}
-    assert checkpoints(site)[0].state == "complete"
+        done = site.harvest("github", "resume", "--collection-id", form)
+        assert (done.code, f"collection {kept.collection_id} is complete since " in done.err) == (0, True)
+        assert "nothing was to be done" in done.err
+        assert "written" not in done.err
+    assert requests(github) == {}
+    assert checkpoints(site) == [kept]
+
+
+@pytest.mark.parametrize("command", ["github collect", "consume archive"])
+def test_an_archive_that_cannot_be_kept_there_is_told_with_its_setting_before_anything_is_asked(
+    tmp_path: Path, github: RunningGitHub, command: str
+) -> None:
+    (tmp_path / "plain").write_text("no folder")
+    site = site_of(tmp_path, github, HARVESTER_ARCHIVE_URL=f"file://{tmp_path}/plain/archive", HARVESTER_SOURCES="github")
+    done = site.harvest(*command.split())
+    assert done.code == 3
+    assert (
+        f"archive cannot be kept at file://{tmp_path}/plain/archive: {tmp_path}/plain is no folder; next: set HARVESTER"
+        in done.err
+    )
+    assert requests(github) == {}
+
+
+def test_a_collection_of_the_future_is_told_as_such(tmp_path: Path, github: RunningGitHub) -> None:
+    done = site_of(tmp_path, github).harvest("github", "collect", "--since", "2031-01-01")
+    assert (done.code, f"--since: 2031-01-01T00:00:00Z is in the future: now is {NOON:%Y-%m-%dT%H}" in done.err) == (2, True)
+    assert not checkpoints(site_of(tmp_path, github))
 
 
 def test_b37_without_the_archive_rows_go_straight_into_the_warehouse_and_resume_says_why_not(

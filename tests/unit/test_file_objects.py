@@ -8,6 +8,7 @@ import pytest
 
 from harvester.disk import sync_directory
 from harvester.objects import open_objects
+from harvester.objects.file import cannot
 
 
 @pytest.fixture
@@ -55,6 +56,17 @@ async def test_a_folder_that_somebody_took_away_is_made_again(tmp_path: Path) ->
         (tmp_path / "store/a").rmdir()
         await objects.put("a/b/one", b"2")
         assert (await objects.get("a/b/one") or b"")[0] == b"2"
+
+
+def test_why_no_objects_can_be_kept_in_a_folder_is_told_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain").write_text("no folder")
+    assert cannot(tmp_path / "a/b") == ""
+    assert cannot(tmp_path / "plain/b") == f"{tmp_path}/plain is no folder"
+    monkeypatch.setattr("os.access", lambda *_: False)  # who runs the tests may be root
+    assert cannot(tmp_path / "a/b") == f"this process may not write into {tmp_path}"
+    assert [*tmp_path.iterdir()] == [tmp_path / "plain"]
 
 
 async def test_many_writes_of_one_process_wait_for_each_other_and_none_is_refused_by_its_own(
