@@ -79,15 +79,16 @@ class Harvest:
 
     async def poll(self, first_start: datetime, *, whole: bool = False) -> None:
         """One live poll to the vendor's now, and whatever has come to rest since it was read. Begins at `first_start`."""
-        await self._book.flush()  # while the store is away the vendor is not asked (F13)
         now, name, timing = self._source.now(), self._stream.name, self._stream.timing
+        if not self._book.stored(name):
+            await self._book.flush()  # while the store is away the vendor is not asked (F13)
         if not self._book.begun(name):
             await self._book.begin(name, min(first_start, now))
         for span in live_windows(self._coverage(), now, timing):
             await self.read([span], self._coverage().notes, whole=whole)
         for window in due_to_settle(self._coverage(), self._source.now(), timing):
             await self._window(window)
-        await self._flush()
+        await self.flush()
         self._forget()
 
     async def read(
@@ -105,7 +106,7 @@ class Harvest:
             for window in windows:
                 with traces.span("poll", "client", {"harvester.stream": self._owner}):
                     await self._window(window, notes, record=record)
-        await self._flush()
+        await self.flush()
 
     async def reread(self) -> int:
         """Try letters of this stream again that are due; how many became events."""
@@ -136,8 +137,9 @@ class Harvest:
             await self._book.add(self._stream.name, fact)
         self._still_valid()
 
-    async def _flush(self) -> None:
-        await self._book.flush()
+    async def flush(self, *, now: bool = False) -> None:
+        """Returns = what was read is durably covered, and told; `now`: whatever the pace of the book."""
+        await (self._book.store() if now else self._book.flush())
         self._still_valid()
         self._own.covered()
 

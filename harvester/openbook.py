@@ -17,7 +17,8 @@ class OpenBook:
     Facts are written at once when the last write is at least `pace` ago, else with the next ones or by `flush`: with `pace` zero
     `add` returns = durable. A fact that could not be written stays here and is tried again with the next. One that `gathers` is
     written at its pace whoever flushes, and at once by `store` alone: where thousands of streams end within seconds, each would
-    else write the whole book.
+    else write the whole book. One that is `shared` by streams that go on side by side is written at its pace, too, and who
+    flushes waits for the write that holds what he added: one write for all who wait.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class OpenBook:
         *,
         pace: timedelta = timedelta(seconds=1),
         gathers: bool = False,
+        shared: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -36,6 +38,9 @@ class OpenBook:
         self._marked = queue if isinstance(queue, Marked) else None
         self._pace = pace.total_seconds()
         self._gathers = gathers
+        self._shared = shared
+        self._added = self._settled = 0
+        """How many facts were added, and how many of them are durable or void."""
         self._clock = clock
         self._stored = Book()
         self._new: dict[str, Coverage] = {}
@@ -108,27 +113,45 @@ class OpenBook:
     async def begin(self, stream: str, start: datetime) -> None:
         """Store where a stream begins, before its first fetch."""
         self._note(stream, Coverage(start=start))
-        await self.store()
+        await (self.flush() if self._shared else self.store())
 
     async def add(self, stream: str, fact: Coverage) -> None:
         """Take note of a fact. CoverageResetError: the book was reset meanwhile; it is loaded anew and this fact dropped."""
         self._note(stream, fact)
-        if self._clock() - self._written_at >= self._pace:
-            await self.flush()
+        if self._due:
+            await (self._store_when_due(self._added) if self._shared else self.flush())
+
+    @property
+    def _due(self) -> bool:
+        return self._clock() - self._written_at >= self._pace
 
     def _note(self, stream: str, fact: Coverage) -> None:
+        self._added += 1
         self._new[stream] = self._new.get(stream, Coverage()) | fact
 
     async def flush(self) -> None:
-        """Returns = everything added so far is durable, or void: then `generation` has grown. See `gathers`."""
-        if not self._gathers or self._clock() - self._written_at >= self._pace:
+        """Returns = everything added so far is durable, or void: then `generation` has grown. See `gathers` and `shared`."""
+        mine = self._added
+        while self._shared and self._settled < mine:
+            await asyncio.sleep(self._written_at + self._pace - self._clock())
+            await self._store_when_due(mine)
+        if not self._shared and (not self._gathers or self._due):
             await self.store()
+
+    async def _store_when_due(self, mine: int) -> None:
+        """Unless another has stored what is mine, or something else, while this waited for its turn."""
+        async with self._lock:
+            if self._settled < mine and self._due:
+                await self._store_new()
 
     async def store(self) -> None:
         """Returns = everything added so far is durable, or void: then `generation` has grown."""
         async with self._lock:
-            if not self._new:
-                return
+            await self._store_new()
+
+    async def _store_new(self) -> None:
+        added = self._added
+        if self._new:
             crash.point("harvest.before_cover")
             self._writing, self._new = self._new, {}
             try:
@@ -136,6 +159,7 @@ class OpenBook:
             except CoverageResetError:
                 self.generation += 1
                 self._new = {}
+                self._settled = self._added
                 raise
             except BaseException:
                 self._new = _merged(self._writing, self._new)
@@ -143,6 +167,7 @@ class OpenBook:
             finally:
                 self._writing = {}
             crash.point("harvest.after_cover")
+        self._settled = added
 
     async def _write(self, new: Mapping[str, Coverage]) -> None:
         # Asked for after everything that `new` claims was acknowledged.

@@ -16,7 +16,7 @@ from harvester.commands.harvesting import HARVESTING, first_start
 from harvester.commands.roster import Roster
 from harvester.coverage import Interval, live_window
 from harvester.coverages import shared
-from harvester.errors import CoverageResetError, PermanentError, RefusedError
+from harvester.errors import CoverageResetError, HarvesterError, PermanentError, RefusedError
 from harvester.harvest import Harvest
 from harvester.logs import get_logger
 from harvester.openbook import OpenBook
@@ -45,7 +45,8 @@ async def harvesting(name: str, daemon: Daemon) -> None:
 
     async def work() -> None:
         first = next(runs) == 0 and not switch.halts
-        book = OpenBook(daemon.stores.coverages, name, daemon.stores.queue, pace=timedelta(seconds=core.coverage_pace))
+        pace = timedelta(seconds=core.coverage_pace)
+        book = OpenBook(daemon.stores.coverages, name, daemon.stores.queue, pace=pace, shared=True)
         await book.load()
         owners = Owners(daemon.stores.coverages, name)
         async with parts.open_source(name, daemon.loaded, DAEMON, component) as source:
@@ -65,7 +66,7 @@ async def harvesting(name: str, daemon: Daemon) -> None:
                         group.create_task(roster.ask_again(CHANGING[name], switch.halt))
             finally:
                 del daemon.live[name]
-                await book.flush()
+                await book.store()
 
     async def run() -> None:
         start = not switch.halts  # who resumes it does not start the process
@@ -121,9 +122,18 @@ class _Following:
                 work = partial(self._work, first=may)
                 await supervise(self._name, partial(unless, halt, work), halt, component=self._component, may_end=may)
             finally:
-                await self._turn.give_back()
+                await self._hand_over()
 
         await switched(self._switch, self._daemon.states, run)
+
+    async def _hand_over(self) -> None:
+        """Whoever takes the stream over finds in the book what was read here."""
+        try:
+            await self._harvest.flush(now=True)
+        except HarvesterError as error:
+            self._log.warning("what was read last is not stored, and read again", error=str(error))
+        finally:
+            await self._turn.give_back()
 
     async def _work(self, *, first: bool) -> None:
         halt, early, usual = self._switch.halt, False, 0.0

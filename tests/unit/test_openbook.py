@@ -1,6 +1,7 @@
 """The open book: facts reach the store in the end, or are known to be void; none is lost in between."""
 
 import asyncio
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -55,6 +56,48 @@ async def test_a_book_that_gathers_is_written_at_its_pace_whoever_flushes_and_at
     await book.add(STREAM, hour(1))
     await book.store()
     assert await read(stores.coverages) == hour(3).read | hour(2).read | hour(1).read
+
+
+async def test_streams_that_share_a_book_wait_for_one_write_together_and_what_each_added_is_durable(stores: Stores) -> None:
+    writes, pace, streams = 0, 0.2, [f"stream {n}" for n in range(100)]
+
+    async def count() -> None:
+        nonlocal writes
+        writes += 1
+        await asyncio.sleep(0.001)  # others add meanwhile
+
+    async def poll(stream: str, pause: float) -> None:
+        await book.begin(stream, NOON - 9 * HOUR)
+        await asyncio.sleep(pause)
+        await book.add(stream, hour(1))
+        await book.flush()
+        assert book.stored(stream)
+        assert (await read(stores.coverages, stream)) == hour(1).read
+
+    coverages = tapped(stores.coverages, tap_on({"add": count}))
+    book = OpenBook(coverages, SOURCE, QUEUE, pace=timedelta(seconds=pace), shared=True)
+    await book.load()
+    began = time.monotonic()
+    await asyncio.gather(*(poll(stream, n / 1000) for n, stream in enumerate(streams)))
+    assert writes <= 2 + (time.monotonic() - began) / pace
+
+
+async def test_who_waits_for_a_shared_write_is_told_when_it_fails_or_the_book_was_reset(stores: Stores) -> None:
+    adds = fails(None, TransientError("away"))
+    book = OpenBook(tapped(stores.coverages, tap_on({"add": adds})), SOURCE, QUEUE, pace=timedelta(seconds=0.01), shared=True)
+    await book.load()
+    await book.begin(STREAM, NOON - 9 * HOUR)
+    await book.add(STREAM, hour(3))
+    with pytest.raises(TransientError):
+        await book.flush()
+    assert not book.stored(STREAM)
+    await book.flush()
+    assert await read(stores.coverages) == hour(3).read
+    await stores.coverages.reset(SOURCE, STREAM, Coverage(start=NOON - 4 * HOUR))
+    await book.add(STREAM, hour(2))
+    results = await asyncio.gather(book.flush(), book.flush(), return_exceptions=True)
+    assert {type(one) for one in results} == {CoverageResetError, type(None)}
+    assert (book.generation, await read(stores.coverages)) == (1, Intervals())
 
 
 async def test_facts_are_written_at_most_once_a_pace_and_all_of_them_by_flush(stores: Stores, clock: Clock) -> None:
