@@ -1,6 +1,6 @@
 """`harvest github verify`: what GitHub says there is, against what each warehouse has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -85,7 +85,8 @@ async def _verify(loaded: Loaded, *, deep: bool, as_json: bool) -> int:
         stores = [await stack.enter_async_context(open_store(name, loaded)) for name in stores_of(core.sinks)]
         for store in stores:
             await store.prepare([one for one in record_classes() if one.__shape__.table in TABLES])
-        found = await _Comparison(source, streams, stores, deep=deep).verdict()
+        chosen = bool(loaded.get(GithubSettings).repos)
+        found = await _Comparison(source, streams, stores, deep=deep, chosen=chosen).verdict()
         costs += [f"{store.sink}: {store.cost()}" for store in stores if store.cost()]
     _tell(found, stores, as_json=as_json)
     for cost in costs:
@@ -94,18 +95,28 @@ async def _verify(loaded: Loaded, *, deep: bool, as_json: bool) -> int:
 
 
 class _Comparison:
-    def __init__(self, source: "Github", streams: Mapping[str, Coverage], stores: Sequence[Store], *, deep: bool) -> None:
+    def __init__(
+        self, source: "Github", streams: Mapping[str, Coverage], stores: Sequence[Store], *, deep: bool, chosen: bool
+    ) -> None:
         self._source = source
         self._totals: Totals = source.totals
         self._streams = streams
         self._stores = stores
         self._deep = deep
+        self._chosen = chosen
+        """Whether only some repositories are read."""
+        self._pulls: dict[str, Mapping[int, Mapping[int, datetime]]] = {}
         self._found = Verdict()
         self._changed: dict[int, Mapping[int, datetime]] = {}
 
     async def verdict(self) -> Verdict:
         told = {one.repository.id: one for one in await self._totals.repositories()}
         counts = {store.sink: await self._counts(store, "pull_requests") for store in self._stores}
+        remarks_stored: Mapping[str, Mapping[int, tuple[int, int]]] = {}
+        if self._deep:  # a question for all repositories: BigQuery has a least price for each
+            begun = {key: self._streams.get(f"review_comments/{key}", Coverage()).start for key in told}
+            remarks_stored = {store.sink: await self._counts(store, "review_comments", begun) for store in self._stores}
+            self._pulls = {store.sink: await self._stored(store, told) for store in self._stores}
         with bar("github verify", len(told), unit="repositories") as shown:
             for done, (key, one) in enumerate(sorted(told.items()), 1):
                 shown.update(done, count=done)
@@ -118,11 +129,14 @@ class _Comparison:
                 remarks = await self._remarks(one.repository) if self._deep else None
                 for store in self._stores:
                     rows, known = counts[store.sink].get(key, (0, 0))
-                    lacking = await self._lacking(store, key, remarks) if remarks else 0
+                    lacking = _lacking(remarks_stored[store.sink].get(key, (0, 0))[0], *remarks) if remarks else 0
                     if rows != one.pull_requests or rows != known or lacking or self._deep:
                         await self._one(store, one.repository, one.pull_requests, rows, rows - known, lacking)
         gone = sorted({key for each in counts.values() for key in each} - told.keys())
-        if gone:
+        if gone and self._chosen:
+            left_out = amount_of(len(gone), "repository", "repositories")
+            self._found.not_compared.append(f"{left_out} stored that HARVESTER_GITHUB_REPOS does not name")
+        elif gone:
             ids = ", ".join(map(str, gone[:_SHOWN]))
             self._found.not_compared.append(
                 f"{amount_of(len(gone), 'repository', 'repositories')} stored that GitHub does not list: {ids}"
@@ -141,7 +155,8 @@ class _Comparison:
         if changed is None:
             changed = self._changed[repository.id] = await self._totals.changed(repository, since)
             self._found.before += max(0, told - len(changed))
-        stored = await self._stored(store, repository.id)
+        pulls = self._pulls[store.sink] if self._deep else await self._stored(store, [repository.id])
+        stored = pulls.get(repository.id, {})
         due = {number: at for number, at in changed.items() if edge is None or at < edge}
         drift = Drift(
             sink=store.sink,
@@ -164,35 +179,41 @@ class _Comparison:
         fresh = await self._totals.review_comments(repository, coverage.live_edge) if there and coverage.live_edge else 0
         return None if there is None or fresh is None else (there, fresh)
 
-    async def _lacking(self, store: Store, repository: int, remarks: tuple[int, int]) -> int:
-        """How many remarks are missing; negative: too many. What changed since reading ended may be stored, or be new."""
-        there, fresh = remarks
-        since = self._streams.get(f"review_comments/{repository}", Coverage()).start
-        rows = await self._counts(store, "review_comments", repository, since)
-        stored = rows.get(repository, (0, 0))[0]
-        return max(0, there - fresh - stored) or min(0, there - stored)
-
     async def _counts(
-        self, store: Store, table: str, repository: int | None = None, since: datetime | None = None
+        self, store: Store, table: str, begun: Mapping[int, datetime | None] | None = None
     ) -> Mapping[int, tuple[int, int]]:
-        """Repository → rows, and how many things they are of; those that changed since, of this one alone."""
-        integer, host = store.dialect.integer, self._source.host.replace("'", "''")
-        where = f"host = '{host}'" if repository is None else f"host = '{host}' AND repository_id = {repository:d}"
-        if since is not None:
-            where += f" AND {store.dialect.seconds.format('updated_at')} >= {int(since.timestamp())}"
+        """Repository → rows, and how many things they are of; of the repositories in `begun` those that changed since then."""
+        integer, where = store.dialect.integer, self._where(begun)
+        if begun and any(begun.values()):
+            cases = " ".join(f"WHEN {key:d} THEN {int(since.timestamp())}" for key, since in begun.items() if since)
+            where += f" AND {store.dialect.seconds.format('updated_at')} >= CASE repository_id {cases} ELSE 0 END"
         rows = await store.ask(
             f"SELECT repository_id, CAST(COUNT(*) AS {integer}) AS amount, CAST(COUNT(DISTINCT subject) AS {integer}) AS things "  # noqa: S608 - names of ours
             f"FROM {store.name(table)} WHERE {where} GROUP BY repository_id"
         )
         return {int(row["repository_id"]): (int(row["amount"]), int(row["things"])) for row in rows}
 
-    async def _stored(self, store: Store, repository: int) -> Mapping[int, datetime]:
-        at, host = store.dialect.seconds.format("updated_at"), self._source.host.replace("'", "''")
+    async def _stored(self, store: Store, repositories: Iterable[int]) -> Mapping[int, Mapping[int, datetime]]:
+        """Repository → number of each pull request → when it changed."""
         rows: list[dict[str, Any]] = await store.ask(
-            f"SELECT pr_number, {at} AS changed FROM {store.name('pull_requests')} "  # noqa: S608 - names of ours
-            f"WHERE host = '{host}' AND repository_id = {repository:d}"
+            f"SELECT repository_id, pr_number, {store.dialect.seconds.format('updated_at')} AS changed "  # noqa: S608 - names of ours
+            f"FROM {store.name('pull_requests')} WHERE {self._where(repositories)}"
         )
-        return {int(row["pr_number"]): datetime.fromtimestamp(int(row["changed"] or 0), UTC) for row in rows}
+        found: dict[int, dict[int, datetime]] = {}
+        for row in rows:
+            at = datetime.fromtimestamp(int(row["changed"] or 0), UTC)
+            found.setdefault(int(row["repository_id"]), {})[int(row["pr_number"])] = at
+        return found
+
+    def _where(self, repositories: Iterable[int] | None) -> str:
+        host = self._source.host.replace("'", "''")
+        ids = ", ".join(map(str, repositories or ()))
+        return f"host = '{host}'" + (f" AND repository_id IN ({ids})" if ids else "")
+
+
+def _lacking(stored: int, there: int, fresh: int) -> int:
+    """How many remarks are missing; negative: too many. What changed since reading ended may be stored, or be new."""
+    return max(0, there - fresh - stored) or min(0, there - stored)
 
 
 def _tell(found: Verdict, stores: Sequence[Store], *, as_json: bool) -> None:

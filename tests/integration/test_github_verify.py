@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from harvester.commands import github_stores
 from tests.github_site import organisation, site_of
 from tests.site import Site
 
@@ -79,6 +80,35 @@ def test_remarks_of_before_reading_began_or_after_it_ended_are_no_drift(tmp_path
         assert (later.code, later.json["drift"]) == (0, []), later.out
         change(site, "DELETE FROM review_comments WHERE comment_id > 0")
         assert min(one["review_comments"] for one in site.harvest("github", "verify", "--deep", "--json").json["drift"]) > 0
+
+
+def test_all_repositories_are_asked_for_at_once_also_where_each_is_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, asks = list[str](), github_stores._DuckDB.ask
+
+    async def ask(store: github_stores._DuckDB, statement: str) -> list[github_stores.Row]:
+        asked.append(statement)
+        return await asks(store, statement)
+
+    monkeypatch.setattr(github_stores._DuckDB, "ask", ask)
+    with organisation(repositories=4) as running:
+        site = site_of(tmp_path, running, HARVESTER_SINKS="duckdb")
+        assert site.harvest("github", "backfill", "--days", "3").code == 0
+        asked.clear()
+        deep = site.harvest("github", "verify", "--deep", "--json")
+        assert (deep.code, deep.json["repositories"]) == (0, 4)
+        assert len(asked) == 3
+
+
+def test_repositories_that_are_not_to_be_read_are_not_told_as_gone(tmp_path: Path) -> None:
+    with organisation() as running:
+        site = site_of(tmp_path, running, HARVESTER_SINKS="duckdb")
+        assert site.harvest("github", "backfill", "--days", "3").code == 0
+        some = site.harvest("github", "verify", "--json", HARVESTER_GITHUB_REPOS="widgets,lectures")
+        assert (some.code, some.json["repositories"]) == (0, 2)
+        assert not any("does not list" in line for line in some.json["not_compared"])
+        assert any("HARVESTER_GITHUB_REPOS does not name" in line for line in some.json["not_compared"])
 
 
 def test_what_was_wiped_is_archived_anew_when_it_is_read_again_as_the_command_says(tmp_path: Path) -> None:
