@@ -54,6 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     previous: str
     """SHA-256 of the writer's manifest before, "" for the first."""
     written: datetime
+    """When the first of its segments was about to be."""
     segments: Sequence[Segment]
 
 

@@ -48,10 +48,12 @@ class ArchiveSink:
         if not events:
             return []
         crash.point("sink.before_write")
+        # Of before its segments: who wipes what is there by then wipes what this manifest names of it, too.
+        began = self._now()
         segments = await asyncio.to_thread(packed, events, self._chunk)
         await self._put_all(segments)
         crash.point("sink.in_write")
-        await self._name([one.segment for one in segments])
+        await self._name([one.segment for one in segments], began)
         crash.point("sink.after_write")
         return []
 
@@ -82,12 +84,12 @@ class ArchiveSink:
             raise TransientError(f"{name}: it is being written, by a request of ours that was given up")
         return found.body
 
-    async def _name(self, segments: Sequence[Segment]) -> None:
+    async def _name(self, segments: Sequence[Segment], began: datetime) -> None:
         async with self._one:
             done = False
             while not done:
-                number, now = self._number + 1, self._now()
-                manifest = Manifest(writer=self._writer, number=number, previous=self._previous, written=now, segments=segments)
+                number = self._number + 1
+                manifest = Manifest(writer=self._writer, number=number, previous=self._previous, written=began, segments=segments)
                 name, body = manifest_name(manifest), msgspec.json.encode(manifest)
                 try:
                     await self._objects.put(name, body, replaces="")

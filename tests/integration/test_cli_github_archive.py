@@ -11,7 +11,9 @@ import msgspec
 import pytest
 
 from consumers.segments import MANIFESTS, SUFFIX, Manifest
-from consumers.wiped import FOLDER
+from consumers.sinks.archive import ArchiveSink
+from consumers.stock import names_of
+from consumers.wiped import FOLDER, wipe
 from harvester.commands.github import COMMANDS
 from harvester.event import Event, event_id
 from tests.archiving import COLLECTED, chunk_pull_request, chunked, stored, written
@@ -226,13 +228,29 @@ def test_b28_what_manifests_name_and_is_gone_is_wiped_with_the_rest(site: Site) 
     next((site.folder / "archive/acme/widgets/reviews").rglob("*.zst")).unlink()
     assert site.harvest("github", "wipe-gcs", "--repo", "widgets", "--confirm").code == 0
     assert site.harvest("archive", "verify").code == 0
-    # Who archived while it was wiped names what is gone: the same command again sets it right.
+    # Whose clock is ahead and archived while it was wiped names what is gone: the same command again sets it right.
     manifests = (site.folder / "archive/_manifests").rglob("*.json")
     (named,) = [path for path in manifests if b"acme/widgets" in path.read_bytes()]
     named.with_name(named.name.replace("-000001", "-000009")).write_bytes(later(named.read_bytes()))
     assert site.harvest("github", "load-gcs").code == 5
     again = site.harvest("github", "wipe-gcs", "--repo", "widgets", "--confirm")
     assert (again.code, "7 objects of acme/widgets deleted" in again.err) == (0, True)
+    assert site.harvest("github", "load-gcs").code == 0
+    assert site.harvest("github", "wipe-gcs", "--repo", "widgets", "--confirm").code == 2
+
+
+def test_b28_what_is_being_archived_while_it_is_wiped_is_wiped_with_the_rest(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, naming = f"file://{site.folder}/archive", ArchiveSink._name
+
+    async def wiped_before(sink: ArchiveSink, *given: Any) -> None:
+        async with stored(url) as objects:
+            await wipe(objects, "acme/widgets", [name for name, _ in await names_of(objects, "acme/widgets")])
+        await naming(sink, *given)
+
+    monkeypatch.setattr(ArchiveSink, "_name", wiped_before)
+    asyncio.run(written(url, ALL_GITHUB))
+    verdict = site.harvest("archive", "verify", "--json")
+    assert (verdict.code, verdict.json["faults"]) == (0, [])
     assert site.harvest("github", "load-gcs").code == 0
     assert site.harvest("github", "wipe-gcs", "--repo", "widgets", "--confirm").code == 2
 
