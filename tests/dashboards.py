@@ -108,6 +108,15 @@ def consumed(site: Site, sink: str) -> None:
     _done(site.harvest("consume", sink, "--until-empty"))
 
 
+def measured(site: Site, *more: str) -> None:
+    """The velocity of GitHub is computed in DuckDB, all days of it, and written there and to the sinks that are named too."""
+    _done(
+        site.harvest(
+            "github", "metrics", "--since", f"{_NOW - timedelta(days=60):%Y-%m-%d}", HARVESTER_SINKS=",".join(("duckdb", *more))
+        )
+    )
+
+
 def asked(path: Path, questions: Sequence[Aggregation], span: Span = WEEK) -> list[list[Row]]:
     """DuckDB's answers."""
     with closing(duckdb.connect(path, read_only=True)) as connection:
@@ -141,6 +150,7 @@ def pictures(site: Site) -> dict[Path, str]:
 def main() -> None:
     with TemporaryDirectory() as folder, week(Path(folder)) as site:
         consumed(site, "duckdb")
+        measured(site)
         for path, text in pictures(site).items():
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")

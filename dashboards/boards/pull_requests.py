@@ -1,8 +1,9 @@
-"""The dashboard *Pull requests*: what is opened and what becomes of it, who reviews, how large it is, and what waits."""
+"""The dashboard *Pull requests*: what is opened and what becomes of it, who reviews, how large it is, how long it takes."""
 
 from consumers.records.github import PullRequest
 from consumers.records.github_commits import Commit
 from consumers.records.github_reviews import IssueComment, Review, ReviewComment
+from dashboards.boards.velocity import VELOCITY
 from dashboards.builder.aggregation import Aggregation, Cases, Is, Newest, Ranges, Times, Top, average, count, distinct, total
 from dashboards.builder.board import Board, Chart, Control, Rows, Text
 from dashboards.builder.listing import Listing
@@ -29,13 +30,15 @@ _OVERVIEW = """[Lectures](#/view/harvester-lectures) · [Meetings](#/view/harves
 [Harvester](#/view/harvester-harvester)
 
 What is opened on GitHub and what becomes of it. A pull request stands at the time when it was opened, in its newest state; \
-reviews, remarks on lines and comments at their own time. Bots are counted unless a panel says *people*."""
+reviews, remarks on lines and comments at their own time. Bots are counted unless a panel says *people*. How long it all \
+takes stands below, under *Velocity*."""
 
 
 BOARD = Board(
     name="pull_requests",
     title="Pull requests",
-    about="What is opened in the repositories of an organisation and what becomes of it, who reviews it, and what waits.",
+    about="What is opened in the repositories of an organisation and what becomes of it, who reviews it, how long it "
+    "takes, and what waits.",
     rows=(
         (Text("Overview", width=48, height=4, markdown=_OVERVIEW),),
         (
@@ -181,6 +184,7 @@ BOARD = Board(
                 "What was said in the conversations.",
             ),
         ),
+        *VELOCITY,
         (
             Rows(
                 "Newest pull requests",

@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple
 from consumers.records.record import Record
 
 Scalar = str | int | bool
-Unit = Literal["", "seconds", "minutes", "hours", "bytes"]
-"""How a measure is shown. Fields of time are in seconds: `minutes` and `hours` are made of them for the eye alone."""
+Unit = Literal["", "seconds", "minutes", "hours", "hours of minutes", "bytes"]
+"""How a measure is shown. Fields of time are in seconds: `minutes` and `hours` are made of them for the eye alone, and of a field
+in minutes `hours of minutes`."""
 Operation = Literal["count", "distinct", "total", "average", "greatest"]
 Every = Literal["minute", "hour", "day", "week"]
 

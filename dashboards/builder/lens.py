@@ -151,6 +151,8 @@ def _format(unit: Unit, decimals: int) -> Json:
         case "minutes" | "hours":
             to = f"as{unit.capitalize()}"
             return {"id": "duration", "params": {"decimals": 1, "fromUnit": "seconds", "toUnit": to, "compact": True}}
+        case "hours of minutes":
+            return {"id": "duration", "params": {"decimals": 1, "fromUnit": "minutes", "toUnit": "asHours", "compact": True}}
         case "bytes":
             return {"id": "bytes", "params": {"decimals": 1}}
         case "seconds":

@@ -1,16 +1,24 @@
 """The marks that drawings are made of, and how numbers are told on them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from textwrap import wrap
 from typing import NamedTuple
 
-from dashboards.builder.aggregation import Every, Measure
+from dashboards.builder.aggregation import Every, Measure, Unit
 
 COLOURS = ("#16a085", "#5b8def", "#e0a030", "#c0567f", "#7e57c2", "#7a8b99", "#3fb8d6", "#b8705a", "#8bb04a", "#99508a")
 _FORMS = {"minute": "%-d %b %H:%M", "hour": "%-d %b %H:00", "day": "%-d %b", "week": "%-d %b"}
+_UNITS: Mapping[Unit, tuple[int, str]] = {
+    "seconds": (1, "s"),
+    "minutes": (60, "min"),
+    "hours": (3600, "h"),
+    "hours of minutes": (60, "h"),
+    "bytes": (2**20, "MB"),
+}
+"""How much of a field one of the unit is, and its sign."""
 _WIDE = 7.1
 """Pixels that a character takes, about."""
 
@@ -53,17 +61,10 @@ def number(value: float | None, measure: Measure) -> str:
     """As Kibana would show it, about."""
     if value is None:
         return "–"
-    match measure.unit:
-        case "hours":
-            return f"{value / 3600:,.1f} h"
-        case "minutes":
-            return f"{value / 60:,.1f} min"
-        case "seconds":
-            return f"{value:,.1f} s"
-        case "bytes":
-            return f"{value / 2**20:,.1f} MB"
-        case "":
-            return f"{value:,.1f}" if measure.operation == "average" else f"{value:,.0f}"
+    if measure.unit:
+        size, sign = _UNITS[measure.unit]
+        return f"{value / size:,.1f} {sign}"
+    return f"{value:,.1f}" if measure.operation == "average" else f"{value:,.0f}"
 
 
 def key(value: int | str, every: Every = "day") -> str:
@@ -73,7 +74,7 @@ def key(value: int | str, every: Every = "day") -> str:
 
 def steps(most: float, measure: Measure) -> Sequence[float]:
     """Values from 0 to above the greatest, four to six of them, that are round in the measure's unit."""
-    unit = {"hours": 3600, "minutes": 60, "bytes": 2**20}.get(measure.unit, 1)
+    unit, _ = _UNITS.get(measure.unit, (1, ""))
     return [unit * value for value in _round(most / unit)]
 
 

@@ -30,7 +30,7 @@ from dashboards.builder.aggregation import (
     total,
 )
 from dashboards.builder.board import Chart, Rows
-from tests.dashboards import NEWEST, WEEK, asked, consumed, newest, pictures, week
+from tests.dashboards import NEWEST, WEEK, asked, consumed, measured, newest, pictures, week
 from tests.exported import ALGEBRA, met, watched, write
 from tests.indexed import put_templates
 from tests.services import ElasticsearchServer
@@ -54,9 +54,10 @@ OTHERS = [
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The week in the queue and in DuckDB."""
+    """The week in the queue and in DuckDB, with what is computed of it."""
     with week(tmp_path_factory.mktemp("week")) as found:
         consumed(found, "duckdb")
+        measured(found)
         yield found
 
 
@@ -86,6 +87,7 @@ def test_f19_every_panel_gives_something_and_what_duckdb_gives(site: Site, elast
     put_templates(elasticsearch_any)
     site.settings["HARVESTER_ELASTICSEARCH_URL"] = elasticsearch_any.url
     consumed(site, "elasticsearch")
+    measured(site, "elasticsearch")
     elasticsearch_any.call("POST", "/_refresh")
     data = [*(chart.data for _, chart in CHARTS), *OTHERS]
     names = [*((board, chart.title) for board, chart in CHARTS), *map(str, OTHERS)]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from consumers.records.opencast import UserAction
+from consumers.records.velocity import Metric, PullRequestMetric
 from consumers.records.zoom import Meeting, Session
 from dashboards.boards import boards
 from dashboards.builder.aggregation import (
@@ -23,6 +24,7 @@ from dashboards.builder.aggregation import (
     Ranges,
     Times,
     Top,
+    average,
     count,
     total,
 )
@@ -30,9 +32,11 @@ from dashboards.builder.board import Board, Chart, Control, Rows, Text, placed
 from dashboards.builder.fields import check
 from dashboards.builder.filters import kql
 from dashboards.builder.kql import Asked, asked
+from dashboards.builder.lens import attributes
 from dashboards.builder.listing import Listing
 from dashboards.builder.objects import ndjson
 from dashboards.builder.page import fields
+from dashboards.builder.svg_marks import number
 from tests.unit.test_house import imports, modules
 
 ROOT = Path(__file__).parents[2]
@@ -162,3 +166,21 @@ def test_the_page_names_every_panel_with_the_fields_that_it_reads() -> None:
 def test_ranges_are_named_by_what_is_in_them() -> None:
     assert Ranges("x", "people", (1, 2, 5)).names == ("1", "2–4", "5 or more")
     assert Ranges("x", "minutes", (0, 300, 3600), 60).names == ("0–5", "5–60", "60 or more")
+
+
+def test_a_field_in_minutes_is_told_in_hours_in_kibana_and_in_the_picture() -> None:
+    minutes = average("time_to_merge", "to merge", unit="hours of minutes")
+    chart = Chart("Merge", "metric", 12, 6, Aggregation(PullRequestMetric, (minutes,)), "")
+    (layer,) = attributes(chart, "x")["state"]["datasourceStates"]["formBased"]["layers"].values()
+    (column,) = layer["columns"].values()
+    shown = column["params"]["format"]
+    assert (shown["id"], shown["params"]["fromUnit"], shown["params"]["toUnit"]) == ("duration", "minutes", "asHours")
+    assert number(90, minutes) == "1.5 h"
+
+
+def test_f13_every_panel_of_velocity_says_what_fills_it_and_tells_its_minutes_in_hours() -> None:
+    panels = [chart for board in boards() for chart in board.charts() if chart.data.record in (Metric, PullRequestMetric)]
+    assert {chart.data.record for chart in panels} == {Metric, PullRequestMetric}
+    assert [chart.title for chart in panels if "`harvest github metrics`" not in chart.about] == []
+    times = [one for chart in panels for one in chart.data.measures if "time" in one.field]
+    assert {one.unit for one in times} == {"hours of minutes"}
