@@ -80,8 +80,7 @@ class Harvest:
     async def poll(self, first_start: datetime, *, whole: bool = False) -> None:
         """One live poll to the vendor's now, and whatever has come to rest since it was read. Begins at `first_start`."""
         now, name, timing = self._source.now(), self._stream.name, self._stream.timing
-        if not self._book.stored(name):
-            await self._book.flush()  # while the store is away the vendor is not asked (F13)
+        await self._book.flush(name)  # while the store is away the vendor is not asked (F13)
         if not self._book.begun(name):
             await self._book.begin(name, min(first_start, now))
         for span in live_windows(self._coverage(), now, timing):
@@ -139,7 +138,9 @@ class Harvest:
 
     async def flush(self, *, now: bool = False) -> None:
         """Returns = what was read is durably covered, and told; `now`: whatever the pace of the book."""
-        await (self._book.store() if now else self._book.flush())
+        if now and not self._book.stored(self._stream.name):
+            await self._book.store()
+        await self._book.flush(self._stream.name)
         self._still_valid()
         self._own.covered()
 

@@ -18,7 +18,7 @@ class OpenBook:
     `add` returns = durable. A fact that could not be written stays here and is tried again with the next. One that `gathers` is
     written at its pace whoever flushes, and at once by `store` alone: where thousands of streams end within seconds, each would
     else write the whole book. One that is `shared` by streams that go on side by side is written at its pace, too, and who
-    flushes waits for the write that holds what he added: one write for all who wait.
+    flushes a stream waits for the write that holds what was added of it: one write for all who wait.
     """
 
     def __init__(
@@ -39,8 +39,6 @@ class OpenBook:
         self._pace = pace.total_seconds()
         self._gathers = gathers
         self._shared = shared
-        self._added = self._settled = 0
-        """How many facts were added, and how many of them are durable or void."""
         self._clock = clock
         self._stored = Book()
         self._new: dict[str, Coverage] = {}
@@ -113,35 +111,35 @@ class OpenBook:
     async def begin(self, stream: str, start: datetime) -> None:
         """Store where a stream begins, before its first fetch."""
         self._note(stream, Coverage(start=start))
-        await (self.flush() if self._shared else self.store())
+        await (self.flush(stream) if self._shared else self.store())
 
     async def add(self, stream: str, fact: Coverage) -> None:
         """Take note of a fact. CoverageResetError: the book was reset meanwhile; it is loaded anew and this fact dropped."""
         self._note(stream, fact)
         if self._due:
-            await (self._store_when_due(self._added) if self._shared else self.flush())
+            await (self._store_when_due(stream) if self._shared else self.store())
 
     @property
     def _due(self) -> bool:
         return self._clock() - self._written_at >= self._pace
 
     def _note(self, stream: str, fact: Coverage) -> None:
-        self._added += 1
         self._new[stream] = self._new.get(stream, Coverage()) | fact
 
-    async def flush(self) -> None:
-        """Returns = everything added so far is durable, or void: then `generation` has grown. See `gathers` and `shared`."""
-        mine = self._added
-        while self._shared and self._settled < mine:
+    async def flush(self, stream: str) -> None:
+        """Returns = everything added of the stream is durable, or void: then `generation` has grown. One that is not `shared`
+        stores that of all others, too; see `gathers`.
+        """
+        while self._shared and not self.stored(stream):
             await asyncio.sleep(self._written_at + self._pace - self._clock())
-            await self._store_when_due(mine)
+            await self._store_when_due(stream)
         if not self._shared and (not self._gathers or self._due):
             await self.store()
 
-    async def _store_when_due(self, mine: int) -> None:
-        """Unless another has stored what is mine, or something else, while this waited for its turn."""
+    async def _store_when_due(self, stream: str) -> None:
+        """Unless another has stored it, or something else, while this waited for its turn."""
         async with self._lock:
-            if self._settled < mine and self._due:
+            if self._due and not self.stored(stream):
                 await self._store_new()
 
     async def store(self) -> None:
@@ -150,7 +148,6 @@ class OpenBook:
             await self._store_new()
 
     async def _store_new(self) -> None:
-        added = self._added
         if self._new:
             crash.point("harvest.before_cover")
             self._writing, self._new = self._new, {}
@@ -159,7 +156,6 @@ class OpenBook:
             except CoverageResetError:
                 self.generation += 1
                 self._new = {}
-                self._settled = self._added
                 raise
             except BaseException:
                 self._new = _merged(self._writing, self._new)
@@ -167,7 +163,6 @@ class OpenBook:
             finally:
                 self._writing = {}
             crash.point("harvest.after_cover")
-        self._settled = added
 
     async def _write(self, new: Mapping[str, Coverage]) -> None:
         # Asked for after everything that `new` claims was acknowledged.

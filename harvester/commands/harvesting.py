@@ -104,10 +104,10 @@ async def open_shot(
         try:
             yield shot
         except asyncio.CancelledError as error:
-            await book.flush()
+            await book.store()
             raise CutError(_interrupted(shot)) from error
         finally:
-            await book.flush()
+            await book.store()
 
 
 async def _straight(name: str, loaded: Loaded, letters: DeadLetters, stack: AsyncExitStack) -> DirectQueue:

@@ -48,7 +48,7 @@ class Polling:
         self._source: Github = await self._process.enter_async_context(
             open_github(asked, retry=DAEMON, pacing=self._hours.pacing)
         )
-        self._process.push_async_callback(self._book.flush)
+        self._process.push_async_callback(self._book.store)
         self._ways: dict[str, Harvest] = {}
         self._due: dict[str, datetime] = {}
         self._listed: datetime | None = None

@@ -46,7 +46,7 @@ class Life(NamedTuple):
             try:
                 await act(harvest)
             finally:
-                await book.flush()
+                await book.store()
 
     async def poll(self) -> None:
         """One poll, repeated until it is through, as a daemon does."""

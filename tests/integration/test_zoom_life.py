@@ -48,7 +48,7 @@ class Life(NamedTuple):
             try:
                 await act(harvest)
             finally:
-                await book.flush()
+                await book.store()
 
     async def poll(self, start: datetime, *, tries: int = 30) -> None:
         """One poll, repeated until it is through, as a daemon does."""

@@ -48,10 +48,10 @@ async def test_a_book_that_gathers_is_written_at_its_pace_whoever_flushes_and_at
     await book.load()
     await book.add(STREAM, hour(3))
     await book.add(STREAM, hour(2))
-    await book.flush()
+    await book.flush(STREAM)
     assert await read(stores.coverages) == hour(3).read, "the pace is not over"
     clock.advance(timedelta(seconds=1))
-    await book.flush()
+    await book.flush(STREAM)
     assert await read(stores.coverages) == hour(3).read | hour(2).read
     await book.add(STREAM, hour(1))
     await book.store()
@@ -70,7 +70,7 @@ async def test_streams_that_share_a_book_wait_for_one_write_together_and_what_ea
         await book.begin(stream, NOON - 9 * HOUR)
         await asyncio.sleep(pause)
         await book.add(stream, hour(1))
-        await book.flush()
+        await book.flush(stream)
         assert book.stored(stream)
         assert (await read(stores.coverages, stream)) == hour(1).read
 
@@ -89,13 +89,13 @@ async def test_who_waits_for_a_shared_write_is_told_when_it_fails_or_the_book_wa
     await book.begin(STREAM, NOON - 9 * HOUR)
     await book.add(STREAM, hour(3))
     with pytest.raises(TransientError):
-        await book.flush()
+        await book.flush(STREAM)
     assert not book.stored(STREAM)
-    await book.flush()
+    await book.flush(STREAM)
     assert await read(stores.coverages) == hour(3).read
     await stores.coverages.reset(SOURCE, STREAM, Coverage(start=NOON - 4 * HOUR))
     await book.add(STREAM, hour(2))
-    results = await asyncio.gather(book.flush(), book.flush(), return_exceptions=True)
+    results = await asyncio.gather(book.flush(STREAM), book.flush(STREAM), return_exceptions=True)
     assert {type(one) for one in results} == {CoverageResetError, type(None)}
     assert (book.generation, await read(stores.coverages)) == (1, Intervals())
 
@@ -113,8 +113,8 @@ async def test_facts_are_written_at_most_once_a_pace_and_all_of_them_by_flush(st
         clock.advance(timedelta(seconds=0.25))
     assert writes == 3
     assert book.coverage(STREAM).read == Intervals([(NOON - 9 * HOUR, NOON)])
-    await book.flush()
-    await book.flush()
+    await book.flush(STREAM)
+    await book.flush(STREAM)
     assert writes == 3 + (await read(stores.coverages) != book.coverage(STREAM).read)
     assert await read(stores.coverages) == Intervals([(NOON - 9 * HOUR, NOON)])
 
@@ -286,7 +286,7 @@ async def test_a_store_that_is_away_while_the_epoch_is_learnt_forgets_nothing(st
 
 async def test_a_flush_without_anything_new_writes_nothing(stores: Stores) -> None:
     book = await open_book(stores.coverages)
-    await book.flush()
+    await book.flush(STREAM)
     assert await stores.coverages.load(SOURCE) == Book()
 
 
@@ -316,7 +316,7 @@ async def test_renewing_shows_what_others_have_added_and_keeps_what_is_not_store
     await other.renew()
     assert other.coverage(STREAM).read == hour(2).read | hour(1).read
     assert other.generation == 0
-    await other.flush()
+    await other.flush(STREAM)
     assert await read(stores.coverages) == hour(2).read | hour(1).read
 
 
@@ -337,7 +337,7 @@ async def test_f11_renewing_after_a_reset_voids_what_was_read_under_the_old_book
     await stores.coverages.reset(SOURCE, STREAM, Coverage(start=NOON - 4 * HOUR))
     await book.renew()
     assert (book.generation, book.coverage(STREAM)) == (1, Coverage(start=NOON - 4 * HOUR))
-    await book.flush()
+    await book.flush(STREAM)
     assert (await stored(stores)) == Coverage(start=NOON - 4 * HOUR)
 
 

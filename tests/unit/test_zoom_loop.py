@@ -39,7 +39,7 @@ class Polling(NamedTuple):
                     raise
                 return False
             finally:
-                await book.flush()
+                await book.store()
         return True
 
     async def coverage(self) -> Coverage:

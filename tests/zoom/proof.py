@@ -131,7 +131,7 @@ class Run:
                     raise
                 return False
             finally:
-                await book.flush()
+                await book.store()
         return True
 
     async def history(self) -> int:
