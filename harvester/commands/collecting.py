@@ -19,7 +19,8 @@ async def collects(core: CoreSettings, coverages: CoverageStore, told: Told) -> 
     left = {group.name: 0 if group.owner else group.lag for group in told.groups}
     if not any({**told.lags, **left}.values()):
         return {}
-    owner = (await coverages.owners(SOURCE)).get(RUN_ONE, "")
+    owners = told.owners[SOURCE] if SOURCE in told.owners else await coverages.owners(SOURCE)
+    owner = owners.get(RUN_ONE, "")
     if not owner and not (told.coverages.get(SOURCE) or (await coverages.load(SOURCE)).streams):
         return {}
     return dict.fromkeys([ARCHIVE, *map(group_of, core.sinks)], owner)

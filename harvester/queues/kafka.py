@@ -109,14 +109,16 @@ class KafkaQueue:
             await finished(consumer.stop())
 
     async def lag(self, group: str) -> Mapping[str, int]:
-        stands = await self._cluster.stands(group, self._partitions)
-        bounds = await self._cluster.bounds(self._partitions)
-        return {str(p.partition): max(0, end - _offset(stands.get(p), first)) for p, (first, end) in bounds.items()}
+        return {partition: max(0, end - at) for partition, (at, end) in (await self._standing(group)).items()}
 
     async def reached(self, group: str) -> Mapping[str, int]:
+        return {partition: at for partition, (at, _) in (await self._standing(group)).items()}
+
+    async def _standing(self, group: str) -> Mapping[str, tuple[int, int]]:
+        """Partition → the first offset there that the group has not committed, and the next to come."""
         stands = await self._cluster.stands(group, self._partitions)
         bounds = await self._cluster.bounds(self._partitions)
-        return {str(p.partition): _offset(stands.get(p), first) for p, (first, _) in bounds.items()}
+        return {str(p.partition): (_offset(stands.get(p), first), end) for p, (first, end) in bounds.items()}
 
     async def ends(self) -> Mapping[str, int]:
         return {str(p.partition): end for p, end in (await self._cluster.ends(self._partitions)).items()}
